@@ -1,0 +1,64 @@
+"""Strict JSON in, canonical JSON out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import NoReturn
+
+from app.domain.entities import RowText
+from app.domain.errors import FieldError, InputInvalid
+
+
+def read_json(body: bytes) -> object:
+    """Read strict JSON: UTF-8, no duplicate keys, no NaN or Infinity.
+
+    Raises:
+        InputInvalid: with the pointer "" and what is wrong.
+    """
+    try:
+        # json.loads would guess UTF-16 and UTF-32 from bytes; RFC 8259 allows UTF-8 only.
+        return json.loads(
+            body.decode(), object_pairs_hook=_unique_object, parse_constant=_refuse_constant
+        )
+    except _JsonRefused as error:
+        raise InputInvalid([FieldError("", str(error))]) from error
+    except UnicodeDecodeError as error:
+        raise InputInvalid([FieldError("", "is not UTF-8")]) from error
+    except RecursionError as error:
+        raise InputInvalid([FieldError("", "is nested too deeply")]) from error
+    except ValueError as error:
+        # Broken JSON, and whole numbers past the length that Python converts.
+        raise InputInvalid([FieldError("", "is not valid JSON")]) from error
+
+
+class _JsonRefused(ValueError):
+    """The sentence says what strict JSON does not allow."""
+
+
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise _JsonRefused("has an object with the same key twice")
+    return unique
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _JsonRefused("has NaN or Infinity, which JSON does not know")
+
+
+def write_row(row: Mapping[str, object]) -> RowText:
+    """Write a row as canonical JSON text; equal rows give equal texts."""
+    return RowText(json.dumps(row, separators=(",", ":"), ensure_ascii=False))
+
+
+def digest_document(document: object) -> bytes:
+    """Give the SHA-256 of a JSON document whatever its spacing and the order of its fields.
+
+    Raises:
+        InputInvalid: it is nested too deeply.
+    """
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    except RecursionError as error:
+        raise InputInvalid([FieldError("", "is nested too deeply")]) from error
+    return hashlib.sha256(text.encode("ascii")).digest()

@@ -1,0 +1,75 @@
+"""Instants as the relay keeps them: whole microseconds since 1970-01-01T00:00:00Z.
+
+A plain integer sorts, indexes and compares alike in Python, SQLite and PostgreSQL, and is what
+both databases resolve to. Texts are RFC 3339.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NewType
+
+Instant = NewType("Instant", int)
+"""Microseconds since 1970-01-01T00:00:00Z; negative before it."""
+
+MICROSECONDS_PER_SECOND = 1_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+# RFC 3339 section 5.6, with up to nine fractional digits because Go prints nanoseconds.
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+
+
+def parse_timestamp(text: str) -> Instant:
+    """Read an RFC 3339 date-time that carries an offset.
+
+    Digits past microseconds are cut off, not rounded: rounding could move an event past one that
+    happened after it.
+
+    Raises:
+        ValueError: not RFC 3339, without an offset, or not a date that exists.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("not an RFC 3339 date-time with an offset")
+    year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = match.groups()
+    moment = datetime(
+        int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC
+    )
+    instant = (moment - _EPOCH) // _MICROSECOND
+    if fraction is not None:
+        instant += int(fraction[:6].ljust(6, "0"))
+    if sign is not None:
+        offset_seconds = int(off_hours) * 3600 + int(off_minutes) * 60
+        shift = offset_seconds * MICROSECONDS_PER_SECOND
+        instant += -shift if sign == "+" else shift
+    return Instant(instant)
+
+
+def to_datetime(instant: Instant) -> datetime:
+    """Give an instant as an aware datetime in UTC."""
+    try:
+        return _EPOCH + timedelta(microseconds=instant)
+    except OverflowError:
+        # An offset can carry 0001-01-01 or 9999-12-31 out of what datetime holds, by a day.
+        return _FIRST if instant < 0 else _LAST
+
+
+def from_seconds(seconds: float) -> Instant:
+    """Turn Unix seconds, as `time.time` gives them, into an instant."""
+    return Instant(round(seconds * MICROSECONDS_PER_SECOND))
+
+
+def after(instant: Instant, seconds: float) -> Instant:
+    """Give the instant that many seconds later."""
+    return Instant(instant + round(seconds * MICROSECONDS_PER_SECOND))
+
+
+def seconds_between(earlier: Instant, later: Instant) -> float:
+    """Give the seconds from one instant to another."""
+    return (later - earlier) / MICROSECONDS_PER_SECOND
