@@ -1,0 +1,140 @@
+"""Picking what is due and recording what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from app.domain.entities import (
+    EntityKey,
+    EntityRef,
+    Kind,
+    PendingEntity,
+    Priority,
+    Version,
+)
+from app.domain.failures import Failure
+from app.domain.instants import Instant
+from app.domain.retry import Verdict
+from app.store import statements
+from app.store.group_commit import WriteSession
+
+_PICK = text(statements.PICK_PENDING)
+_NEXT_DUE = text(statements.NEXT_DUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Supabase holds the entity's row as it was picked."""
+
+    entity: PendingEntity
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Supabase did not take the row; the verdict says what becomes of the entity."""
+
+    entity: PendingEntity
+    failure: Failure
+    verdict: Verdict
+
+
+Outcome = Applied | Refused
+
+
+def pick_pending(connection: Connection, now: Instant, limit: int) -> list[PendingEntity]:
+    """Read at most `limit` due entities: what takes access away first, then oldest first."""
+    picked: list[PendingEntity] = []
+    for priority in Priority.ALL:
+        wanted = limit - len(picked)
+        if wanted <= 0:
+            break
+        rows = connection.execute(_PICK, {"priority": priority, "now": now, "limit": wanted})
+        picked.extend(
+            PendingEntity(
+                ref=EntityRef(Kind(row.kind), EntityKey(row.key)),
+                version=Version(row.occurred_at, bool(row.is_removal), row.sequence),
+                row=row.row,
+                revision=row.revision,
+                attempts=row.attempts,
+                waiting_since=row.waiting_since,
+            )
+            for row in rows
+        )
+    return picked
+
+
+def read_next_due(connection: Connection) -> Instant | None:
+    """Read when the next pending entity is due; None without any."""
+    due = [
+        connection.execute(_NEXT_DUE, {"priority": priority}).scalar_one()
+        for priority in Priority.ALL
+    ]
+    return min((instant for instant in due if instant is not None), default=None)
+
+
+def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
+    """Record what came of a batch.
+
+    An outcome counts only for the revision that was picked: what has changed since stays pending.
+    """
+    applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
+    session.cursor.executemany(
+        statements.RECORD_APPLIED,
+        [
+            {
+                "kind": entity.ref.kind,
+                "key": entity.ref.key,
+                "revision": entity.revision,
+                "occurred_at": entity.version.occurred_at,
+                "sequence": entity.version.sequence,
+                "now": now,
+            }
+            for entity in applied
+        ],
+    )
+    session.cursor.executemany(
+        statements.RECORD_FAILURE,
+        [
+            {
+                "kind": refused.entity.ref.kind,
+                "key": refused.entity.ref.key,
+                "revision": refused.entity.revision,
+                "state": refused.verdict.state,
+                "attempts": refused.verdict.attempts,
+                "due_at": refused.verdict.due_at,
+                "awaits_parent": refused.verdict.awaits_parent,
+                "waiting_since": refused.verdict.waiting_since,
+                "code": refused.failure.code,
+                "message": refused.failure.message,
+            }
+            for refused in outcomes
+            if isinstance(refused, Refused)
+        ],
+    )
+    # After all of the batch is recorded: a removal comes last in it, and what it cascaded to may
+    # have been written before it in the same batch.
+    for entity in applied:
+        _touch_children(session, entity, now)
+
+
+def _touch_children(session: WriteSession, entity: PendingEntity, now: Instant) -> None:
+    values = {"key": entity.ref.key, "now": now}
+    is_gone = entity.row is None
+    match entity.ref.kind:
+        case Kind.TRIP:
+            session.cursor.execute(
+                statements.WRITE_CHILDREN_OF_TRIP_AGAIN
+                if is_gone
+                else statements.RELEASE_CHILDREN_OF_TRIP,
+                values,
+            )
+        case Kind.USER:
+            session.cursor.execute(
+                statements.WRITE_CHILDREN_OF_USER_AGAIN
+                if is_gone
+                else statements.RELEASE_CHILDREN_OF_USER,
+                values,
+            )
+        case Kind.MEMBERSHIP:
+            pass

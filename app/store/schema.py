@@ -1,0 +1,106 @@
+"""The tables. Instants are whole microseconds since 1970-01-01T00:00:00Z (`domain.instants`)."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", _Sequence, primary_key=True, comment="order of receipt"),
+    Column("event_id", Text, nullable=False, unique=True, comment="the webhook-id"),
+    Column("type", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("is_removal", Boolean, nullable=False, comment="takes access away"),
+    Column("received_at", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the body"),
+    Column("data", Text, nullable=False, comment="permission data only, canonical JSON"),
+    Index("events_of_entity", "kind", "key"),
+    # A purge must never let a sequence be given twice: versions and statuses compare it.
+    sqlite_autoincrement=True,
+)
+
+entities = Table(
+    "entities",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("trip_id", Text, comment="of a membership"),
+    Column("user_id", Text, comment="of a membership; the creator of a trip"),
+    # The version of the desired row.
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("is_removal", Boolean, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("row", Text, comment="what Supabase should hold; null: nothing (a tombstone)"),
+    # The latest removal of a user or a trip, also one that lost to a newer creation.
+    Column("removed_at", BigInteger),
+    Column("removal_sequence", BigInteger),
+    Column("state", Text, nullable=False, comment="pending, applied, dead"),
+    Column("priority", SmallInteger, nullable=False, comment="lower is picked first"),
+    Column("revision", BigInteger, nullable=False, comment="rises with each change to write"),
+    Column("pending_since", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, comment="refusals that were its own fault"),
+    Column("awaits_parent", Boolean, nullable=False),
+    Column("waiting_since", BigInteger, comment="since when it has waited for a parent"),
+    Column("last_error_code", Text),
+    Column("last_error", Text, comment="never with a row's values"),
+    Column("applied_occurred_at", BigInteger),
+    Column("applied_sequence", BigInteger),
+    Column("applied_at", BigInteger),
+    # In the order in which the dispatcher picks, and no larger than the backlog.
+    Index(
+        "entities_pending",
+        "priority",
+        "due_at",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "entities_dead",
+        "kind",
+        "key",
+        sqlite_where=text("state = 'dead'"),
+        postgresql_where=text("state = 'dead'"),
+    ),
+    Index(
+        "entities_of_trip",
+        "trip_id",
+        sqlite_where=text("trip_id IS NOT NULL"),
+        postgresql_where=text("trip_id IS NOT NULL"),
+    ),
+    Index(
+        "entities_of_user",
+        "user_id",
+        sqlite_where=text("user_id IS NOT NULL"),
+        postgresql_where=text("user_id IS NOT NULL"),
+    ),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("replay_id", Text, primary_key=True),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("requested_by", Text, comment="the subject of the token"),
+    Column("filter", Text, nullable=False, comment="as it was asked for, JSON"),
+    Column("status", Text, nullable=False, comment="running, completed, failed"),
+    Column("matched_events", BigInteger, nullable=False),
+    Column("entities", BigInteger, nullable=False),
+)

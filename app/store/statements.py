@@ -1,0 +1,190 @@
+"""The statements that run for every event and every outcome, prepared by the driver.
+
+Plain SQL, in what SQLite >= 3.35 and PostgreSQL >= 14 have in common: building and compiling a
+statement in SQLAlchemy Core costs ten times what running it does here, and every event takes two
+to four. Everything that is asked less often is written in Core.
+
+While an entity is applied, Supabase holds its row: an equal row then costs no write. From any
+other state it must be written, because an attempt may have landed that was never recorded.
+"""
+
+INSERT_EVENT = """
+INSERT INTO events
+    (event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data)
+VALUES
+    (:event_id, :type, :kind, :key, :occurred_at, :is_removal, :received_at, :digest, :data)
+ON CONFLICT (event_id) DO NOTHING
+RETURNING sequence
+"""
+
+SELECT_DIGEST = "SELECT digest FROM events WHERE event_id = :event_id"
+
+# Moves an entity to a version, unless it stands at that one or a later one. A newer row keeps the
+# place of one that waits, and gets a fresh start where the older one was refused.
+UPSERT_ENTITY = """
+INSERT INTO entities AS e
+    (kind, key, trip_id, user_id, occurred_at, is_removal, sequence, row, state, priority,
+     revision, pending_since, due_at, attempts, awaits_parent)
+VALUES
+    (:kind, :key, :trip_id, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
+     :priority, 1, :received_at, :received_at, 0, FALSE)
+ON CONFLICT (kind, key) DO UPDATE SET
+    trip_id = excluded.trip_id,
+    user_id = excluded.user_id,
+    occurred_at = excluded.occurred_at,
+    is_removal = excluded.is_removal,
+    sequence = excluded.sequence,
+    row = excluded.row,
+    state = CASE WHEN e.state = 'applied'
+                  AND (e.row = excluded.row OR (e.row IS NULL AND excluded.row IS NULL))
+                 THEN 'applied' ELSE 'pending' END,
+    applied_occurred_at = CASE WHEN e.state = 'applied'
+                  AND (e.row = excluded.row OR (e.row IS NULL AND excluded.row IS NULL))
+                 THEN excluded.occurred_at ELSE e.applied_occurred_at END,
+    applied_sequence = CASE WHEN e.state = 'applied'
+                  AND (e.row = excluded.row OR (e.row IS NULL AND excluded.row IS NULL))
+                 THEN excluded.sequence ELSE e.applied_sequence END,
+    priority = excluded.priority,
+    revision = e.revision + 1,
+    pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since ELSE excluded.due_at END,
+    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0 AND NOT e.awaits_parent
+                  THEN e.due_at ELSE excluded.due_at END,
+    attempts = 0,
+    awaits_parent = FALSE,
+    waiting_since = NULL,
+    last_error_code = NULL,
+    last_error = NULL
+WHERE (excluded.occurred_at, excluded.is_removal, excluded.sequence)
+    > (e.occurred_at, e.is_removal, e.sequence)
+"""
+
+# The latest removal of a membership's trip or user.
+SELECT_PARENTS_REMOVAL = """
+SELECT removed_at, removal_sequence FROM entities
+WHERE removed_at IS NOT NULL
+  AND ((kind = 'trip' AND key = :trip_id) OR (kind = 'user' AND key = :user_id))
+ORDER BY removed_at DESC, removal_sequence DESC
+LIMIT 1
+"""
+
+SELECT_OWN_REMOVAL = """
+SELECT removed_at, removal_sequence FROM entities
+WHERE kind = :kind AND key = :key AND removed_at IS NOT NULL
+"""
+
+# A user or trip remembers its latest removal, also one that lost to a newer creation.
+REMEMBER_REMOVAL = """
+UPDATE entities SET removed_at = :occurred_at, removal_sequence = :sequence
+WHERE kind = :kind AND key = :key
+  AND (removed_at IS NULL OR (removed_at, removal_sequence) < (:occurred_at, :sequence))
+"""
+
+_CASCADE = """
+UPDATE entities SET
+    occurred_at = :occurred_at,
+    is_removal = TRUE,
+    sequence = :sequence,
+    row = NULL,
+    state = CASE WHEN state = 'applied' AND row IS NULL THEN 'applied' ELSE 'pending' END,
+    applied_occurred_at = CASE WHEN state = 'applied' AND row IS NULL
+                               THEN :occurred_at ELSE applied_occurred_at END,
+    applied_sequence = CASE WHEN state = 'applied' AND row IS NULL
+                            THEN :sequence ELSE applied_sequence END,
+    priority = 0,
+    revision = revision + 1,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :received_at END,
+    due_at = CASE WHEN state = 'pending' AND attempts = 0 AND NOT awaits_parent
+                  THEN due_at ELSE :received_at END,
+    attempts = 0,
+    awaits_parent = FALSE,
+    waiting_since = NULL,
+    last_error_code = NULL,
+    last_error = NULL
+WHERE {parent} = :key AND kind = 'membership'
+  AND (occurred_at, is_removal, sequence) < (:occurred_at, TRUE, :sequence)
+"""
+
+# Removes the memberships of a removed trip or user that are not newer than its removal.
+CASCADE_FROM_TRIP = _CASCADE.format(parent="trip_id")
+CASCADE_FROM_USER = _CASCADE.format(parent="user_id")
+
+# What the events of a removed user still say of him, but his id.
+ERASE_EVENTS = """
+UPDATE events SET data = :data
+WHERE kind = :kind AND key = :key AND data <> :data
+  AND (occurred_at, is_removal, sequence) <= (:occurred_at, TRUE, :sequence)
+"""
+
+_PICK_COLUMNS = (
+    "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since"
+)
+
+PICK_PENDING = f"""
+SELECT {_PICK_COLUMNS} FROM entities
+WHERE state = 'pending' AND priority = :priority AND due_at <= :now
+ORDER BY due_at
+LIMIT :limit
+"""  # noqa: S608 - the columns are the constant above
+
+NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
+
+RECORD_APPLIED = """
+UPDATE entities SET
+    state = 'applied',
+    applied_occurred_at = :occurred_at,
+    applied_sequence = :sequence,
+    applied_at = :now,
+    attempts = 0,
+    awaits_parent = FALSE,
+    waiting_since = NULL,
+    last_error_code = NULL,
+    last_error = NULL
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+RECORD_FAILURE = """
+UPDATE entities SET
+    state = :state,
+    attempts = :attempts,
+    due_at = :due_at,
+    awaits_parent = :awaits_parent,
+    waiting_since = :waiting_since,
+    last_error_code = :code,
+    last_error = :message
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+_WRITE_CHILDREN_AGAIN = """
+UPDATE entities SET
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0
+WHERE {parent} = :key AND kind = 'membership' AND row IS NOT NULL AND state = 'applied'
+"""
+
+# Supabase itself may have cascaded the removal of a trip or a user to what stands again.
+WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(parent="trip_id")
+WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(parent="user_id")
+
+_RELEASE_CHILDREN = """
+UPDATE entities SET due_at = :now
+WHERE {parent} = :key AND state = 'pending' AND awaits_parent
+"""
+
+# What waits for a parent is due at once when the parent is applied.
+RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(parent="trip_id")
+RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(parent="user_id")
+
+# A replay writes again what stands: the row and the version stay as they are.
+MARK_FOR_REPLAY = """
+UPDATE entities SET
+    state = 'pending',
+    priority = CASE WHEN state = 'applied' THEN 2 ELSE priority END,
+    revision = revision + 1,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    due_at = :now,
+    attempts = 0,
+    awaits_parent = FALSE,
+    waiting_since = NULL,
+    last_error_code = NULL,
+    last_error = NULL
+WHERE kind = :kind AND key = :key
+"""

@@ -1,0 +1,141 @@
+"""The store: durable events, and the desired state that they lead to."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from app.domain.entities import EntityRef, EntityState, PendingEntity
+from app.domain.errors import StoreUnavailable
+from app.domain.events import Event, EventId
+from app.domain.history import Backlog, Replay, StoredEvent
+from app.domain.instants import Instant
+from app.store import dispatching, looking_up, receiving, replaying
+from app.store.engine import hold_lock, open_engine, read_store_url
+from app.store.group_commit import GroupCommit
+from app.store.migrating import migrate
+
+T = TypeVar("T")
+
+# The dispatcher reads one at a time; the others are for people who look things up.
+_READERS = 4
+
+
+class Store:
+    """One relay's store.
+
+    What writes returns after its commit; everything that waits at the same moment shares one.
+    What reads sees the last commit.
+    """
+
+    def __init__(self, engine: Engine, resources: ExitStack) -> None:
+        self._engine = engine
+        self._resources = resources
+        self._commits = GroupCommit(engine)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+
+    @classmethod
+    async def open(cls, store_url: str) -> Self:
+        """Open the store and migrate it.
+
+        Raises:
+            ConfigurationInvalid: it cannot be opened, is in use, or is of a newer version.
+        """
+        url = read_store_url(store_url)
+        with ExitStack() as resources:
+            resources.enter_context(hold_lock(url))
+            engine = open_engine(url)
+            resources.callback(engine.dispose)
+            await asyncio.to_thread(migrate, engine)
+            return cls(engine, resources.pop_all())
+
+    async def close(self) -> None:
+        """Commit what waits, then let go of the file."""
+        await self._commits.close()
+        self._readers.shutdown()
+        self._resources.close()
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be committed; None while the store is writable."""
+        return self._commits.failure
+
+    async def store_events(
+        self, events: Sequence[Event], received_at: Instant
+    ) -> list[receiving.Receipt]:
+        """Store events and move their entities, all or nothing, in the order given.
+
+        Raises:
+            StoreUnavailable: it could not be committed; nothing of it is stored.
+        """
+        return await self._commits.run(
+            partial(receiving.store_events, events=events, received_at=received_at)
+        )
+
+    async def pick_pending(self, now: Instant, limit: int) -> list[PendingEntity]:
+        """Read at most `limit` due entities: what takes access away first, then oldest first."""
+        return await self._read(partial(dispatching.pick_pending, now=now, limit=limit))
+
+    async def read_next_due(self) -> Instant | None:
+        """Read when the next pending entity is due; None without any."""
+        return await self._read(dispatching.read_next_due)
+
+    async def record_outcomes(self, outcomes: Sequence[dispatching.Outcome], now: Instant) -> None:
+        """Record what came of a batch, for the revisions that were picked."""
+        await self._commits.run(partial(dispatching.record_outcomes, outcomes=outcomes, now=now))
+
+    async def find_event(self, event_id: EventId) -> StoredEvent | None:
+        """Read one event and where its entity stands; None where no such event is stored."""
+        found = await self.find_events([event_id])
+        return found.get(event_id)
+
+    async def find_events(self, event_ids: Sequence[EventId]) -> dict[EventId, StoredEvent]:
+        """Read the events that are stored under these ids."""
+        return await self._read(partial(replaying.find_events_by_ids, event_ids=event_ids))
+
+    async def measure_backlog(self) -> Backlog:
+        """Count what is still to be done."""
+        return await self._read(looking_up.measure_backlog)
+
+    async def read_entity_page(
+        self, state: EntityState | None, after: EntityRef | None, limit: int
+    ) -> replaying.EntityPage:
+        """Read entities in a state (None: all) in the order of kind and key."""
+        return await self._read(
+            partial(replaying.read_entity_page, state=state, after=after, limit=limit)
+        )
+
+    async def mark_for_replay(self, refs: Sequence[EntityRef], now: Instant) -> None:
+        """Have entities written again as they are desired now; versions and rows stay."""
+        await self._commits.run(partial(replaying.mark_for_replay, refs=refs, now=now))
+
+    async def record_replay(
+        self, replay: Replay, *, requested_by: str | None, criteria: str, now: Instant
+    ) -> None:
+        """Note who had what replayed, and when."""
+        await self._commits.run(
+            partial(
+                replaying.record_replay,
+                replay=replay,
+                requested_by=requested_by,
+                criteria=criteria,
+                now=now,
+            )
+        )
+
+    async def _read(self, query: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._run_query, query
+        )
+
+    def _run_query(self, query: Callable[[Connection], T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            raise StoreUnavailable from error
