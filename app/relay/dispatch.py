@@ -1,0 +1,207 @@
+"""Dispatching: what is pending moves to Supabase, until Supabase holds what is desired."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.entities import EntityState, PendingEntity
+from app.domain.failures import Failure
+from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
+from app.relay.settlements import Settlements
+from app.store.dispatching import Applied, Outcome, Refused
+from app.store.store import Store
+from app.supabase.client import SupabaseClient
+from app.supabase.planning import Write, plan_batch
+
+logger = logging.getLogger(__name__)
+
+# One bulk request of each kind; a fresh removal waits for no more than these to be written.
+BATCH_ENTITIES: Final = 500
+# How often an idle relay looks whether Supabase is there, for /health to be true.
+PROBE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherView:
+    """What monitoring may know of the dispatcher.
+
+    Attributes:
+        crash: the type of the error that its last run died of; None while it runs.
+        breaker: whether Supabase is written to.
+        failure: what stands in the way; None while Supabase answers.
+        has_contact: whether Supabase has been asked at all yet.
+    """
+
+    crash: str | None
+    breaker: BreakerState
+    failure: Failure | None
+    has_contact: bool
+
+
+class _Stopped(Exception):
+    """No entity would fare better: the rest of the batch waits."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
+class Dispatcher:
+    """The one writer to Supabase."""
+
+    def __init__(
+        self,
+        store: Store,
+        supabase: SupabaseClient,
+        settlements: Settlements,
+        *,
+        clock: Callable[[], float],
+        jitter: Jitter,
+    ) -> None:
+        self._store = store
+        self._supabase = supabase
+        self._settlements = settlements
+        self._clock = clock
+        self._jitter = jitter
+        self._breaker = Breaker()
+        self._signal = asyncio.Event()
+        self._stopping = False
+        self._crash: str | None = None
+        self._contact_at: Instant | None = None
+
+    @property
+    def view(self) -> DispatcherView:
+        """How it fares."""
+        return DispatcherView(
+            crash=self._crash,
+            breaker=self._breaker.state,
+            failure=self._breaker.last_failure,
+            has_contact=self._contact_at is not None,
+        )
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._signal.set()
+
+    def stop(self) -> None:
+        """Finish the open batch and no other."""
+        self._stopping = True
+        self._signal.set()
+
+    async def run(self) -> None:
+        """Dispatch until stopped. A crash is logged, shown and followed by another run."""
+        crashes = 0
+        while not self._stopping:
+            try:
+                await self._run_once()
+                crashes, self._crash = 0, None
+            except Exception as error:
+                crashes += 1
+                self._crash = type(error).__name__
+                logger.exception("the dispatcher crashed and starts again")
+                await self._sleep(backoff_seconds(crashes, self._jitter()))
+
+    async def _run_once(self) -> None:
+        self._signal.clear()
+        wait = self._breaker.seconds_to_wait(self._now())
+        if wait > 0:
+            await self._sleep(wait, wakeable=False)
+        elif not await self.dispatch_due():
+            await self._idle()
+
+    async def dispatch_due(self) -> bool:
+        """Dispatch one batch of what is due; False when nothing is.
+
+        Every entity of the batch is recorded as applied or refused, or is left as it was.
+        """
+        # While the breaker is open, one entity is the probe.
+        limit = 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
+        entities = await self._store.pick_pending(self._now(), limit)
+        if not entities:
+            return False
+        outcomes: list[Outcome] = []
+        try:
+            for write in plan_batch(entities):
+                await self._apply(write, outcomes)
+        except _Stopped as stopped:
+            self._note_failure(stopped.failure)
+        finally:
+            # What Supabase has taken is recorded whatever ended the batch.
+            if outcomes:
+                await self._store.record_outcomes(outcomes, self._now())
+                self._settlements.announce(outcome.entity.ref for outcome in outcomes)
+        return True
+
+    async def _apply(self, write: Write, outcomes: list[Outcome]) -> None:
+        failure = await self._supabase.apply(write)
+        if failure is not None and failure.stops_everything:
+            raise _Stopped(failure)
+        self._note_answer()
+        if failure is None:
+            outcomes.extend(Applied(entity) for entity in write.entities)
+        elif len(write.entities) > 1:
+            # Until the culprit is alone: one bad entity never holds up another.
+            for half in write.split():
+                await self._apply(half, outcomes)
+        else:
+            outcomes.append(self._judge(write.entities[0], failure))
+
+    def _judge(self, entity: PendingEntity, failure: Failure) -> Refused:
+        verdict = judge_refusal(entity, failure, self._now(), self._jitter())
+        is_dead = verdict.state is EntityState.DEAD
+        logger.log(
+            logging.ERROR if is_dead else logging.INFO,
+            "%s %s is %s: %s %s",
+            entity.ref.kind,
+            entity.ref.key,
+            "dead" if is_dead else "refused and tried again",
+            failure.code,
+            failure.message,
+        )
+        return Refused(entity, failure, verdict)
+
+    async def _idle(self) -> None:
+        now = self._now()
+        if self._contact_at is None or seconds_between(self._contact_at, now) >= PROBE_SECONDS:
+            failure = await self._supabase.probe()
+            if failure is None or not failure.stops_everything:
+                self._note_answer()
+            else:
+                self._note_failure(failure)
+            return
+        next_due = await self._store.read_next_due()
+        wait = PROBE_SECONDS
+        if next_due is not None:
+            wait = min(wait, max(0.0, seconds_between(now, next_due)))
+        await self._sleep(wait)
+
+    async def _sleep(self, seconds: float, *, wakeable: bool = True) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._signal.wait()
+                    if wakeable or self._stopping:
+                        return
+                    # Supabase asked to be left alone; news does not change that.
+                    self._signal.clear()
+
+    def _note_answer(self) -> None:
+        if self._breaker.last_failure is not None:
+            logger.warning("Supabase answers again")
+        self._contact_at = self._now()
+        self._breaker.record_success()
+
+    def _note_failure(self, failure: Failure) -> None:
+        if self._breaker.last_failure is None or self._breaker.last_failure.code != failure.code:
+            logger.warning(
+                "Supabase takes nothing (%s): %s %s", failure.kind, failure.code, failure.message
+            )
+        self._contact_at = self._now()
+        self._breaker.record_failure(failure, self._now(), self._jitter())
+
+    def _now(self) -> Instant:
+        return from_seconds(self._clock())

@@ -1,0 +1,109 @@
+"""What monitoring is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.errors import StoreUnavailable
+from app.domain.failures import FailureKind
+from app.domain.history import Backlog
+from app.domain.instants import from_seconds, seconds_between
+from app.relay.dispatch import Dispatcher
+from app.store.store import Store
+
+
+class HealthStatus(StrEnum):
+    """How well; `down` means that no event can be accepted."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part and how it fares; the reason names no value and no secret."""
+
+    status: HealthStatus
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The whole report.
+
+    Attributes:
+        store: whether events can be kept.
+        dispatcher: whether somebody writes to Supabase.
+        supabase: whether it lets itself be written to.
+        backlog: what is still to be done; None where the store cannot be read.
+        oldest_pending_seconds: how long the longest waiting entity waits.
+    """
+
+    store: Check
+    dispatcher: Check
+    supabase: Check
+    backlog: Backlog | None
+    oldest_pending_seconds: float
+
+    @property
+    def status(self) -> HealthStatus:
+        """Down if the store is; degraded if anything else is not ok."""
+        if self.store.status is HealthStatus.DOWN:
+            return HealthStatus.DOWN
+        statuses = (self.dispatcher.status, self.supabase.status)
+        is_well = all(status is HealthStatus.OK for status in statuses)
+        return HealthStatus.OK if is_well else HealthStatus.DEGRADED
+
+
+_SUPABASE_REASONS = {
+    FailureKind.OUTAGE: "unreachable or failing",
+    FailureKind.MISCONFIGURED: "refuses the key, or SUPABASE_URL is no Supabase",
+    FailureKind.SCHEMA_MISMATCH: "a table, column or constraint is not there",
+}
+
+
+class HealthReporter:
+    """Asks the parts how they fare."""
+
+    def __init__(self, store: Store, dispatcher: Dispatcher, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._clock = clock
+
+    async def report(self) -> Health:
+        """Look at everything now."""
+        backlog: Backlog | None = None
+        try:
+            backlog = await self._store.measure_backlog()
+            store = self._check_store()
+        except StoreUnavailable:
+            store = Check(HealthStatus.DOWN, "the store cannot be read")
+        oldest = 0.0
+        if backlog is not None and backlog.oldest_pending_since is not None:
+            now = from_seconds(self._clock())
+            oldest = max(0.0, seconds_between(backlog.oldest_pending_since, now))
+        return Health(store, self._check_dispatcher(), self._check_supabase(), backlog, oldest)
+
+    def _check_store(self) -> Check:
+        if self._store.failure is None:
+            return Check(HealthStatus.OK)
+        return Check(HealthStatus.DOWN, f"the last commit failed: {self._store.failure}")
+
+    def _check_dispatcher(self) -> Check:
+        crash = self._dispatcher.view.crash
+        if crash is None:
+            return Check(HealthStatus.OK)
+        return Check(HealthStatus.DEGRADED, f"crashed ({crash}) and starts again")
+
+    def _check_supabase(self) -> Check:
+        view = self._dispatcher.view
+        if view.failure is not None:
+            reason = _SUPABASE_REASONS.get(view.failure.kind, view.failure.kind.value)
+            return Check(
+                HealthStatus.DEGRADED,
+                f"{reason}: {view.failure.code}, {view.failure.message}",
+            )
+        if not view.has_contact:
+            return Check(HealthStatus.DEGRADED, "not reached yet")
+        return Check(HealthStatus.OK)

@@ -1,0 +1,76 @@
+"""Receiving: an authentic, valid event becomes durable, and whoever asked may wait for Supabase."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from app.domain.entities import EntityRef, EventStatus
+from app.domain.errors import EventIdConflict, EventNotFound
+from app.domain.events import Event, EventId
+from app.domain.instants import from_seconds
+from app.relay.settlements import Settlements
+from app.store.receiving import Receipt
+from app.store.store import Store
+
+
+class Receiver:
+    """Takes events in."""
+
+    def __init__(
+        self,
+        store: Store,
+        settlements: Settlements,
+        *,
+        clock: Callable[[], float],
+        wake_dispatcher: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._settlements = settlements
+        self._clock = clock
+        self._wake_dispatcher = wake_dispatcher
+
+    async def receive_event(self, event: Event) -> Receipt:
+        """Store one event; it is durable when this returns.
+
+        Raises:
+            EventIdConflict: its id was stored with a different body.
+            StoreUnavailable: it is not stored.
+        """
+        (receipt,) = await self.receive_events((event,))
+        if receipt is Receipt.CONFLICT:
+            raise EventIdConflict
+        return receipt
+
+    async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
+        """Store events in one commit and give the receipt of each, in their order.
+
+        Raises:
+            StoreUnavailable: none of them is stored.
+        """
+        receipts = await self._store.store_events(events, from_seconds(self._clock()))
+        if Receipt.ACCEPTED in receipts:
+            self._wake_dispatcher()
+        return receipts
+
+    async def wait_until_settled(
+        self, event_id: EventId, ref: EntityRef, *, seconds: float
+    ) -> EventStatus:
+        """Wait until a stored event is no longer pending, at most so long, and give its status.
+
+        Raises:
+            EventNotFound: it is not stored.
+        """
+        with self._settlements.watch(ref) as signal:
+            try:
+                async with asyncio.timeout(seconds):
+                    while (status := await self._read_status(event_id)) is EventStatus.PENDING:
+                        await signal.wait()
+                        signal.clear()
+                    return status
+            except TimeoutError:
+                return EventStatus.PENDING
+
+    async def _read_status(self, event_id: EventId) -> EventStatus:
+        event = await self._store.find_event(event_id)
+        if event is None:
+            raise EventNotFound
+        return event.status
