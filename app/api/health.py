@@ -1,0 +1,127 @@
+"""`GET /health`, `/health/live`, `/health/ready`: for monitoring and orchestrators."""
+
+from importlib.metadata import version
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from app.api.dependencies import ServicesDependency
+from app.relay.health import Check, HealthStatus
+
+router = APIRouter(tags=["health"])
+
+VERSION: Final = version("supabase-sync-relay")
+_MEDIA_TYPE: Final = "application/health+json"
+
+
+class CheckBody(BaseModel):
+    """One part and how it fares."""
+
+    status: HealthStatus
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, check: Check) -> "CheckBody":
+        """Write a check."""
+        return cls(status=check.status, reason=check.reason)
+
+
+class Checks(BaseModel):
+    """The parts."""
+
+    store: CheckBody
+    dispatcher: CheckBody
+    supabase: CheckBody
+
+
+class BacklogBody(BaseModel):
+    """What is still to be done; nulls where the store cannot be read."""
+
+    pending: int | None = Field(description="Entities that Supabase may not hold yet.")
+    oldest_pending_seconds: float = Field(description="How long the longest waiting one waits.")
+    dead: int | None = Field(description="Entities that Supabase refused for good.")
+
+
+class HealthBody(BaseModel):
+    """The whole report."""
+
+    status: HealthStatus
+    version: str
+    checks: Checks
+    backlog: BacklogBody
+
+
+class AliveBody(BaseModel):
+    """An answer at all is the message."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyBody(BaseModel):
+    """Whether events can be accepted."""
+
+    status: Annotated[HealthStatus, Field(description="`ok` or `down`.")]
+
+
+@router.get(
+    "/health",
+    operation_id="getHealth",
+    summary="How the relay fares",
+    response_model=HealthBody,
+    responses={503: {"model": HealthBody, "description": "No event can be accepted."}},
+)
+async def get_health(services: ServicesDependency) -> JSONResponse:
+    """200 while events can be accepted, even if Supabase cannot be written to; else 503."""
+    health = await services.health.report()
+    body = HealthBody(
+        status=health.status,
+        version=VERSION,
+        checks=Checks(
+            store=CheckBody.of(health.store),
+            dispatcher=CheckBody.of(health.dispatcher),
+            supabase=CheckBody.of(health.supabase),
+        ),
+        backlog=BacklogBody(
+            pending=None if health.backlog is None else health.backlog.pending,
+            oldest_pending_seconds=round(health.oldest_pending_seconds, 3),
+            dead=None if health.backlog is None else health.backlog.dead,
+        ),
+    )
+    return _answer(body.model_dump(mode="json", exclude_none=False), health.status)
+
+
+@router.get(
+    "/health/live",
+    operation_id="getLiveness",
+    summary="Whether the process answers",
+    response_model=AliveBody,
+)
+async def get_liveness() -> JSONResponse:
+    """Restart the process when this does not answer."""
+    return _answer(AliveBody().model_dump(mode="json"), HealthStatus.OK)
+
+
+@router.get(
+    "/health/ready",
+    operation_id="getReadiness",
+    summary="Whether events can be accepted",
+    response_model=ReadyBody,
+    responses={503: {"model": ReadyBody, "description": "Send no events here."}},
+)
+async def get_readiness(services: ServicesDependency) -> JSONResponse:
+    """Send events here while this answers 200."""
+    health = await services.health.report()
+    is_down = health.status is HealthStatus.DOWN
+    status = HealthStatus.DOWN if is_down else HealthStatus.OK
+    return _answer(ReadyBody(status=status).model_dump(mode="json"), status)
+
+
+def _answer(body: object, status: HealthStatus) -> JSONResponse:
+    return JSONResponse(
+        body,
+        503 if status is HealthStatus.DOWN else 200,
+        headers={"Cache-Control": "no-store"},
+        media_type=_MEDIA_TYPE,
+    )

@@ -1,0 +1,27 @@
+"""What the endpoints work with, made once at start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.auth.gate import Gate
+from app.domain.contract import EventReader
+from app.relay.dispatch import Dispatcher
+from app.relay.health import HealthReporter
+from app.relay.receive import Receiver
+from app.relay.replay import Replayer
+from app.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One relay's parts, as `app.state.services`."""
+
+    clock: Callable[[], float]
+    gate: Gate
+    reader: EventReader
+    receiver: Receiver
+    replayer: Replayer
+    dispatcher: Dispatcher
+    health: HealthReporter
+    store: Store
+    maximum_in_flight: int

@@ -1,0 +1,154 @@
+"""`POST /webhooks` and `POST /webhooks/batch`: the way in for events.
+
+These two are plain ASGI, not FastAPI path operations: through FastAPI's request machinery the same
+work reaches half the requests a second. `app.api.openapi` documents them.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from starlette.datastructures import State
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
+from app.api.services import Services
+from app.domain.contract import BatchItem
+from app.domain.entities import EntityRef, EventStatus
+from app.domain.errors import InputInvalid, Overloaded, RequestRejected, Unauthenticated
+from app.domain.events import Event
+from app.domain.instants import from_seconds
+from app.store.receiving import Receipt
+
+logger = logging.getLogger(__name__)
+
+MAXIMUM_WAIT_SECONDS: Final = 30
+_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
+
+
+class _Endpoint:
+    """What both have in common: bounds, the log of what is rejected, and the answer."""
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = cast(Services, cast(State, scope["app"].state).services)
+        if self._in_flight >= services.maximum_in_flight:
+            raise Overloaded
+        self._in_flight += 1
+        try:
+            status, body, headers = await self._handle(services, read_headers(scope), receive)
+        except ClientDisconnect:
+            return
+        except RequestRejected as error:
+            _log_rejection(scope, error)
+            raise
+        finally:
+            self._in_flight -= 1
+        await _answer(send, status, body, headers)
+
+    async def _handle(
+        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
+        raise NotImplementedError
+
+
+class EventEndpoint(_Endpoint):
+    """Takes one event. The order of the checks is part of the contract."""
+
+    async def _handle(
+        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
+        body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
+        require_json(headers)
+        await services.gate.admit_webhook(headers, body)
+        event_id = headers.get(b"webhook-id", b"").decode("latin-1")
+        event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+        receipt = await services.receiver.receive_event(event)
+        status = 202 if receipt is Receipt.ACCEPTED else 200
+        wait_seconds = _read_wait(headers)
+        if wait_seconds is None:
+            return status, _write_receipt(event, receipt.value), ()
+        settled = await services.receiver.wait_until_settled(
+            event.event_id, EntityRef(event.kind, event.key), seconds=wait_seconds
+        )
+        applied_preference = ((b"preference-applied", b"wait=%d" % wait_seconds),)
+        if settled is EventStatus.PENDING:
+            return status, _write_receipt(event, receipt.value), applied_preference
+        return 200, _write_receipt(event, settled.value), applied_preference
+
+
+class BatchEndpoint(_Endpoint):
+    """Takes up to 1,000 events in one commit; one that is wrong spoils no other."""
+
+    async def _handle(
+        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
+        body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
+        require_json(headers)
+        await services.gate.admit_webhook(headers, body)
+        items = services.reader.read_batch(body, now=from_seconds(services.clock()))
+        events = [item.event for item in items if item.event is not None]
+        receipts = await services.receiver.receive_events(events) if events else []
+        document = {"results": _write_results(items, receipts)}
+        status = 202 if Receipt.ACCEPTED in receipts else 200
+        return status, json.dumps(document, separators=(",", ":")).encode(), ()
+
+
+def _write_results(items: Sequence[BatchItem], receipts: Sequence[Receipt]) -> list[Any]:
+    remaining = iter(receipts)
+    results: list[Any] = []
+    for item in items:
+        if item.event is not None:
+            results.append({"event_id": item.event_id, "status": next(remaining).value})
+        else:
+            results.append(
+                {
+                    "event_id": item.event_id,
+                    "status": "invalid",
+                    "errors": [
+                        {"pointer": error.pointer, "detail": error.detail} for error in item.errors
+                    ],
+                }
+            )
+    return results
+
+
+def _write_receipt(event: Event, status: str) -> bytes:
+    return json.dumps({"event_id": event.event_id, "status": status}).encode()
+
+
+def _read_wait(headers: dict[bytes, bytes]) -> int | None:
+    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is no preference."""
+    match = _WAIT.search(headers.get(b"prefer", b""))
+    return None if match is None else min(int(match[1]), MAXIMUM_WAIT_SECONDS)
+
+
+async def _answer(
+    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_rejection(scope: Scope, error: RequestRejected) -> None:
+    reason = str(error)
+    if isinstance(error, Unauthenticated):
+        reason = error.reason
+    elif isinstance(error, InputInvalid):
+        reason = "; ".join(f"{problem.pointer} {problem.detail}" for problem in error.errors[:5])
+    logger.info("rejected %s: %s (%s)", scope["path"], type(error).__name__, reason)

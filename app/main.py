@@ -1,0 +1,178 @@
+"""The application: the only place that wires the rooms together."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from app.api import events, health, replay
+from app.api.openapi import describe_api
+from app.api.problems import register_handlers
+from app.api.services import Services
+from app.api.webhooks import BatchEndpoint, EventEndpoint
+from app.auth.gate import Gate
+from app.auth.jwks import KeySet
+from app.auth.signatures import SignatureVerifier
+from app.auth.tokens import TokenVerifier
+from app.domain.contract import EventReader
+from app.relay.dispatch import Dispatcher
+from app.relay.health import HealthReporter
+from app.relay.receive import Receiver
+from app.relay.replay import Replayer
+from app.relay.settlements import Settlements
+from app.settings import Settings
+from app.store.store import Store
+from app.supabase.client import SupabaseClient, open_http_client
+from app.supabase.keys import read_key
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE_WORTH_A_WARNING_SECONDS = 3600
+
+
+def create_app(
+    settings: Settings,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
+    """Make one relay.
+
+    Args:
+        settings: of this deployment.
+        transport: what carries requests to Supabase and the key set; None for the network.
+        clock: Unix seconds.
+
+    Raises:
+        ConfigurationInvalid: a setting cannot be used. The sentence names it.
+    """
+    _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
+    signatures = _make_signature_verifier(settings)
+    # Whatever can be found wrong is found before anything is opened.
+    _make_token_verifier(settings, None, clock=clock)
+    _warn(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as resources:
+            store = await Store.open(settings.store_url)
+            resources.push_async_callback(store.close)
+            http = await resources.enter_async_context(
+                open_http_client(
+                    settings.supabase_url,
+                    key_headers,
+                    timeout_seconds=settings.supabase_timeout_seconds,
+                    transport=transport,
+                )
+            )
+            key_set_client = await resources.enter_async_context(
+                httpx.AsyncClient(transport=transport)
+            )
+            settlements = Settlements()
+            dispatcher = Dispatcher(
+                store,
+                SupabaseClient(http, clock=clock),
+                settlements,
+                clock=clock,
+                jitter=random.random,
+            )
+            app.state.services = Services(
+                clock=clock,
+                gate=Gate(
+                    settings.webhook_auth,
+                    signatures=signatures,
+                    tokens=_make_token_verifier(settings, key_set_client, clock=clock),
+                    clock=clock,
+                ),
+                reader=EventReader(
+                    roles=settings.membership_roles, statuses=settings.membership_statuses
+                ),
+                receiver=Receiver(store, settlements, clock=clock, wake_dispatcher=dispatcher.wake),
+                replayer=Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake),
+                dispatcher=dispatcher,
+                health=HealthReporter(store, dispatcher, clock=clock),
+                store=store,
+                maximum_in_flight=settings.max_in_flight,
+            )
+            task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+            resources.push_async_callback(
+                _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
+            )
+            yield
+
+    return create_api(lifespan)
+
+
+def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
+    app = FastAPI(
+        title="NomadCrew Supabase relay",
+        version=health.VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    register_handlers(app)
+    app.router.routes.append(Route("/webhooks", EventEndpoint(), methods=["POST"]))
+    app.router.routes.append(Route("/webhooks/batch", BatchEndpoint(), methods=["POST"]))
+    for room in (health, events, replay):
+        app.include_router(room.router)
+    describe_api(app)
+    return app
+
+
+async def _stop_dispatcher(
+    dispatcher: Dispatcher, task: asyncio.Task[None], limit_seconds: float
+) -> None:
+    dispatcher.stop()
+    done, _ = await asyncio.wait([task], timeout=limit_seconds)
+    if not done:
+        logger.warning("the open batch was abandoned; it stays pending")
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:
+    if not settings.webhook_secrets:
+        return None
+    return SignatureVerifier(
+        [secret.get_secret_value() for secret in settings.webhook_secrets],
+        tolerance=settings.webhook_tolerance,
+    )
+
+
+def _make_token_verifier(
+    settings: Settings, client: httpx.AsyncClient | None, *, clock: Callable[[], float]
+) -> TokenVerifier | None:
+    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
+        return None
+    key_set = None
+    if settings.jwt_jwks_url is not None:
+        key_set = KeySet(settings.jwt_jwks_url, client or httpx.AsyncClient(), clock=time.monotonic)
+    return TokenVerifier(
+        algorithms=settings.effective_jwt_algorithms,
+        secret=None if settings.jwt_secret is None else settings.jwt_secret.get_secret_value(),
+        key_set=key_set,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        clock=clock,
+    )
+
+
+def _warn(settings: Settings) -> None:
+    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
+        logger.warning("neither JWT_SECRET nor JWT_JWKS_URL is set: /replay and /events answer 403")
+    if settings.webhook_tolerance_seconds > _TOLERANCE_WORTH_A_WARNING_SECONDS:
+        logger.warning(
+            "WEBHOOK_TOLERANCE_SECONDS=%d: a captured request can be sent again for that long",
+            settings.webhook_tolerance_seconds,
+        )
