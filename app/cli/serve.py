@@ -1,0 +1,67 @@
+"""`relay serve`: run the relay."""
+
+import asyncio
+import gc
+import logging
+import socket
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings, read_settings
+from app.store.migrating import migrate_store
+from app.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, and spares the collector what lives for ever."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        gc.collect()
+        gc.freeze()
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                logger.info("listening on http://%s:%d", host, port)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, before HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, before PORT.")] = None,
+) -> None:
+    """Run the relay until SIGTERM or Ctrl-C.
+
+    Settings come from the environment and from .env; .env.example explains each.
+
+    Example: [bold]relay serve --port 8080[/]
+    """
+    settings = read_settings(Settings)
+    configure_logging(level=settings.log_level, format_name=settings.log_format)
+    app = create_app(settings)
+    # Before the server starts, so that a store that cannot be opened is one sentence.
+    before, after = migrate_store(settings.store_url)
+    if before != after:
+        logger.info("migrated the store from revision %s to %s", before, after)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=settings.host if host is None else host,
+            port=settings.port if port is None else port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # What is still open when a stop begins gets this long to end.
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+            timeout_keep_alive=75,
+        )
+    )
+    asyncio.run(server.serve())
+    if not server.started:
+        raise typer.Exit(1)
