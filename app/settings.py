@@ -18,6 +18,8 @@ from app.auth.gate import WebhookAuth
 from app.domain.errors import ConfigurationInvalid
 
 Words = Annotated[tuple[str, ...], NoDecode]
+_JWT_SECRET_BYTES = 32
+
 SecretWords = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
@@ -45,6 +47,16 @@ class SecretSettings(BaseSettings):
         (), description="whsec_ secrets and whpk_ public keys, by commas; several for rotation."
     )
     jwt_secret: SecretStr | None = Field(None, description="Secret of HS256 tokens.")
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _require_long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        # RFC 7518 section 3.2: no shorter than the hash; a short one is found by trying.
+        if value is not None and len(value.get_secret_value().encode()) < _JWT_SECRET_BYTES:
+            raise ValueError(
+                f"must be at least {_JWT_SECRET_BYTES} bytes; `relay secret --kind jwt` makes one"
+            )
+        return value
 
     @field_validator("webhook_secrets", mode="before")
     @classmethod

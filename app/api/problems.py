@@ -31,6 +31,7 @@ PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
     errors.ReplayNotFound: (HTTPStatus.NOT_FOUND, "replay-not-found"),
     errors.Overloaded: (HTTPStatus.TOO_MANY_REQUESTS, "overloaded"),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
+    errors.KeySetUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "key-set-unavailable"),
 }
 
 _HTTP_CODES: Final = {404: "path-not-found", 405: "method-not-allowed"}

@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from app.domain.errors import ConfigurationInvalid
+from app.domain.errors import ConfigurationInvalid, KeySetUnavailable
 
 _MAXIMUM_AGE_SECONDS: Final = 600.0
 _FETCH_INTERVAL_SECONDS: Final = 30.0
@@ -52,6 +52,7 @@ class KeySet:
         self._keys: Sequence[Mapping[str, object]] = ()
         self._fetched_at: float | None = None
         self._attempted_at: float | None = None
+        self._is_failing = False
 
     async def find_key(self, kid: str | None, kty: str) -> Mapping[str, object] | None:
         """Find the key of type `kty` that a token names, or `None`.
@@ -59,6 +60,10 @@ class KeySet:
         Args:
             kid: as in the token's header. Without one, only a single key of that type will do.
             kty: "RSA" or "EC".
+
+        Raises:
+            KeySetUnavailable: it is not held, and the issuer could not be asked: no fault of the
+                token.
         """
         key = self._pick(kid, kty)
         # While somebody else fetches, a key in hand is good enough: nobody waits on an outage
@@ -70,7 +75,10 @@ class KeySet:
             missing = self._pick(kid, kty) is None
             if (missing or not self._is_young()) and self._may_fetch():
                 await self._refresh()
-        return self._pick(kid, kty)
+        key = self._pick(kid, kty)
+        if key is None and self._is_failing:
+            raise KeySetUnavailable
+        return key
 
     def _pick(self, kid: str | None, kty: str) -> Mapping[str, object] | None:
         fitting = [
@@ -106,7 +114,9 @@ class KeySet:
             reason = type(error).__name__
         else:
             self._fetched_at = self._clock()
+            self._is_failing = False
             return
+        self._is_failing = True
         _logger.warning(
             "The key set of JWT_JWKS_URL could not be fetched (%s); %d keys stay in use.",
             reason,

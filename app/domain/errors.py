@@ -13,7 +13,8 @@
     │   └── ReplayNotFound
     ├── TemporarilyUnavailable       the caller should come back
     │   ├── Overloaded
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── KeySetUnavailable
     └── ConfigurationInvalid         the relay cannot start as it is configured
 
 `app.api.problems` gives each its status and its code.
@@ -141,6 +142,13 @@ class StoreUnavailable(TemporarilyUnavailable):
 
     def __init__(self) -> None:
         super().__init__("The store is not writable at the moment.", retry_after_seconds=2)
+
+
+class KeySetUnavailable(TemporarilyUnavailable):
+    """The issuer's keys could not be fetched, so a token could not be judged."""
+
+    def __init__(self) -> None:
+        super().__init__("The keys of the tokens cannot be fetched.", retry_after_seconds=30)
 
 
 class ConfigurationInvalid(RelayError):

@@ -47,7 +47,7 @@ ON CONFLICT (kind, key) DO UPDATE SET
     priority = excluded.priority,
     revision = e.revision + 1,
     pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since ELSE excluded.due_at END,
-    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0 AND NOT e.awaits_parent
+    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0
                   THEN e.due_at ELSE excluded.due_at END,
     attempts = 0,
     awaits_parent = FALSE,
@@ -93,7 +93,7 @@ UPDATE entities SET
     priority = 0,
     revision = revision + 1,
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :received_at END,
-    due_at = CASE WHEN state = 'pending' AND attempts = 0 AND NOT awaits_parent
+    due_at = CASE WHEN state = 'pending' AND attempts = 0
                   THEN due_at ELSE :received_at END,
     attempts = 0,
     awaits_parent = FALSE,

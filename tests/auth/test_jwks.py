@@ -1,6 +1,7 @@
 """Shows when the key set is fetched, and what survives an issuer in trouble."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import logging
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.auth.jwks import KeySet
-from app.domain.errors import ConfigurationInvalid
+from app.domain.errors import ConfigurationInvalid, KeySetUnavailable
 from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer
 
 RSA_KEY: dict[str, object] = {"kty": "RSA", "kid": "rsa-1", "n": "AQAB", "e": "AQAB"}
@@ -197,12 +198,14 @@ async def test_key_set_through_trouble_keeps_the_last_good_set_and_warns(
     assert await key_set.find_key("rsa-2", "RSA") == NEW_KEY
 
 
-async def test_key_set_in_trouble_from_the_start_finds_none_and_recovers() -> None:
+async def test_key_set_in_trouble_from_the_start_says_so_and_recovers() -> None:
     server = KeyServer([RSA_KEY], answer=fail_to_connect)
     key_set = server.connect()
-    assert await key_set.find_key("rsa-1", "RSA") is None
+    with pytest.raises(KeySetUnavailable):
+        await key_set.find_key("rsa-1", "RSA")
     server.answer = None
-    assert await key_set.find_key("rsa-1", "RSA") is None
+    with pytest.raises(KeySetUnavailable):
+        await key_set.find_key("rsa-1", "RSA")
     server.clock.advance(30)
     assert await key_set.find_key("rsa-1", "RSA") == RSA_KEY
 
@@ -244,6 +247,7 @@ async def test_key_set_given_no_url_names_the_setting(url: str) -> None:
 
 @settings(deadline=None)  # a busy machine is no defect
 @given(body=st.binary(max_size=200), status=st.integers(200, 599))
-async def test_key_set_given_any_answer_does_not_raise(body: bytes, status: int) -> None:
+async def test_key_set_given_any_answer_raises_nothing_else(body: bytes, status: int) -> None:
     server = KeyServer(answer=lambda _: httpx.Response(status, content=body))
-    assert await server.connect().find_key("rsa-1", "RSA") is None
+    with contextlib.suppress(KeySetUnavailable):
+        assert await server.connect().find_key("rsa-1", "RSA") is None

@@ -1,0 +1,157 @@
+"""Group commit: what it promises when operations or the disk fail."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.domain.errors import StoreUnavailable
+from app.store.engine import open_engine, read_store_url
+from app.store.group_commit import GroupCommit, WriteSession
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    engine = open_engine(read_store_url(f"sqlite:///{tmp_path}/relay.db"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)"))
+    return engine
+
+
+@pytest.fixture
+async def commits(engine: Engine) -> AsyncIterator[GroupCommit]:
+    commits = GroupCommit(engine)
+    yield commits
+    await commits.close()
+    engine.dispose()
+
+
+@dataclass(frozen=True)
+class Insert:
+    """Writes a number, then fails if it is told to."""
+
+    n: int
+    fail: bool = False
+
+    def __call__(self, session: WriteSession) -> int:
+        session.cursor.execute("INSERT INTO numbers VALUES (?)", (self.n,))
+        if self.fail:
+            raise LookupError(f"no {self.n}")
+        return self.n
+
+
+class Gate:
+    """Holds the writer until opened, so that what comes after it forms one group."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, _: WriteSession) -> None:
+        self.entered.set()
+        assert self.opened.wait(10)
+
+
+def read_numbers(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT n FROM numbers ORDER BY n")).scalars())
+
+
+async def run_as_one_group(
+    commits: GroupCommit, operations: list[Insert]
+) -> list[int | BaseException]:
+    gate = Gate()
+    waiting = asyncio.ensure_future(commits.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    running = [asyncio.ensure_future(commits.run(operation)) for operation in operations]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await waiting
+    return await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_group_shares_one_transaction(commits: GroupCommit) -> None:
+    begun: list[str] = []
+
+    def note(session: WriteSession) -> None:
+        begun.append(str(id(session.connection.get_transaction())))
+
+    gate = Gate()
+    waiting = asyncio.ensure_future(commits.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    running = [asyncio.ensure_future(commits.run(note)) for _ in range(50)]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await asyncio.gather(waiting, *running)
+    assert len(set(begun)) == 1
+    assert len(begun) == 50
+
+
+async def test_group_with_a_failing_operation_commits_all_others(
+    commits: GroupCommit, engine: Engine
+) -> None:
+    operations = [Insert(n, fail=n == 3) for n in range(6)]
+    results = await run_as_one_group(commits, operations)
+    assert [r for r in results if not isinstance(r, BaseException)] == [0, 1, 2, 4, 5]
+    assert isinstance(results[3], LookupError)
+    assert read_numbers(engine) == [0, 1, 2, 4, 5]
+    assert commits.failure is None
+
+
+async def test_group_with_a_broken_constraint_commits_all_others(
+    commits: GroupCommit, engine: Engine
+) -> None:
+    results = await run_as_one_group(commits, [Insert(1), Insert(1), Insert(2)])
+    assert results[0] == 1
+    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert results[2] == 2
+    assert read_numbers(engine) == [1, 2]
+
+
+async def test_commit_that_fails_answers_unavailable_stores_nothing_and_recovers(
+    commits: GroupCommit, engine: Engine
+) -> None:
+    def fill_the_disk(session: WriteSession) -> None:
+        session.cursor.execute("PRAGMA max_page_count = 1")
+        session.cursor.execute("CREATE TABLE more (blob)")
+
+    with pytest.raises(StoreUnavailable):
+        await commits.run(fill_the_disk)
+    failures = [commits.failure]
+    # The connection was thrown away, and its bound with it.
+    assert await commits.run(Insert(7)) == 7
+    failures.append(commits.failure)
+    assert failures == ["database or disk is full", None]
+    assert read_numbers(engine) == [7]
+
+
+async def test_close_finishes_what_waits(engine: Engine) -> None:
+    commits = GroupCommit(engine)
+    running = [asyncio.ensure_future(commits.run(Insert(n))) for n in range(100)]
+    await asyncio.sleep(0)
+    await commits.close()
+    assert await asyncio.gather(*running) == list(range(100))
+    with pytest.raises(StoreUnavailable):
+        await commits.run(Insert(1000))
+    engine.dispose()
+
+
+async def test_caller_that_gives_up_does_not_disturb_the_group(
+    commits: GroupCommit, engine: Engine
+) -> None:
+    gate = Gate()
+    waiting = asyncio.ensure_future(commits.run(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    gone = asyncio.ensure_future(commits.run(Insert(1)))
+    stays = asyncio.ensure_future(commits.run(Insert(2)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    gate.opened.set()
+    await waiting
+    assert await stays == 2
+    assert read_numbers(engine) == [1, 2]

@@ -1,0 +1,71 @@
+"""The schema and the migrations that lead to it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from app.domain.errors import ConfigurationInvalid
+from app.store.engine import open_engine, read_store_url
+from app.store.migrating import migrate_store
+from app.store.schema import metadata
+
+
+def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/relay.db"
+    migrate_store(url)
+    engine = open_engine(read_store_url(url))
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name='events'"))
+        assert "AUTOINCREMENT" in sql.scalar_one()
+    engine.dispose()
+    assert differences == []
+
+
+def test_migrate_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/relay.db"
+    assert migrate_store(url) == (None, "0001")
+    assert migrate_store(url) == ("0001", "0001")
+
+
+def test_migrate_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/relay.db"
+    migrate_store(url)
+    engine = open_engine(read_store_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(ConfigurationInvalid, match="newer version"):
+        migrate_store(url)
+
+
+def test_migrate_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/relay.db"
+    engine = open_engine(read_store_url(url))
+    with engine.begin() as connection:
+        # The last table that the migration makes is in the way.
+        connection.execute(text("CREATE TABLE replays (replay_id TEXT)"))
+    with pytest.raises(ConfigurationInvalid, match="already exists"):
+        migrate_store(url)
+    with engine.connect() as connection:
+        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
+        assert names.scalars().all() == ["replays"]
+    engine.dispose()
+
+
+def test_migrate_by_many_processes_at_once_ends_with_one_schema(tmp_path: Path) -> None:
+    script = (
+        "from app.store.engine import open_engine, read_store_url\n"
+        "from app.store.migrating import migrate\n"
+        f"print(migrate(open_engine(read_store_url('sqlite:///{tmp_path}/relay.db')))[1])\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        for _ in range(4)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["0001\n"] * 4

@@ -1,0 +1,406 @@
+"""How every store behaves, whatever it is built on."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
+from app.domain.errors import StoreUnavailable
+from app.domain.events import Event, EventId
+from app.domain.failures import Failure, FailureKind
+from app.domain.history import Replay, ReplayId
+from app.domain.instants import Instant, after
+from app.domain.retry import Verdict
+from app.store.dispatching import Applied, Refused
+from app.store.receiving import Receipt
+from app.store.store import Store
+from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
+
+SHARED_STORE = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
+)
+
+
+async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
+    """Read the desired rows as the dispatcher would get them: by having everything picked."""
+    await store.mark_for_replay(refs, NOW)
+    picked = await store.pick_pending(after(NOW, 3600), 100_000)
+    return {entity.ref: entity.row for entity in picked if entity.ref in set(refs)}
+
+
+async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[PendingEntity]:
+    return await store.pick_pending(now, limit)
+
+
+async def apply_all(store: Store) -> None:
+    picked = await pick(store)
+    await store.record_outcomes([Applied(entity) for entity in picked], NOW)
+
+
+def refuse(
+    entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
+) -> Refused:
+    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
+    since = NOW if awaits_parent else None
+    verdict = Verdict(state, entity.attempts + 1, after(NOW, 60), awaits_parent, since)
+    return Refused(entity, failure, verdict)
+
+
+async def status_of(store: Store, event: Event) -> EventStatus:
+    found = await store.find_event(event.event_id)
+    assert found is not None
+    return found.status
+
+
+@SHARED_STORE
+@given(history=histories(), data=st.data())
+async def test_store_given_any_history_in_any_groups_desires_what_the_oracle_says(
+    store: Store, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    world, events = history
+    rest = list(events)
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        group, rest = rest[:size], rest[size:]
+        await store.store_events(group, NOW)
+        if data.draw(st.booleans()):
+            await apply_all(store)
+    expected = find_desired_rows(events)
+    assert await read_rows(store, world.refs()) == expected
+
+
+@SHARED_STORE
+@given(history=histories(instants=200, most=12), data=st.data())
+async def test_store_given_distinct_instants_desires_the_same_in_every_order(
+    store: Store, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    world, events = history
+    by_instant = {event.occurred_at: event for event in events}
+    ordered = [by_instant[instant] for instant in sorted(by_instant)]
+    shuffled = data.draw(st.permutations(ordered))
+    repeated = shuffled + data.draw(st.lists(st.sampled_from(ordered), max_size=5))
+    for event in repeated:
+        await store.store_events([event], NOW)
+    assert await read_rows(store, world.refs()) == find_desired_rows(ordered)
+
+
+@SHARED_STORE
+@given(history=histories(), data=st.data())
+async def test_store_applied_entities_always_stand_at_the_row_that_was_written(
+    store: Store, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    world, events = history
+    written: dict[EntityRef, str | None] = {}
+    own = set(world.refs())
+    for event in events:
+        await store.store_events([event], NOW)
+        if data.draw(st.booleans()):
+            picked = [entity for entity in await pick(store) if entity.ref in own]
+            written |= {entity.ref: entity.row for entity in picked}
+            await store.record_outcomes([Applied(entity) for entity in picked], NOW)
+    pending = {entity.ref for entity in await pick(store)}
+    desired = find_desired_rows(events)
+    settled = {ref: row for ref, row in desired.items() if ref not in pending}
+    # A tombstone that was never written needs no write either, as long as it is still pending.
+    assert settled == {ref: written[ref] for ref in settled}
+
+
+async def test_store_given_an_event_again_says_duplicate_and_changes_nothing(store: Store) -> None:
+    event = World().user("created")
+    assert await store.store_events([event], NOW) == [Receipt.ACCEPTED]
+    await apply_all(store)
+    assert await store.store_events([event, event], NOW) == [Receipt.DUPLICATE] * 2
+    assert await pick(store) == []
+
+
+async def test_store_given_an_id_with_another_body_says_conflict_and_keeps_the_first(
+    store: Store,
+) -> None:
+    first = make_event("trip.deleted", {"id": World().trips[0]}, event_id="evt_1")
+    second = make_event("trip.deleted", {"id": World().trips[0]}, event_id="evt_1")
+    assert await store.store_events([first, second], NOW) == [Receipt.ACCEPTED, Receipt.CONFLICT]
+    assert [entity.ref for entity in await pick(store)] == [ref_of(first)]
+
+
+async def test_store_update_that_changes_no_column_costs_no_write(store: Store) -> None:
+    world = World()
+    await store.store_events([world.trip("created", at=1)], NOW)
+    await apply_all(store)
+    update = world.trip("updated", at=2)
+    await store.store_events([update], NOW)
+    assert await pick(store) == []
+    assert await status_of(store, update) is EventStatus.APPLIED
+
+
+async def test_store_row_that_returns_while_another_is_pending_is_written(store: Store) -> None:
+    # The one between may have landed at Supabase without our knowing.
+    world = World()
+    await store.store_events([world.trip("created", at=1, name="Lisbon")], NOW)
+    await apply_all(store)
+    await store.store_events([world.trip("updated", at=2, name="Porto")], NOW)
+    await store.store_events([world.trip("updated", at=3, name="Lisbon")], NOW)
+    (entity,) = await pick(store)
+    assert entity.row is not None
+    assert json.loads(entity.row)["name"] == "Lisbon"
+
+
+async def test_store_removal_at_the_same_instant_wins_in_either_order(store: Store) -> None:
+    for order in ((0, 1), (1, 0)):
+        world = World()
+        pair = (world.membership("created", at=5), world.membership("deleted", at=5))
+        for index in order:
+            await store.store_events([pair[index]], NOW)
+        rows = await read_rows(store, [ref_of(pair[0])])
+        assert rows == {ref_of(pair[0]): None}
+
+
+async def test_store_inactive_status_at_the_same_instant_wins_in_either_order(
+    store: Store,
+) -> None:
+    for order in ((0, 1), (1, 0)):
+        world = World()
+        pair = (
+            world.membership("updated", at=5),
+            world.membership("updated", at=5, status="INACTIVE"),
+        )
+        for index in order:
+            await store.store_events([pair[index]], NOW)
+        rows = await read_rows(store, [ref_of(pair[0])])
+        assert rows == {ref_of(pair[0]): pair[1].row}
+
+
+async def test_store_membership_older_than_a_removal_that_lost_stays_removed(store: Store) -> None:
+    world = World()
+    membership = world.membership("created", at=1)
+    # The trip was removed at 2 and created again at 3; what is from before 2 does not come back.
+    for event in (world.trip("created", at=3), world.trip("deleted", at=2), membership):
+        await store.store_events([event], NOW)
+    rows = await read_rows(store, [ref_of(membership)])
+    assert rows == {ref_of(membership): None}
+    assert await status_of(store, membership) is EventStatus.SUPERSEDED
+
+
+async def test_store_removals_are_picked_before_an_older_backlog(store: Store) -> None:
+    worlds = [World() for _ in range(20)]
+    await store.store_events([world.trip("created") for world in worlds], NOW)
+    last = worlds[-1]
+    later = after(NOW, 1)
+    await store.store_events([last.membership("deleted"), last.membership("created", 1)], later)
+    await store.store_events([last.membership("updated", 1, 1, status="INACTIVE")], later)
+    picked = await pick(store, now=later, limit=3)
+    assert [entity.version.is_removal for entity in picked] == [True, True, False]
+    assert picked[2].ref == ref_of(worlds[0].trip("deleted"))
+
+
+async def test_store_pending_grant_that_becomes_a_removal_overtakes(store: Store) -> None:
+    worlds = [World() for _ in range(5)]
+    await store.store_events([world.membership("created", at=1) for world in worlds], NOW)
+    await store.store_events([worlds[-1].membership("deleted", at=2)], NOW)
+    (first,) = await pick(store, limit=1)
+    assert first.ref == ref_of(worlds[-1].membership("deleted"))
+
+
+async def test_store_newer_event_of_a_refused_entity_is_due_at_once(store: Store) -> None:
+    world = World()
+    await store.store_events([world.user("created", at=1)], NOW)
+    (entity,) = await pick(store)
+    await store.record_outcomes([refuse(entity, state=EntityState.PENDING)], NOW)
+    await store.store_events([world.user("updated", at=2, name="cy")], after(NOW, 1))
+    assert [again.ref for again in await pick(store, now=after(NOW, 1))] == [entity.ref]
+
+
+async def test_store_newer_event_of_a_waiting_entity_keeps_its_place(store: Store) -> None:
+    first, second = World(), World()
+    await store.store_events([first.trip("created", at=1)], NOW)
+    await store.store_events([second.trip("created", at=1)], after(NOW, 1))
+    await store.store_events([first.trip("updated", at=2, name="Porto")], after(NOW, 2))
+    picked = await pick(store, now=after(NOW, 2), limit=1)
+    assert [entity.ref for entity in picked] == [ref_of(first.trip("deleted"))]
+
+
+async def test_store_late_membership_falls_to_the_later_of_two_removals(store: Store) -> None:
+    for later, earlier in (("trip", "user"), ("user", "trip")):
+        world = World()
+        removals = {"trip": world.trip, "user": world.user}
+        membership = world.membership("created", at=2)
+        events = [removals[later]("deleted", at=3), removals[earlier]("deleted", at=1), membership]
+        await store.store_events(events, NOW)
+        assert await read_rows(store, [ref_of(membership)]) == {ref_of(membership): None}
+
+
+async def test_store_outcome_of_an_older_revision_leaves_the_entity_pending(store: Store) -> None:
+    world = World()
+    await store.store_events([world.trip("created", at=1)], NOW)
+    picked = await pick(store)
+    await store.store_events([world.trip("updated", at=2, name="Porto")], NOW)
+    await store.record_outcomes([Applied(picked[0])], NOW)
+    await store.record_outcomes([refuse(picked[0])], NOW)
+    (entity,) = await pick(store)
+    assert (entity.revision, entity.attempts) == (2, 0)
+
+
+async def test_store_replay_during_a_write_is_written_again(store: Store) -> None:
+    world = World()
+    await store.store_events([world.trip("created")], NOW)
+    (entity,) = await pick(store)
+    await store.mark_for_replay([entity.ref], NOW)
+    await store.record_outcomes([Applied(entity)], NOW)
+    assert [again.ref for again in await pick(store)] == [entity.ref]
+
+
+async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: Store) -> None:
+    world = World()
+    event = world.user("created", at=1)
+    await store.store_events([event], NOW)
+    (entity,) = await pick(store)
+    await store.record_outcomes([refuse(entity, state=EntityState.PENDING)], NOW)
+    assert await pick(store) == []
+    assert await store.read_next_due() == after(NOW, 60)
+    (again,) = await pick(store, now=after(NOW, 60))
+    await store.record_outcomes([refuse(again)], NOW)
+    assert (await store.measure_backlog()).dead == 1
+    assert await status_of(store, event) is EventStatus.DEAD
+    assert await store.read_next_due() is None
+    await store.store_events([world.user("updated", at=2, name="cy")], NOW)
+    (revived,) = await pick(store)
+    assert revived.attempts == 0
+    assert (await store.measure_backlog()).dead == 0
+
+
+async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_applied(
+    store: Store,
+) -> None:
+    for parent in ("trip", "user"):
+        world = World()
+        await store.store_events([world.membership("created")], NOW)
+        (child,) = await pick(store)
+        await store.record_outcomes(
+            [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
+        )
+        assert await pick(store) == []
+        event = world.trip("created") if parent == "trip" else world.user("created")
+        await store.store_events([event], NOW)
+        await apply_all(store)
+        assert [entity.ref for entity in await pick(store)] == [child.ref]
+        await apply_all(store)
+
+
+async def test_store_removed_parent_has_what_stands_again_written_again(store: Store) -> None:
+    # Supabase may have cascaded the removal to a membership that was written before it.
+    world = World()
+    membership = world.membership("created", at=3)
+    fallen = world.membership("created", user=1, at=1)
+    for event in (world.trip("created", at=1), fallen, world.trip("deleted", at=2), membership):
+        await store.store_events([event], NOW)
+    await apply_all(store)
+    assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
+    await apply_all(store)
+    assert await pick(store) == []
+
+
+async def test_store_removed_user_is_erased_from_the_file_and_its_log(
+    store: Store, store_path: Path
+) -> None:
+    world = World()
+    early, late = (world.user("updated", at=at, name=f"secretperson{at}") for at in (1, 2))
+    await store.store_events([early], NOW)
+    await apply_all(store)
+    await store.store_events([world.user("deleted", at=3)], NOW)
+    await store.store_events([late], NOW)
+    for path in store_path.parent.iterdir():
+        assert b"secretperson" not in path.read_bytes(), path.name
+    assert await store.store_events([early], NOW) == [Receipt.DUPLICATE]
+
+
+async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Store) -> None:
+    world = World()
+    again = world.user("created", at=3, name="returned")
+    for event in (world.user("created", at=1), again, world.user("deleted", at=2)):
+        await store.store_events([event], NOW)
+    assert await read_rows(store, [ref_of(again)]) == {ref_of(again): again.row}
+
+
+async def test_store_closed_and_opened_again_holds_everything(store_path: Path) -> None:
+    url = f"sqlite:///{store_path}"
+    world = World()
+    events = [world.user("created"), world.trip("created"), world.membership("created")]
+    first = await Store.open(url)
+    await first.store_events(events, NOW)
+    await first.close()
+    second = await Store.open(url)
+    assert {entity.ref for entity in await pick(second)} == {ref_of(event) for event in events}
+    await second.close()
+
+
+async def test_store_closed_takes_nothing_more(store_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{store_path}")
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await store.store_events([World().user("created")], NOW)
+
+
+async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> None:
+    events = [World().user("created") for _ in range(300)]
+    twice = list(itertools.chain.from_iterable(zip(events, events, strict=True)))
+    receipts = await asyncio.gather(*(store.store_events([event], NOW) for event in twice))
+    assert receipts == [[Receipt.ACCEPTED], [Receipt.DUPLICATE]] * 300
+    assert (await store.measure_backlog()).pending == 300
+
+
+async def test_store_pages_through_entities_and_counts_their_events(store: Store) -> None:
+    world = World()
+    events = [
+        world.user("created", at=1),
+        world.user("updated", at=2, name="cy"),
+        world.trip("created", at=1),
+        world.membership("created", at=1),
+    ]
+    await store.store_events(events, NOW)
+    seen: list[EntityRef] = []
+    matched = 0
+    after_ref: EntityRef | None = None
+    while (page := await store.read_entity_page(None, after_ref, 1)).refs:
+        seen += page.refs
+        matched += page.matched_events
+        after_ref = page.refs[-1]
+    assert sorted(seen) == sorted({ref_of(event) for event in events})
+    assert matched == 4
+    pending = await store.read_entity_page(EntityState.PENDING, None, 10)
+    assert (len(pending.refs), pending.matched_events) == (3, 3)
+    assert (await store.read_entity_page(EntityState.DEAD, None, 10)).refs == ()
+
+
+async def test_store_replay_of_what_is_applied_waits_behind_everything_else(store: Store) -> None:
+    old, new = World(), World()
+    await store.store_events([old.trip("created")], NOW)
+    await apply_all(store)
+    await store.mark_for_replay([ref_of(old.trip("deleted"))], NOW)
+    await store.store_events([new.trip("created")], after(NOW, 5))
+    picked = await pick(store, now=after(NOW, 5))
+    assert [entity.ref for entity in picked] == [
+        ref_of(new.trip("deleted")),
+        ref_of(old.trip("deleted")),
+    ]
+
+
+async def test_store_records_who_replayed_what(store: Store, store_path: Path) -> None:
+    replay = Replay(ReplayId("r1"), "completed", 3, 2)
+    await store.record_replay(replay, requested_by="jane", criteria="{}", now=NOW)
+    assert b"jane" in b"".join(path.read_bytes() for path in store_path.parent.iterdir())
+
+
+async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:
+    assert await store.find_event(EventId("nowhere")) is None
+
+
+async def test_store_asked_for_many_events_finds_those_that_are_stored(store: Store) -> None:
+    events = [World().user("created") for _ in range(3)]
+    await store.store_events(events, NOW)
+    ids = [EventId(f"unknown-{n}") for n in range(1200)] + [event.event_id for event in events]
+    assert set(await store.find_events(ids)) == {event.event_id for event in events}
