@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
+import httpx
 from pydantic import (
     AliasChoices,
     Field,
@@ -126,6 +127,10 @@ class Settings(StoreSettings, SecretSettings):
     @field_validator("supabase_url")
     @classmethod
     def _strip_path(cls, value: str) -> str:
+        try:
+            httpx.URL(value)
+        except httpx.InvalidURL as error:
+            raise ValueError("is no URL") from error
         return value.rstrip("/").removesuffix("/rest/v1").rstrip("/")
 
     @field_validator("membership_statuses")
@@ -153,7 +158,7 @@ class Settings(StoreSettings, SecretSettings):
     @property
     def webhook_tolerance(self) -> timedelta:
         """`webhook_tolerance_seconds` as a duration."""
-        return timedelta(seconds=self.webhook_tolerance_seconds)
+        return timedelta(seconds=min(self.webhook_tolerance_seconds, 10**12))
 
     @property
     def effective_jwt_algorithms(self) -> tuple[str, ...]:
@@ -176,6 +181,8 @@ def read_settings(kind: type[S], *, env_file: Path | None = Path(".env")) -> S:
     """
     try:
         return kind(_env_file=env_file)
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(f"{env_file} is not UTF-8") from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         raise ConfigurationInvalid(

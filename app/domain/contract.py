@@ -143,8 +143,10 @@ class EventReader:
         return [self._read_item(item, now, f"/events/{index}") for index, item in enumerate(items)]
 
     def _read_item(self, item: object, now: Instant, pointer: str) -> BatchItem:
+        if not isinstance(item, dict):
+            return BatchItem(None, None, (FieldError(pointer, "must be an object"),))
         errors: list[FieldError] = []
-        event_id = item.get("id") if isinstance(item, dict) else None
+        event_id = item.get("id")
         if not isinstance(event_id, str) or not is_event_id(event_id):
             errors.append(FieldError(f"{pointer}/id", _EVENT_ID_RULE))
             event_id = None

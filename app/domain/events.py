@@ -44,8 +44,8 @@ class Event:
         is_removal: whether it takes access away.
         row: what Supabase should hold after it; None for nothing.
         data: the permission data to store, as canonical JSON text.
-        digest: SHA-256 over the whole body as JSON, so that spacing and the order of fields
-            do not turn a retry into a conflict.
+        digest: SHA-256 over type, timestamp and the whole of data as JSON, so that neither spacing
+            nor the order of fields nor the way by a batch turns a retry into a conflict.
     """
 
     event_id: EventId

@@ -14,6 +14,8 @@ Jitter = Callable[[], float]
 
 BACKOFF_FIRST_SECONDS: Final = 0.5
 BACKOFF_LIMIT_SECONDS: Final = 60.0
+# A date far ahead, by a proxy with a wrong clock, must not hold removals back until a restart.
+RETRY_AFTER_LIMIT_SECONDS: Final = 900.0
 OPEN_AFTER_FAILURES: Final = 3
 CONTESTED_ATTEMPTS: Final = 10
 PARENT_WAIT_LIMIT_SECONDS: Final = 24 * 3600.0
@@ -77,7 +79,8 @@ class Breaker:
         self._failures += 1
         self._last = failure
         # What the server asks for is a floor; a tenth more keeps the relays apart that it told so.
-        floor = (failure.retry_after_seconds or 0.0) * (1.0 + 0.1 * jitter)
+        asked = min(failure.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
+        floor = asked * (1.0 + 0.1 * jitter)
         self._retry_at = after(now, max(floor, backoff_seconds(self._failures, jitter)))
 
 

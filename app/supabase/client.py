@@ -1,5 +1,6 @@
 """The PostgREST client: one pooled connection set, one request per write."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -87,17 +88,24 @@ class SupabaseClient:
 
     async def _send(self, request: httpx.Request) -> Failure | None:
         try:
-            response = await self._http.send(request, stream=True)
-            try:
-                if response.is_success:
-                    await response.aread()
-                    return None
-                body = await _read_some(response)
-            finally:
-                await response.aclose()
-        except httpx.TimeoutException as error:
+            async with asyncio.timeout(self._http.timeout.read):
+                response = await self._http.send(request, stream=True)
+                try:
+                    if response.is_success:
+                        await _read_some(response)
+                        return None
+                    body = await _read_some(response)
+                finally:
+                    await response.aclose()
+        except (httpx.TimeoutException, TimeoutError) as error:
             return Failure(
                 FailureKind.OUTAGE, type(error).__name__, "Supabase did not answer in time"
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            return Failure(
+                FailureKind.MISCONFIGURED,
+                type(error).__name__,
+                "Supabase redirects to what is no URL",
             )
         except httpx.HTTPError as error:
             return Failure(FailureKind.OUTAGE, type(error).__name__, "Supabase cannot be reached")

@@ -44,7 +44,7 @@ _KIND_BY_CODE: Final[Mapping[str, FailureKind]] = {
     "P0": FailureKind.REFUSED,
 }
 
-_NAME = r'(?:"[^"]{1,130}"|[\w.]{1,130})'
+_NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
 # Messages that carry names of tables, columns, constraints and types, and no value of a row.
 _SAFE_MESSAGES: Final = tuple(
     re.compile(pattern)
@@ -55,9 +55,9 @@ _SAFE_MESSAGES: Final = tuple(
         rf"(?: on table {_NAME})?",
         rf"duplicate key value violates unique constraint {_NAME}",
         rf"new row for relation {_NAME} violates check constraint {_NAME}",
-        r"invalid input syntax for type [\w ]+",
+        r"invalid input syntax for type [\w ]{1,130}",
         rf"invalid input value for enum {_NAME}",
-        r"value too long for type [\w ]+(?:\(\d+\))?",
+        r"value too long for type [\w ]{1,130}(?:\(\d+\))?",
         rf"column {_NAME}(?: of relation {_NAME})? does not exist",
         rf"relation {_NAME} does not exist",
         rf"permission denied for (?:table|schema|relation|function) {_NAME}",
@@ -68,6 +68,7 @@ _SAFE_MESSAGES: Final = tuple(
         r"Could not find the table '[\w.]{1,130}' in the schema cache",
         r"Invalid API key",
         r"JWT expired",
+        r"JWSError [A-Za-z]{1,60}",
         r"No suitable key or wrong key type",
         r"canceling statement due to statement timeout",
         r"Database connection error. Retrying the connection.",
@@ -93,7 +94,7 @@ def read_failure(
     code, message = _read_body(body)
     kind = _classify(status, code)
     retry_after = _read_retry_after(headers.get("retry-after"), now_seconds)
-    sentence = _keep_safe(message) or f"Supabase answered {status}"
+    sentence = _keep_safe(code, message) or f"Supabase answered {status}"
     return Failure(kind, code or f"HTTP {status}", sentence, retry_after)
 
 
@@ -135,7 +136,9 @@ def _read_body(body: bytes) -> tuple[str | None, str]:
     return code if is_code else None, message if isinstance(message, str) else ""
 
 
-def _keep_safe(message: str) -> str | None:
+def _keep_safe(code: str | None, message: str) -> str | None:
+    if code is not None and code.startswith(("P0", "PT")):
+        return None  # written by a trigger: it may say anything
     for pattern in _SAFE_MESSAGES:
         match = pattern.match(message)
         if match is not None:
@@ -150,7 +153,7 @@ def _read_retry_after(value: str | None, now_seconds: float) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

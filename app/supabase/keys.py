@@ -52,9 +52,9 @@ def read_key(key: str) -> tuple[KeyKind, dict[str, str]]:
 
 
 def _read_role(key: str) -> str | None:
-    parts = key.split(".")
-    if len(parts) != 3:
+    if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", key, re.ASCII) is None:
         return None
+    parts = key.split(".")
     try:
         payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         claims = json.loads(payload)

@@ -1,0 +1,100 @@
+"""Keeps the drawn tree of errors true, and their sentences fit to be shown."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from app.domain import errors
+from app.domain.errors import (
+    BodyTooLarge,
+    ConfigurationInvalid,
+    EventIdConflict,
+    EventNotFound,
+    FieldError,
+    InputInvalid,
+    KeySetUnavailable,
+    MediaTypeUnsupported,
+    OperatorAccessNotConfigured,
+    Overloaded,
+    RelayError,
+    ReplayNotFound,
+    ScopeMissing,
+    StoreUnavailable,
+    TemporarilyUnavailable,
+    Unauthenticated,
+)
+
+EXAMPLES: list[RelayError] = [
+    BodyTooLarge(65_536),
+    MediaTypeUnsupported(),
+    Unauthenticated("no-match"),
+    ScopeMissing("replay:write"),
+    OperatorAccessNotConfigured(),
+    InputInvalid([FieldError("/data/id", "must be a UUID")]),
+    EventIdConflict(),
+    EventNotFound(),
+    ReplayNotFound(),
+    Overloaded(),
+    StoreUnavailable(),
+    KeySetUnavailable(),
+    ConfigurationInvalid("PORT is not set."),
+]
+
+
+def read_drawn_tree() -> set[tuple[str, str]]:
+    """Give (child, parent) for every edge of the tree in the docstring."""
+    edges: set[tuple[str, str]] = set()
+    above: dict[int, str] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    ([ │├└─]*)([A-Z]\w+)", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 4
+        above[depth] = match[2]
+        if depth > 0:
+            edges.add((match[2], above[depth - 1]))
+    return edges
+
+
+def find_subclasses(error: type[RelayError]) -> Iterator[tuple[type[RelayError], type[RelayError]]]:
+    for child in error.__subclasses__():
+        yield child, error
+        yield from find_subclasses(child)
+
+
+def test_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    classes = {(child.__name__, parent.__name__) for child, parent in find_subclasses(RelayError)}
+    assert read_drawn_tree() == classes
+
+
+def test_examples_here_are_one_of_each_concrete_error() -> None:
+    concrete = {child for child, _ in find_subclasses(RelayError) if not child.__subclasses__()}
+    assert {type(error) for error in EXAMPLES} == concrete
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_error_of_each_kind_says_one_sentence(error: RelayError) -> None:
+    assert re.fullmatch(r"[A-Z][^\n]*\.", str(error))
+
+
+def test_error_of_a_forger_does_not_say_what_was_wrong() -> None:
+    error = Unauthenticated("no-match")
+    assert error.reason == "no-match"
+    assert "no-match" not in str(error)
+    assert str(error) == str(Unauthenticated("token-expired"))
+
+
+def test_error_names_what_the_caller_can_mend() -> None:
+    assert "65536" in str(BodyTooLarge(65_536))
+    assert "replay:write" in str(ScopeMissing("replay:write"))
+
+
+def test_invalid_input_keeps_every_place_in_order() -> None:
+    problems = [FieldError("/type", "is required"), FieldError("/data", "is required")]
+    assert InputInvalid(problems).errors == tuple(problems)
+
+
+@pytest.mark.parametrize("error", [Overloaded(), StoreUnavailable(), KeySetUnavailable()])
+def test_error_that_passes_says_when_to_come_back(error: TemporarilyUnavailable) -> None:
+    assert error.retry_after_seconds >= 1

@@ -1,0 +1,50 @@
+"""Shows what is said of an event, from where its entity stands."""
+
+import pytest
+
+from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind
+from app.domain.events import EventId, EventType
+from app.domain.history import EntityView, StoredEvent
+from app.domain.instants import Instant
+
+
+def make_event(*, sequence: int, desired_sequence: int, state: EntityState) -> StoredEvent:
+    entity = EntityView(
+        ref=EntityRef(Kind.USER, EntityKey("123e4567-e89b-12d3-a456-426614174000")),
+        state=state,
+        desired_at=Instant(1),
+        desired_sequence=desired_sequence,
+        applied_sequence=None,
+        applied_at=None,
+        attempts=0,
+        next_attempt_at=None,
+        last_error_code=None,
+        last_error=None,
+    )
+    return StoredEvent(
+        EventId("evt_1"), EventType.USER_CREATED, sequence, Instant(1), Instant(2), entity
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (EntityState.PENDING, EventStatus.PENDING),
+        (EntityState.APPLIED, EventStatus.APPLIED),
+        (EntityState.DEAD, EventStatus.DEAD),
+    ],
+)
+def test_event_whose_version_is_desired_stands_where_its_entity_does(
+    state: EntityState, status: EventStatus
+) -> None:
+    assert make_event(sequence=7, desired_sequence=7, state=state).status is status
+
+
+@pytest.mark.parametrize("state", EntityState)
+@pytest.mark.parametrize("desired_sequence", [6, 8])
+def test_event_whose_entity_is_at_another_version_is_superseded(
+    state: EntityState, desired_sequence: int
+) -> None:
+    # 6: an event received later that happened earlier.
+    event = make_event(sequence=7, desired_sequence=desired_sequence, state=state)
+    assert event.status is EventStatus.SUPERSEDED

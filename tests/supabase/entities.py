@@ -1,0 +1,48 @@
+"""Entities to write, for tests."""
+
+import json
+import uuid
+
+from app.domain.entities import (
+    EntityKey,
+    EntityRef,
+    Kind,
+    PendingEntity,
+    RowText,
+    Version,
+    membership_key,
+)
+from app.domain.instants import Instant
+from app.supabase.planning import Action
+from app.supabase.targets import TARGETS
+
+
+def make_id(number: int) -> str:
+    """Make a UUID; numbers and ids sort alike."""
+    return str(uuid.UUID(int=number))
+
+
+def make_entity(kind: Kind, number: int, action: Action, *, parent: int = 0) -> PendingEntity:
+    """Make an entity that is to be upserted or removed.
+
+    Args:
+        kind: which.
+        number: of its id; of a membership's user.
+        action: what is to be done with it.
+        parent: number of a membership's trip.
+    """
+    key = EntityKey(make_id(number))
+    ids = {"id": make_id(number)}
+    if kind is Kind.MEMBERSHIP:
+        key = membership_key(make_id(parent), make_id(number))
+        ids = {"trip_id": make_id(parent), "user_id": make_id(number)}
+    row = {column: ids.get(column, "é") for column in TARGETS[kind].columns}
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return PendingEntity(
+        ref=EntityRef(kind, key),
+        version=Version(Instant(0), action is Action.REMOVE, 1),
+        row=RowText(text) if action is Action.UPSERT else None,
+        revision=1,
+        attempts=0,
+        waiting_since=None,
+    )
