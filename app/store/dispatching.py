@@ -19,7 +19,11 @@ from app.domain.retry import Verdict
 from app.store import statements
 from app.store.group_commit import WriteSession
 
-_PICK = text(statements.PICK_PENDING)
+_PICK = {
+    Priority.ACCESS_TAKEN: text(statements.PICK_REMOVALS),
+    Priority.CHANGE: text(statements.PICK_WRITES),
+    Priority.REPLAY: text(statements.PICK_WRITES),
+}
 _NEXT_DUE = text(statements.NEXT_DUE)
 
 
@@ -45,11 +49,11 @@ Outcome = Applied | Refused
 def pick_pending(connection: Connection, now: Instant, limit: int) -> list[PendingEntity]:
     """Read at most `limit` due entities: what takes access away first, then oldest first."""
     picked: list[PendingEntity] = []
-    for priority in Priority.ALL:
+    for priority, statement in _PICK.items():
         wanted = limit - len(picked)
         if wanted <= 0:
             break
-        rows = connection.execute(_PICK, {"priority": priority, "now": now, "limit": wanted})
+        rows = connection.execute(statement, {"priority": priority, "now": now, "limit": wanted})
         picked.extend(
             PendingEntity(
                 ref=EntityRef(Kind(row.kind), EntityKey(row.key)),

@@ -119,12 +119,17 @@ _PICK_COLUMNS = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since"
 )
 
-PICK_PENDING = f"""
+_PICK_PENDING = f"""
 SELECT {_PICK_COLUMNS} FROM entities
 WHERE state = 'pending' AND priority = :priority AND due_at <= :now
-ORDER BY due_at
+ORDER BY due_at, kind {{order}}
 LIMIT :limit
 """  # noqa: S608 - the columns are the constant above
+
+# Of what became due at the same instant (one batch, one cascade), children are removed before
+# their parents and written after them, also where they do not fit into one pick.
+PICK_REMOVALS = _PICK_PENDING.format(order="ASC")  # membership, trip, user
+PICK_WRITES = _PICK_PENDING.format(order="DESC")  # user, trip, membership
 
 NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
 

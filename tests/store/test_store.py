@@ -198,6 +198,17 @@ async def test_store_removals_are_picked_before_an_older_backlog(store: Store) -
     assert picked[2].ref == ref_of(worlds[0].trip("deleted"))
 
 
+async def test_store_parents_are_picked_before_children_and_children_removed_before_parents(
+    store: Store,
+) -> None:
+    world = World()
+    made = [world.membership("created"), world.trip("created"), world.user("created")]
+    await store.store_events(made, NOW)
+    assert [entity.ref.kind for entity in await pick(store)] == ["user", "trip", "membership"]
+    await store.store_events([world.user("deleted", at=1), world.trip("deleted", at=1)], NOW)
+    assert [entity.ref.kind for entity in await pick(store)] == ["membership", "trip", "user"]
+
+
 async def test_store_pending_grant_that_becomes_a_removal_overtakes(store: Store) -> None:
     worlds = [World() for _ in range(5)]
     await store.store_events([world.membership("created", at=1) for world in worlds], NOW)
@@ -222,6 +233,16 @@ async def test_store_newer_event_of_a_waiting_entity_keeps_its_place(store: Stor
     await store.store_events([first.trip("updated", at=2, name="Porto")], after(NOW, 2))
     picked = await pick(store, now=after(NOW, 2), limit=1)
     assert [entity.ref for entity in picked] == [ref_of(first.trip("deleted"))]
+
+
+async def test_store_late_event_does_not_bring_back_a_removal_of_the_same_instant(
+    store: Store,
+) -> None:
+    world = World()
+    inactive = world.membership("updated", at=5, status="INACTIVE")
+    for event in (world.trip("deleted", at=5), inactive, world.membership("created", at=1)):
+        await store.store_events([event], NOW)
+    assert await read_rows(store, [ref_of(inactive)]) == {ref_of(inactive): inactive.row}
 
 
 async def test_store_late_membership_falls_to_the_later_of_two_removals(store: Store) -> None:
