@@ -1,4 +1,4 @@
-"""One local Supabase for all contract tests, and its PostgREST as each kind of caller."""
+"""One local Supabase for all tests, and its PostgREST as each kind of caller."""
 
 import time
 from collections.abc import Callable, Iterator

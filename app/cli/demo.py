@@ -15,7 +15,6 @@ from typing import Annotated, Final
 
 import httpx
 import typer
-import uvicorn
 from pydantic import SecretStr
 from rich.table import Table
 
@@ -24,7 +23,6 @@ from app.auth.tokens import mint_token
 from app.cli.console import errors, output
 from app.cli.local_supabase import LocalSupabase, LocalSupabaseError, run_local_supabase
 from app.cli.sending import TIMEOUT_SECONDS, make_body, name_endpoint, sign_body
-from app.main import create_app
 from app.settings import Settings
 from app.telemetry import configure_logging
 
@@ -154,6 +152,11 @@ class _Proof:
 @contextmanager
 def _run_relay(supabase: LocalSupabase, secret: str, port: int) -> Iterator[str]:
     """Run the relay in a thread of this process, so that it cannot outlive it."""
+    # Here and not above: `relay send` need not wait for what only a server needs.
+    import uvicorn
+
+    from app.main import create_app
+
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
         settings = Settings(
             _env_file=None,

@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import errors, output
-from app.main import create_api
 from app.settings import StoreSettings, read_settings
-from app.store.migrating import migrate_store
 
 
 def migrate(
@@ -19,6 +17,9 @@ def migrate(
 
     Example: [bold]STORE_URL=sqlite:///relay.db relay migrate[/]
     """
+    # Here and not above: `relay send` need not wait for the database toolkit.
+    from app.store.migrating import migrate_store
+
     before, after = migrate_store(read_settings(StoreSettings).store_url)
     if as_json:
         output.print_json(json.dumps({"before": before, "after": after}))
@@ -37,6 +38,9 @@ def openapi(
 
     Example: [bold]relay openapi --output openapi/openapi.json[/]
     """
+    # Here and not above: `relay send` need not wait for the web framework.
+    from app.main import create_api
+
     text = json.dumps(create_api().openapi(), indent=2) + "\n"
     if path is None:
         typer.echo(text, nl=False)

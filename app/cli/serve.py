@@ -3,15 +3,14 @@
 import asyncio
 import gc
 import logging
+import signal
 import socket
 from typing import Annotated
 
 import typer
 import uvicorn
 
-from app.main import create_app
 from app.settings import Settings, read_settings
-from app.store.migrating import migrate_store
 from app.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
@@ -42,6 +41,10 @@ def serve(
 
     Example: [bold]relay serve --port 8080[/]
     """
+    # Here and not above: `relay send` need not wait for what only a server needs.
+    from app.main import create_app
+    from app.store.migrating import migrate_store
+
     settings = read_settings(Settings)
     configure_logging(level=settings.log_level, format_name=settings.log_format)
     app = create_app(settings)
@@ -62,6 +65,13 @@ def serve(
             timeout_keep_alive=75,
         )
     )
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal again when it has ended gracefully; then this ends with code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     asyncio.run(server.serve())
     if not server.started:
         raise typer.Exit(1)

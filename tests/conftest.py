@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from app.settings import Settings
+from tests.api.running import RelayStarter, RunningRelay
+from tests.fake_postgrest import FakePostgrest
+
+pytest_plugins = ["tests.local"]
+
+# A busy machine is no defect; a failure on another machine should be one line to repeat.
+settings.register_profile("relay", deadline=None, print_blob=True)
+settings.load_profile("relay")
+
+
+@pytest.fixture
+def postgrest() -> FakePostgrest:
+    return FakePostgrest()
+
+
+@pytest.fixture
+def starter(
+    tmp_path: Path, postgrest: FakePostgrest, monkeypatch: pytest.MonkeyPatch
+) -> RelayStarter:
+    """Start relays with settings that the environment has no part in."""
+    for name in (*Settings.model_fields, "supabase_secret_key"):
+        monkeypatch.delenv(name.upper(), raising=False)
+    return RelayStarter(tmp_path, postgrest)
+
+
+@pytest.fixture
+async def relay(starter: RelayStarter) -> AsyncIterator[RunningRelay]:
+    """A started relay with all that a deployment with operators has set."""
+    async with starter.start() as running:
+        yield running

@@ -1,0 +1,188 @@
+"""The `relay` command as a person or a script uses it."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from app.cli.local_supabase import LocalSupabase
+from tests.e2e.conftest import RelayProcess, find_free_port, strip_colours
+
+USER = str(uuid.uuid4())
+RELAY = Path(sys.executable).with_name("relay")
+
+
+def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [RELAY, *arguments],
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_send_posts_an_event_that_supabase_holds_afterwards(relay: RelayProcess) -> None:
+    sent = relay.run(
+        "send", "user.created", f"id={USER}", "email=a@example.com", "username=a", "--wait", "10"
+    )
+    assert sent.returncode == 0, sent.stderr
+    assert "200 applied" in strip_colours(sent.stdout)
+
+
+def test_send_of_the_same_event_again_says_duplicate(relay: RelayProcess) -> None:
+    arguments = ("send", "trip.deleted", f"id={USER}", "--id", "evt_1", "--json")
+    timestamp = ("--timestamp", "2026-01-02T03:04:05Z")
+    first, second = (relay.run(*arguments, *timestamp) for _ in range(2))
+    assert json.loads(first.stdout) == {"event_id": "evt_1", "status": "accepted"}
+    assert json.loads(second.stdout) == {"event_id": "evt_1", "status": "duplicate"}
+    other = relay.run(*arguments, "--timestamp", "2026-01-02T03:04:06Z")
+    assert other.returncode == 1
+
+
+def test_send_of_a_bad_event_names_the_fields(relay: RelayProcess) -> None:
+    sent = relay.run("send", "user.created", "id=nobody", "email=")
+    assert sent.returncode == 1
+    errors = strip_colours(sent.stderr)
+    assert "422 input-invalid" in errors
+    assert "/data/id: must be a UUID" in errors
+    assert "/data/email: must not be empty" in errors
+    assert "/data/username: is required" in errors
+
+
+def test_send_reads_a_whole_body_from_standard_input(relay: RelayProcess) -> None:
+    body = json.dumps(
+        {"type": "trip.deleted", "timestamp": "2026-01-02T03:04:05Z", "data": {"id": USER}}
+    )
+    sent = relay.run("send", "-", "--json", input=body)
+    assert json.loads(sent.stdout)["status"] == "accepted"
+
+
+def test_send_prints_a_curl_command_that_works(relay: RelayProcess) -> None:
+    printed = relay.run("send", "trip.deleted", f"id={USER}", "--id", "evt_curl", "--curl")
+    done = subprocess.run(  # noqa: S602 - it is made to be pasted into a shell
+        printed.stdout, shell=True, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"event_id": "evt_curl", "status": "accepted"}
+
+
+def test_send_to_nobody_says_where_it_looked(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{find_free_port()}"
+    secret = run("secret", "--json", folder=tmp_path)
+    key = json.loads(secret.stdout)["WEBHOOK_SECRETS"]
+    sent = run("send", "trip.deleted", f"id={USER}", "--url", url, "--secret", key, folder=tmp_path)
+    assert sent.returncode == 3
+    assert f"no relay answers at {url}" in sent.stderr
+    assert "Traceback" not in sent.stderr
+
+
+def test_send_without_a_secret_says_what_is_missing(tmp_path: Path) -> None:
+    sent = run("send", "trip.deleted", f"id={USER}", folder=tmp_path)
+    assert sent.returncode == 2
+    assert "WEBHOOK_SECRETS" in sent.stderr
+    assert "Traceback" not in sent.stderr
+
+
+def test_token_lets_an_operator_in(relay: RelayProcess) -> None:
+    token = relay.run("token", "--scope", "events:read", "--subject", "jane").stdout.strip()
+    with relay.operator() as client:
+        answer = client.get("/events/nothing", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 404
+
+
+def test_secret_makes_a_new_one_each_time(tmp_path: Path) -> None:
+    first, second = (
+        json.loads(run("secret", "--json", folder=tmp_path).stdout)["WEBHOOK_SECRETS"]
+        for _ in range(2)
+    )
+    assert first != second
+    assert first.startswith("whsec_")
+
+
+def test_secret_of_ed25519_signs_what_the_relay_verifies(
+    own_relay: RelayProcess, tmp_path: Path
+) -> None:
+    relay = own_relay
+    pair = json.loads(run("secret", "--kind", "ed25519", "--json", folder=tmp_path).stdout)
+    relay.stop()
+    secret, relay.secret = relay.secret, f"{relay.secret},{pair['WEBHOOK_SECRETS']}"
+    relay.start()
+    for key in (secret, pair["private_key"]):
+        sent = relay.run("send", "trip.deleted", f"id={USER}", "--secret", key)
+        assert sent.returncode == 0, sent.stderr
+
+
+def test_migrate_makes_a_store_and_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    first = run("migrate", folder=tmp_path, STORE_URL=url)
+    second = run("migrate", "--json", folder=tmp_path, STORE_URL=url)
+    assert "from revision none to 0001" in first.stdout
+    assert json.loads(second.stdout) == {"before": "0001", "after": "0001"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({}, "SUPABASE_URL is not set"),
+        ({}, "SUPABASE_SERVICE_ROLE_KEY is not set (nor is SUPABASE_SECRET_KEY)"),
+        ({"SUPABASE_URL": "x"}, "SUPABASE_URL"),
+        (
+            {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"},
+            "WEBHOOK_AUTH=hmac needs WEBHOOK_SECRETS",
+        ),
+        (
+            {
+                "SUPABASE_URL": "http://127.0.0.1:1",
+                "SUPABASE_SECRET_KEY": "sb_publishable_x",
+                "WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            },
+            "publishable key",
+        ),
+        (
+            {
+                "SUPABASE_URL": "http://127.0.0.1:1",
+                "SUPABASE_SECRET_KEY": "sb_secret_x",
+                "WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "STORE_URL": "sqlite:////nowhere/at/all/relay.db",
+            },
+            "STORE_URL cannot be opened",
+        ),
+    ],
+)
+def test_serve_that_cannot_start_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, environment: dict[str, str], sentence: str
+) -> None:
+    served = run("serve", folder=tmp_path, **environment)
+    assert served.returncode == 2
+    assert sentence in served.stderr
+    assert "Traceback" not in served.stderr
+
+
+def test_demo_once_shows_denied_granted_denied(
+    local_supabase: LocalSupabase, tmp_path: Path
+) -> None:
+    # The fixture has installed what the demo needs; the demo starts its own.
+    assert local_supabase.pid > 0
+    shown = run("demo", folder=tmp_path, ONCE="1", HOME=str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    steps = [line.split("│")[1:4] for line in shown.stdout.splitlines() if line.startswith("│")]
+    assert [(step.strip(), seen.strip()) for step, seen, _ in steps] == [
+        ("a stranger", "nothing"),
+        ("membership.created", "“Tram 28 at nine?”"),
+        ("membership.deleted", "nothing"),
+    ]
+    assert all("ms" in took for _, _, took in steps[1:])
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "demo", "send", "token", "secret", "migrate", "openapi"]
+)
+def test_help_of_every_command_has_an_example(command: str, tmp_path: Path) -> None:
+    helped = run(command, "--help", folder=tmp_path)
+    assert helped.returncode == 0
+    assert "Example:" in helped.stdout
