@@ -1,0 +1,286 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+func TestSign_PublishedVector_GivesItsSignature(t *testing.T) {
+	path := os.Getenv("STANDARD_WEBHOOKS_VECTORS")
+	if path == "" {
+		path = "../../../../tests/golden/standard-webhooks.json"
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Defaults struct {
+			ID   string
+			Body string
+			Now  int64
+		}
+		Vectors []struct {
+			Name          string
+			Signature     string
+			SigningSecret string `json:"signing_secret"`
+		}
+	}
+	if err := json.Unmarshal(content, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, vector := range file.Vectors {
+		if vector.Name != "v1 published" {
+			continue
+		}
+		key, err := ReadSecret(vector.SigningSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature := Sign(key, file.Defaults.ID, time.Unix(file.Defaults.Now, 0), []byte(file.Defaults.Body))
+		if signature != vector.Signature {
+			t.Fatalf("%s, want %s", signature, vector.Signature)
+		}
+		return
+	}
+	t.Fatal("the published vector is not in the file")
+}
+
+func TestReadSecret_Unusable_IsRefused(t *testing.T) {
+	for _, secret := range []string{"", "whsec_", "whpk_AAAA", "whsec_c2hvcnQ=", "whsec_!!!"} {
+		if _, err := ReadSecret(secret); err == nil {
+			t.Errorf("%q was taken", secret)
+		}
+	}
+}
+
+// answers serves one answer after the other and notes the requests.
+func answers(t *testing.T, statuses ...int) (*Client, *[]http.Header) {
+	var seen []http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := statuses[len(statuses)-1]
+		if len(seen) < len(statuses) {
+			status = statuses[len(seen)]
+		}
+		seen = append(seen, r.Header.Clone())
+		switch status {
+		case 0: // the connection breaks
+			connection, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			connection.Close()
+			return
+		case http.StatusTooManyRequests:
+			w.Header().Set("Retry-After", "1")
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "3600")
+		case http.StatusFound:
+			w.Header().Set("Location", "/elsewhere")
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(`{"code": "some-code"}`))
+	}))
+	t.Cleanup(server.Close)
+	client, err := NewClient(server.URL, testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, &seen
+}
+
+func testEvent() Event {
+	return Event{ID: NewID(), Type: UserDeleted, Timestamp: time.Now(), Data: Removed{ID: "1"}}
+}
+
+func TestSend_OutageThatEnds_IsRetriedWithTheSameID(t *testing.T) {
+	client, seen := answers(t, 0, http.StatusBadGateway, http.StatusAccepted)
+	event := testEvent()
+	if err := client.Send(context.Background(), event); err != nil {
+		t.Fatal(err)
+	}
+	if len(*seen) != 3 {
+		t.Fatalf("%d requests", len(*seen))
+	}
+	for _, header := range *seen {
+		if header.Get("webhook-id") != event.ID {
+			t.Errorf("webhook-id %s, want %s", header.Get("webhook-id"), event.ID)
+		}
+	}
+}
+
+func TestSend_Duplicate_IsSuccess(t *testing.T) {
+	client, seen := answers(t, http.StatusOK)
+	if err := client.Send(context.Background(), testEvent()); err != nil || len(*seen) != 1 {
+		t.Fatal(err, len(*seen))
+	}
+}
+
+func TestSend_OtherStatus_IsRejectedAtOnce(t *testing.T) {
+	for _, status := range []int{302, 400, 401, 403, 404, 409, 413, 415, 422} {
+		client, seen := answers(t, status)
+		err := client.Send(context.Background(), testEvent())
+		var rejected *Rejected
+		if !errors.As(err, &rejected) || rejected.Status != status || rejected.Code != "some-code" {
+			t.Errorf("%d: %v", status, err)
+		}
+		if len(*seen) != 1 {
+			t.Errorf("%d was sent %d times", status, len(*seen))
+		}
+	}
+}
+
+func TestSend_LastingOutage_GivesUpAfterAllAttempts(t *testing.T) {
+	client, seen := answers(t, http.StatusInternalServerError)
+	err := client.Send(context.Background(), testEvent())
+	var unavailable *Unavailable
+	if !errors.As(err, &unavailable) || len(*seen) != attempts {
+		t.Fatal(err, len(*seen))
+	}
+}
+
+func TestSend_RetryAfter_IsObeyed(t *testing.T) {
+	client, seen := answers(t, http.StatusTooManyRequests, http.StatusAccepted)
+	started := time.Now()
+	err := client.Send(context.Background(), testEvent())
+	if err != nil || len(*seen) != 2 || time.Since(started) < time.Second {
+		t.Fatal(err, len(*seen), time.Since(started))
+	}
+}
+
+func TestSend_RetryAfterTooLong_IsHandedOn(t *testing.T) {
+	client, seen := answers(t, http.StatusServiceUnavailable)
+	err := client.Send(context.Background(), testEvent())
+	var unavailable *Unavailable
+	if !errors.As(err, &unavailable) || unavailable.RetryAfter != time.Hour || len(*seen) != 1 {
+		t.Fatal(err, len(*seen))
+	}
+}
+
+func TestSend_ContextThatEnds_StopsTheRetries(t *testing.T) {
+	client, _ := answers(t, http.StatusTooManyRequests)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	started := time.Now()
+	err := client.Send(ctx, testEvent())
+	if err == nil || time.Since(started) > 900*time.Millisecond {
+		t.Fatal(err, time.Since(started))
+	}
+}
+
+func TestReadRetryAfter_EitherForm_IsRead(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":                              0,
+		"7":                             7 * time.Second,
+		"-7":                            0,
+		"soon":                          0,
+		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second,
+		"Fri, 02 Jan 2026 03:04:00 GMT": 0,
+	} {
+		if got := readRetryAfter(value, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+// The tests below need a running relay: RELAY_URL and RELAY_WEBHOOK_SECRET.
+
+func liveClient(t *testing.T) *Client {
+	if os.Getenv("RELAY_URL") == "" {
+		t.Skip("RELAY_URL is not set")
+	}
+	client, err := NewClient(os.Getenv("RELAY_URL"), os.Getenv("RELAY_WEBHOOK_SECRET"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func liveEvent(username string) Event {
+	return Event{
+		ID: NewID(), Type: UserCreated, Timestamp: time.Now(),
+		Data: User{ID: "123e4567-e89b-12d3-a456-426614174000", Email: "a@example.com", Username: username},
+	}
+}
+
+func TestLiveSend_SameEventTwice_IsTakenTwice(t *testing.T) {
+	client, event := liveClient(t), liveEvent("ana <&> ü")
+	for i := 0; i < 2; i++ {
+		if err := client.Send(context.Background(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLiveSend_SameIDOtherBody_IsAConflict(t *testing.T) {
+	client, event := liveClient(t), liveEvent("ana")
+	if err := client.Send(context.Background(), event); err != nil {
+		t.Fatal(err)
+	}
+	event.Data = liveEvent("bo").Data
+	var rejected *Rejected
+	if err := client.Send(context.Background(), event); !errors.As(err, &rejected) || rejected.Status != 409 {
+		t.Fatal(err)
+	}
+}
+
+func TestLiveSend_FutureTimestamp_NamesTheField(t *testing.T) {
+	client, event := liveClient(t), liveEvent("ana")
+	event.Timestamp = time.Now().Add(6 * time.Minute)
+	var rejected *Rejected
+	err := client.Send(context.Background(), event)
+	if !errors.As(err, &rejected) || rejected.Status != 422 || rejected.Errors[0].Pointer != "/timestamp" {
+		t.Fatal(err)
+	}
+}
+
+func TestLiveSend_WrongSecret_IsRejected(t *testing.T) {
+	liveClient(t)
+	client, err := NewClient(os.Getenv("RELAY_URL"), testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rejected *Rejected
+	err = client.Send(context.Background(), liveEvent("ana"))
+	if !errors.As(err, &rejected) || rejected.Status != 401 {
+		t.Fatal(err)
+	}
+}
+
+func TestLiveSendBatch_OneOfEachKind_GivesEachItsResult(t *testing.T) {
+	client := liveClient(t)
+	known, conflict, invalid := liveEvent("ana"), liveEvent("ana"), liveEvent("ana")
+	for _, event := range []Event{known, conflict} {
+		if err := client.Send(context.Background(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conflict.Type = UserUpdated
+	invalid.Data = Removed{ID: "no UUID"}
+	events := []Event{liveEvent("ana"), known, conflict, invalid}
+	results, err := client.SendBatch(context.Background(), events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statuses []string
+	for i, result := range results {
+		if result.EventID != events[i].ID {
+			t.Errorf("result %d is of %s", i, result.EventID)
+		}
+		statuses = append(statuses, result.Status)
+	}
+	if got := strings.Join(statuses, " "); got != "accepted duplicate conflict invalid" {
+		t.Fatal(got)
+	}
+}

@@ -1,0 +1,10 @@
+-- region: watch
+select count(*) filter (where parked_at is null)         as waiting,
+       now() - min(occurred_at) filter (where parked_at is null) as oldest,
+       count(parked_at)                                  as parked
+from relay_outbox;
+-- endregion
+
+-- region: unpark
+update relay_outbox set parked_at = null, parked_reason = null where parked_at is not null;
+-- endregion

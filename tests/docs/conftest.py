@@ -1,0 +1,179 @@
+"""What the documentation's code runs against: a real relay, and a wire that counts writes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.postgres import find_postgres, run_postgres
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RELAY = Path(sys.executable).with_name("relay")
+SECRET = "whsec_ZG9jdW1lbnRhdGlvbi1kb2N1bWVudGF0aW9uLWRvY3U="
+START_SECONDS = 30.0
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A running relay.
+
+    Attributes:
+        url: where it listens.
+        folder: an empty working directory, where no .env is.
+    """
+
+    url: str
+    folder: Path
+
+    @property
+    def caller_environment(self) -> dict[str, str]:
+        """What a caller of this relay has, besides what this machine has."""
+        return {
+            **os.environ,
+            "RELAY_URL": self.url,
+            "RELAY_WEBHOOK_SECRET": SECRET,
+            "WEBHOOK_SECRETS": SECRET,
+            "NO_PROXY": "127.0.0.1",
+            "NO_COLOR": "1",
+        }
+
+    def send(self, *arguments: str) -> dict[str, Any]:
+        """Run `relay send --json` and give the answer's body."""
+        done = subprocess.run(  # noqa: S603 - ours
+            [RELAY, "send", *arguments, "--json"],
+            cwd=self.folder,
+            env=self.caller_environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+@contextmanager
+def run_relay(folder: Path, supabase_url: str) -> Iterator[Relay]:
+    """Run `relay serve` with a fresh store until the block ends."""
+    log = folder / "relay.log"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SUPABASE_URL": supabase_url,
+        "SUPABASE_SECRET_KEY": "sb_secret_test",
+        "WEBHOOK_SECRETS": SECRET,
+        "STORE_URL": f"sqlite:///{folder / 'relay.db'}",
+        "PORT": "0",
+    }
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(  # noqa: S603 - ours
+            [RELAY, "serve"], cwd=folder, env=environment, stdout=output, stderr=output
+        ) as process,
+    ):
+        try:
+            yield Relay(_await_url(process, log), folder)
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        match = re.search(r"listening on (http://\S+)", log.read_text())
+        if match is not None:
+            return match[1]
+        time.sleep(0.02)
+    raise AssertionError(f"the relay did not start: {log.read_text()}")
+
+
+@dataclass(slots=True)
+class SupabaseWire:
+    """Answers as PostgREST does to writes that succeed, and notes them.
+
+    Attributes:
+        url: where it listens.
+        writes: method, path and JSON body of each request but reads.
+    """
+
+    url: str = ""
+    writes: list[tuple[str, str, Any]] = field(default_factory=list)
+
+
+@pytest.fixture
+def supabase_wire() -> Iterator[SupabaseWire]:
+    wire = SupabaseWire()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            if self.command in ("GET", "HEAD"):
+                status, content = 200, b"[]"
+            else:
+                path = self.path.partition("?")[0]
+                wire.writes.append((self.command, path, json.loads(body) if body else None))
+                status, content = (201, b"") if self.command == "POST" else (204, b"")
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            if status != 204:
+                self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server's
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        wire.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield wire
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    """Run a relay whose Supabase is away: it accepts all the same."""
+    with run_relay(tmp_path, UNREACHABLE) as running:
+        yield running
+
+
+@pytest.fixture
+def relay_on_wire(tmp_path: Path, supabase_wire: SupabaseWire) -> Iterator[Relay]:
+    """Run a relay that writes to `supabase_wire`."""
+    with run_relay(tmp_path, supabase_wire.url) as running:
+        yield running
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """Run an empty PostgreSQL on a Unix socket, if this machine has one."""
+    binaries = find_postgres()
+    if binaries is None:
+        pytest.skip("no PostgreSQL (initdb, postgres) on this machine")
+    with run_postgres(binaries) as url:
+        yield url

@@ -1,0 +1,316 @@
+"""The documents show code that is in docs/snippets/, and that code runs."""
+
+import difflib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from app.cli.relay import app as command
+from app.domain.contract import EventReader
+from app.domain.events import EventType
+from app.domain.instants import parse_timestamp
+from app.settings import Settings
+from tests.docs.conftest import CHECKOUT, Relay, SupabaseWire
+
+DOCUMENT = CHECKOUT / "docs" / "integration.md"
+DOCUMENTS = (DOCUMENT, CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md")
+SNIPPETS = CHECKOUT / "docs" / "snippets"
+GO = SNIPPETS / "go"
+GO_PATH = Path("/usr/share/gocode")  # where Debian's golang-*-dev packages put their source
+GO_SECONDS = 540  # the first run compiles the standard library: 40 s here, on two cores
+PYTHON = SNIPPETS / "python" / "send_event.py"
+
+NOW = parse_timestamp("2026-01-02T03:04:06Z")
+USER_ID = "123e4567-e89b-12d3-a456-426614174000"
+USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
+
+_BLOCK = re.compile(
+    r"(?:^<!-- snippet: (?P<source>\S+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_SHOWN_LANGUAGES = ("go", "python", "sql")
+
+
+def read_blocks(*documents: Path) -> Iterator[tuple[str, str | None, str]]:
+    """Give language, source and code of every fenced block."""
+    for document in documents:
+        for match in _BLOCK.finditer(document.read_text()):
+            yield match["language"], match["source"], match["code"]
+
+
+def read_region(source: str) -> str:
+    """Give a region of a snippet file: `path#name` is what stands between its two comments."""
+    path, _, name = source.partition("#")
+    lines = (SNIPPETS / path).read_text().splitlines()
+    starts = [n for n, line in enumerate(lines) if line.strip(" /#-") == f"region: {name}"]
+    assert len(starts) == 1, f"{path} has {len(starts)} regions called {name}"
+    start = starts[0] + 1
+    end = next(n for n in range(start, len(lines)) if lines[n].strip(" /#-") == "endregion")
+    return textwrap.dedent("\n".join(lines[start:end])).strip("\n") + "\n"
+
+
+@pytest.mark.parametrize(("language", "source", "code"), list(read_blocks(*DOCUMENTS)))
+def test_code_block_of_the_document_is_identical_to_its_snippet(
+    language: str, source: str | None, code: str
+) -> None:
+    if language not in _SHOWN_LANGUAGES:
+        assert source is None
+        return
+    assert source is not None, f"no snippet is named before:\n{code}"
+    region = read_region(source)
+    difference = "".join(difflib.unified_diff(region.splitlines(True), code.splitlines(True)))
+    assert code == region, difference
+
+
+def test_document_shows_every_language() -> None:
+    assert {language for language, _, _ in read_blocks(DOCUMENT)} >= {*_SHOWN_LANGUAGES, "sh"}
+
+
+def test_events_that_the_document_shows_are_valid() -> None:
+    settings = Settings.model_fields
+    reader = EventReader(
+        roles=settings["membership_roles"].default,
+        statuses=settings["membership_statuses"].default,
+    )
+    bodies = [code for language, _, code in read_blocks(DOCUMENT) if language == "json"]
+    types = {reader.read_event("evt_1", body.encode(), now=NOW).type for body in bodies}
+    assert types == {EventType.USER_CREATED, EventType.TRIP_UPDATED, EventType.MEMBERSHIP_CREATED}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_commands_that_the_document_names_exist(document: Path) -> None:
+    code = _read_code_of(document)
+    named = set(re.findall(r"(?<![\w/.-])relay ([a-z]+)(?= |`|\n)", code)) - {"relay"}
+    assert named
+    known = {entry.callback.__name__ for entry in command.registered_commands if entry.callback}
+    assert named <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_settings_that_the_document_names_exist(document: Path) -> None:
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
+    assert named
+    settings = {name.upper() for name in Settings.model_fields} | {"SUPABASE_SECRET_KEY"}
+    of_callers = {"RELAY_URL", "RELAY_WEBHOOK_SECRET", "USER_TOKEN"}
+    of_sql = {"CURRENT_TIMESTAMP"}
+    assert named - settings - of_callers - of_sql == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_files_that_the_document_links_to_exist(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    assert links
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def _read_code_of(document: Path) -> str:
+    text = document.read_text()
+    return "\n".join(
+        re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`[^`\n]+`", text)
+    )
+
+
+# --- Python ---------------------------------------------------------------------------------------
+
+
+def run(
+    arguments: list[str | Path], *, environment: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - the commands are ours
+        arguments,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GO_SECONDS,
+    )
+
+
+def test_python_snippet_to_a_relay_is_accepted(relay: Relay) -> None:
+    # -I: nothing of this environment can be imported, the standard library alone.
+    done = run(
+        [sys.executable, "-I", "-W", "error", PYTHON, "user.created", *USER],
+        environment=relay.caller_environment,
+        folder=relay.folder,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "accepted\n", "")
+
+
+def test_python_snippet_with_a_field_missing_shows_the_problem(relay: Relay) -> None:
+    done = run(
+        [sys.executable, "-I", PYTHON, "user.created", *USER[:2]],
+        environment=relay.caller_environment,
+        folder=relay.folder,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("422: ")
+    assert "/data/username" in done.stderr
+
+
+def test_python_snippet_signature_equals_the_reference_vector() -> None:
+    file = json.loads((CHECKOUT / "tests/golden/standard-webhooks.json").read_text())
+    vector = next(vector for vector in file["vectors"] if vector["name"] == "v1 published")
+    defaults = file["defaults"]
+    program = (
+        "import runpy, sys; name, *arguments = sys.argv[1:];"
+        "sign = runpy.run_path(name)['sign'];"
+        "secret, event_id, sent_at, body = arguments;"
+        "print(sign(secret, event_id, int(sent_at), body.encode()))"
+    )
+    arguments = (vector["signing_secret"], defaults["id"], defaults["timestamp"], defaults["body"])
+    done = run(
+        [sys.executable, "-I", "-c", program, PYTHON, *arguments],
+        environment=os.environ,
+        folder=CHECKOUT,
+    )
+    assert done.stdout.strip() == vector["signature"]
+
+
+def test_curl_command_that_relay_send_prints_is_accepted(relay: Relay) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    printed = run(
+        [Path(sys.executable).with_name("relay"), "send", "user.created", *USER, "--curl"],
+        environment=relay.caller_environment,
+        folder=relay.folder,
+    )
+    done = run(
+        ["sh", "-c", printed.stdout], environment=relay.caller_environment, folder=relay.folder
+    )
+    assert json.loads(done.stdout)["status"] == "accepted"
+
+
+# --- What the document says of updates and of minimal data ----------------------------------------
+
+
+def test_update_that_changes_no_permission_column_costs_supabase_no_write(
+    relay_on_wire: Relay, supabase_wire: SupabaseWire
+) -> None:
+    row = {"id": USER_ID, "email": "ana@example.com", "username": "ana"}
+    created = relay_on_wire.send("user.created", *USER, "--wait", "10")
+    assert created["status"] == "applied"
+    assert supabase_wire.writes == [("POST", "/rest/v1/users", [row])]
+
+    for biography in ("likes trains", "likes ships"):
+        same = relay_on_wire.send("user.updated", *USER, f"biography={biography}", "--wait", "10")
+        assert same["status"] == "applied"
+    assert len(supabase_wire.writes) == 1
+
+    other = relay_on_wire.send("user.updated", *USER[:2], "username=anna", "--wait", "10")
+    assert other["status"] == "applied"
+    assert supabase_wire.writes[1:] == [("POST", "/rest/v1/users", [row | {"username": "anna"}])]
+
+
+def test_event_that_comes_after_a_newer_one_changes_nothing(
+    relay_on_wire: Relay, supabase_wire: SupabaseWire
+) -> None:
+    relay_on_wire.send("user.created", *USER, "--wait", "10")
+    # As in backfill.sql.
+    backfill = relay_on_wire.send(
+        "user.created", *USER[:2], "username=old", "--timestamp", "2000-01-01T00:00:00Z"
+    )
+    last = relay_on_wire.send("user.updated", *USER[:2], "username=anna", "--wait", "10")
+    assert (backfill["status"], last["status"]) == ("accepted", "applied")
+    assert [rows[0]["username"] for _, _, rows in supabase_wire.writes] == ["ana", "anna"]
+
+
+# --- Go -------------------------------------------------------------------------------------------
+
+
+def find_go() -> str:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no go on PATH; on Debian: apt-get install golang")
+    return go
+
+
+def make_go_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Everything is here: no module and no toolchain is fetched."""
+    return {
+        **os.environ,
+        "GOFLAGS": "-mod=mod",
+        "GOPROXY": "off",
+        "GOTOOLCHAIN": "local",
+        "GOCACHE": str(CHECKOUT / ".local" / "go-cache"),
+        "GOPATH": str(folder),
+        "CGO_ENABLED": "0",
+        **(extra or {}),
+    }
+
+
+def run_go(arguments: list[str], environment: Mapping[str, str], folder: Path) -> str:
+    done = run([find_go(), *arguments], environment=environment, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def make_go_path(folder: Path, package: str) -> dict[str, str]:
+    """Lay the snippets out as GOPATH wants them, beside a package that Debian brings."""
+    if not (GO_PATH / "src" / package).is_dir():
+        name = package.removeprefix("github.com/").replace("/", "-")
+        pytest.skip(
+            f"no {package} in {GO_PATH}; on Debian: apt-get install golang-github-{name}-dev"
+        )
+    shutil.copytree(GO, folder / "src" / "nomadcrew", ignore=shutil.ignore_patterns("go.mod"))
+    return make_go_environment(
+        folder, {"GO111MODULE": "off", "GOFLAGS": "", "GOPATH": f"{folder}:{GO_PATH}"}
+    )
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_snippets_are_formatted_and_vetted(tmp_path: Path) -> None:
+    find_go()
+    formatter = shutil.which("gofmt")
+    assert formatter is not None
+    unformatted = run([formatter, "-l", "."], environment=os.environ, folder=GO)
+    assert (unformatted.stdout, unformatted.stderr) == ("", "")
+    run_go(["vet", "./relay", "./trips", "./sendone"], make_go_environment(tmp_path), GO)
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_package_alone_and_against_a_relay_keeps_the_contract(relay: Relay) -> None:
+    environment = make_go_environment(relay.folder, relay.caller_environment)
+    output = run_go(["test", "-count=1", "-v", "./relay"], environment, GO)
+    assert "--- SKIP" not in output
+    assert output.count("--- PASS: TestLive") == 5
+    assert "--- PASS: TestSign_PublishedVector" in output
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_command_that_sends_one_event_is_accepted_then_a_duplicate(relay: Relay) -> None:
+    environment = make_go_environment(relay.folder, relay.caller_environment)
+    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json")
+    answers = [run_go(["run", "./sendone", "evt_1", body], environment, GO) for _ in range(2)]
+    assert answers == ["202\n", "200\n"]
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_handler_with_gin_compiles(tmp_path: Path) -> None:
+    find_go()
+    environment = make_go_path(tmp_path, "github.com/gin-gonic/gin")
+    run_go(["vet", "nomadcrew/handlers"], environment, tmp_path)
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_call_sites_and_outbox_on_postgresql_bring_every_event_to_the_relay(
+    relay: Relay, database_url: str
+) -> None:
+    find_go()
+    environment = make_go_path(relay.folder, "github.com/lib/pq") | {
+        **{name: relay.caller_environment[name] for name in ("RELAY_URL", "RELAY_WEBHOOK_SECRET")},
+        "DATABASE_URL": database_url,
+        "OUTBOX_SQL": str(SNIPPETS / "sql" / "outbox.sql"),
+        "OPERATE_SQL": str(SNIPPETS / "sql" / "operate.sql"),
+        "BACKFILL_SQL": str(SNIPPETS / "sql" / "backfill.sql"),
+    }
+    output = run_go(["test", "-count=1", "-v", "nomadcrew/outboxtest"], environment, relay.folder)
+    assert output.count("--- PASS") == 6
