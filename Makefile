@@ -1,0 +1,52 @@
+# Two commands are enough on a fresh machine with Python >= 3.11 and make:
+#   make demo    shows the point, then serves until Ctrl-C (ONCE=1 make demo ends after the proof)
+#   make test    runs every test
+# Each installs what it needs, from the package registries only, into this folder only.
+
+PYTHON ?= python3
+# The machine's own uv where there is one, else a pinned one in .uv/.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+SOURCES := app tests docs/snippets
+
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo test lint check format openapi clean
+
+demo: .venv/installed
+	@$(BIN)/relay demo
+
+test: .venv/installed
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+lint: .venv/installed
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(UV) lock --check
+
+check: lint test
+
+format: .venv/installed
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+openapi: .venv/installed
+	$(BIN)/relay openapi --output openapi/openapi.json
+
+clean:
+	rm -rf .venv .uv .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/installed: pyproject.toml uv.lock | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python >= 3.11 is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	$(UV) sync --locked --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -m venv .uv || \
+	  { rm -rf .uv; echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || \
+	  { rm -rf .uv; exit 1; }
