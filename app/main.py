@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
-from starlette.routing import Route
 from starlette.types import Lifespan
 
 from app.api import events, health, replay
+from app.api.application import Application
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
 from app.api.services import Services
@@ -112,7 +112,8 @@ def create_app(
 
 def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
-    app = FastAPI(
+    app = Application(
+        ahead={"/webhooks": EventEndpoint(), "/webhooks/batch": BatchEndpoint()},
         title="NomadCrew Supabase relay",
         version=health.VERSION,
         lifespan=lifespan,
@@ -122,8 +123,6 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
     )
     register_handlers(app)
-    app.router.routes.append(Route("/webhooks", EventEndpoint(), methods=["POST"]))
-    app.router.routes.append(Route("/webhooks/batch", BatchEndpoint(), methods=["POST"]))
     for room in (health, events, replay):
         app.include_router(room.router)
     describe_api(app)

@@ -73,6 +73,11 @@ def make_problem_of(error: RelayError) -> JSONResponse:
     return make_problem(status, code, str(error), field_errors=field_errors, headers=headers)
 
 
+def make_fault() -> JSONResponse:
+    """Write the problem of an error that nobody foresaw: it is logged, and never shown."""
+    return make_problem(500, "internal-error", "The relay failed; this is no fault of the request.")
+
+
 async def _answer_relay_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RelayError):
         raise TypeError("registered for another error")
@@ -98,8 +103,7 @@ async def _answer_request_validation_error(_: Request, error: Exception) -> JSON
 
 
 async def _answer_fault(_: Request, __: Exception) -> JSONResponse:
-    # The server logs the error itself; the caller learns only that it is ours.
-    return make_problem(500, "internal-error", "The relay failed; this is no fault of the request.")
+    return make_fault()
 
 
 HANDLERS: Final[Mapping[Any, ExceptionHandler]] = {

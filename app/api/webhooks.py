@@ -1,7 +1,7 @@
 """`POST /webhooks` and `POST /webhooks/batch`: the way in for events.
 
-These two are plain ASGI, not FastAPI path operations: through FastAPI's request machinery the same
-work reaches half the requests a second. `app.api.openapi` documents them.
+These two are plain ASGI and run ahead of FastAPI (`app.api.application`): through its request
+machinery the same work reaches half the requests a second. `app.api.openapi` documents them.
 """
 
 import json
@@ -15,10 +15,17 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
+from app.api.problems import make_fault, make_problem_of
 from app.api.services import Services
 from app.domain.contract import BatchItem
 from app.domain.entities import EntityRef, EventStatus
-from app.domain.errors import InputInvalid, Overloaded, RequestRejected, Unauthenticated
+from app.domain.errors import (
+    InputInvalid,
+    Overloaded,
+    RelayError,
+    RequestRejected,
+    Unauthenticated,
+)
 from app.domain.events import Event
 from app.domain.instants import from_seconds
 from app.store.receiving import Receipt
@@ -37,19 +44,25 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = cast(Services, cast(State, scope["app"].state).services)
-        if self._in_flight >= services.maximum_in_flight:
-            raise Overloaded
-        self._in_flight += 1
         try:
-            status, body, headers = await self._handle(services, read_headers(scope), receive)
+            if self._in_flight >= services.maximum_in_flight:
+                raise Overloaded
+            self._in_flight += 1
+            try:
+                status, body, headers = await self._handle(services, read_headers(scope), receive)
+            finally:
+                self._in_flight -= 1
         except ClientDisconnect:
             return
-        except RequestRejected as error:
-            _log_rejection(scope, error)
-            raise
-        finally:
-            self._in_flight -= 1
-        await _answer(send, status, body, headers)
+        except RelayError as error:
+            if isinstance(error, RequestRejected):
+                _log_rejection(scope, error)
+            await make_problem_of(error)(scope, receive, send)
+        except Exception:
+            logger.exception("%s failed", scope["path"])
+            await make_fault()(scope, receive, send)
+        else:
+            await _answer(send, status, body, headers)
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive

@@ -1,6 +1,5 @@
 """`relay serve`: run the relay."""
 
-import asyncio
 import gc
 import logging
 import signal
@@ -59,6 +58,8 @@ def serve(
             port=settings.port if port is None else port,
             log_config=None,
             access_log=False,
+            # Nothing here depends on who the client was.
+            proxy_headers=False,
             server_header=False,
             # What is still open when a stop begins gets this long to end.
             timeout_graceful_shutdown=settings.shutdown_seconds,
@@ -72,6 +73,6 @@ def serve(
     # uvicorn raises the signal again when it has ended gracefully; then this ends with code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    asyncio.run(server.serve())
+    server.run()
     if not server.started:
         raise typer.Exit(1)

@@ -23,13 +23,12 @@ SELECT_DIGEST = "SELECT digest FROM events WHERE event_id = :event_id"
 # place of one that waits, and gets a fresh start where the older one was refused.
 UPSERT_ENTITY = """
 INSERT INTO entities AS e
-    (kind, key, trip_id, user_id, occurred_at, is_removal, sequence, row, state, priority,
+    (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
      revision, pending_since, due_at, attempts, awaits_parent)
 VALUES
-    (:kind, :key, :trip_id, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
+    (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
      :priority, 1, :received_at, :received_at, 0, FALSE)
 ON CONFLICT (kind, key) DO UPDATE SET
-    trip_id = excluded.trip_id,
     user_id = excluded.user_id,
     occurred_at = excluded.occurred_at,
     is_removal = excluded.is_removal,
@@ -79,6 +78,10 @@ WHERE kind = :kind AND key = :key
   AND (removed_at IS NULL OR (removed_at, removal_sequence) < (:occurred_at, :sequence))
 """
 
+# A membership's key is <trip_id>/<user_id>, and 0 is the character after the slash.
+_OF_TRIP = "key > :key || '/' AND key < :key || '0'"
+_OF_USER = "user_id = :key"
+
 _CASCADE = """
 UPDATE entities SET
     occurred_at = :occurred_at,
@@ -100,13 +103,13 @@ UPDATE entities SET
     waiting_since = NULL,
     last_error_code = NULL,
     last_error = NULL
-WHERE {parent} = :key AND kind = 'membership'
+WHERE kind = 'membership' AND {of_parent}
   AND (occurred_at, is_removal, sequence) < (:occurred_at, TRUE, :sequence)
 """
 
 # Removes the memberships of a removed trip or user that are not newer than its removal.
-CASCADE_FROM_TRIP = _CASCADE.format(parent="trip_id")
-CASCADE_FROM_USER = _CASCADE.format(parent="user_id")
+CASCADE_FROM_TRIP = _CASCADE.format(of_parent=_OF_TRIP)
+CASCADE_FROM_USER = _CASCADE.format(of_parent=_OF_USER)
 
 # What the events of a removed user still say of him, but his id.
 ERASE_EVENTS = """
@@ -162,21 +165,24 @@ WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 _WRITE_CHILDREN_AGAIN = """
 UPDATE entities SET
     state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0
-WHERE {parent} = :key AND kind = 'membership' AND row IS NOT NULL AND state = 'applied'
+WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'applied'
 """
 
 # Supabase itself may have cascaded the removal of a trip or a user to what stands again.
-WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(parent="trip_id")
-WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(parent="user_id")
+WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_TRIP)
+WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER)
 
 _RELEASE_CHILDREN = """
 UPDATE entities SET due_at = :now
-WHERE {parent} = :key AND state = 'pending' AND awaits_parent
+WHERE {kinds} AND {of_parent} AND state = 'pending' AND awaits_parent
 """
 
 # What waits for a parent is due at once when the parent is applied.
-RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(parent="trip_id")
-RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(parent="user_id")
+RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(kinds="kind = 'membership'", of_parent=_OF_TRIP)
+# A trip may wait for its creator.
+RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(
+    kinds="kind IN ('membership', 'trip')", of_parent=_OF_USER
+)
 
 # A replay writes again what stands: the row and the version stay as they are.
 MARK_FOR_REPLAY = """

@@ -15,7 +15,6 @@ def upgrade() -> None:
         "entities",
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("trip_id", sa.Text(), nullable=True),
         sa.Column("user_id", sa.Text(), nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("is_removal", sa.Boolean(), nullable=False),
@@ -37,6 +36,7 @@ def upgrade() -> None:
         sa.Column("applied_sequence", sa.BigInteger(), nullable=True),
         sa.Column("applied_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("kind", "key"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "entities_dead",
@@ -45,14 +45,6 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'dead'"),
         postgresql_where=sa.text("state = 'dead'"),
-    )
-    op.create_index(
-        "entities_of_trip",
-        "entities",
-        ["trip_id"],
-        unique=False,
-        sqlite_where=sa.text("trip_id IS NOT NULL"),
-        postgresql_where=sa.text("trip_id IS NOT NULL"),
     )
     op.create_index(
         "entities_of_user",
@@ -86,7 +78,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("events_of_entity", "events", ["kind", "key"], unique=False)
+    op.create_index(
+        "events_of_user",
+        "events",
+        ["key"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'user'"),
+        postgresql_where=sa.text("kind = 'user'"),
+    )
     op.create_table(
         "replays",
         sa.Column("replay_id", sa.Text(), nullable=False),
