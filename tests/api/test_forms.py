@@ -1,0 +1,94 @@
+"""What is told of a form that is wrong: where, by JSON pointer, and never what stood there."""
+
+import json
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.api.forms import read_form
+from app.domain.errors import InputInvalid
+
+VALUE = "what-somebody-wrote"
+
+
+class Inner(BaseModel):
+    """Nested."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: Annotated[int, Field(ge=1)]
+
+
+class Form(BaseModel):
+    """An operator's form."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    parts: list[Inner] = []
+
+    @field_validator("name")
+    @classmethod
+    def _refuse(cls, value: str) -> str:
+        if value == VALUE:
+            raise ValueError("must be another")
+        return value
+
+
+def read_wrong(content: bytes) -> dict[str, str]:
+    with pytest.raises(InputInvalid) as caught:
+        read_form(Form, content)
+    errors = {error.pointer: error.detail for error in caught.value.errors}
+    assert all(errors.values())
+    assert VALUE not in str(errors.values())
+    return errors
+
+
+def test_form_that_is_right_is_read() -> None:
+    form = read_form(Form, b'{"parts": [{"count": 1}], "name": "\xc3\xa9"}')
+    assert form == Form(name="é", parts=[Inner(count=1)])
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/name"}),
+        ([], {""}),
+        (VALUE, {""}),
+        ({"name": 7}, {"/name"}),
+        ({"name": VALUE}, {"/name"}),
+        ({"name": "a", "parts": VALUE}, {"/parts"}),
+        (
+            {"name": "a", "parts": [{"count": 1}, {"count": 0}, VALUE]},
+            {"/parts/1/count", "/parts/2"},
+        ),
+        ({"name": "a", "other": VALUE}, {"/other"}),
+        ({"name": "a", "": VALUE}, {"/"}),
+        # RFC 6901: "~" is written "~0", "/" is written "~1".
+        ({"name": "a", "m~n": VALUE, "a/b": VALUE}, {"/m~0n", "/a~1b"}),
+        ({"name": "a", "~1": VALUE}, {"/~01"}),
+    ],
+    ids=lambda value: json.dumps(value)[:40] if not isinstance(value, set) else "",
+)
+def test_form_that_is_wrong_names_every_place(body: object, pointers: set[str]) -> None:
+    assert set(read_wrong(json.dumps(body).encode())) == pointers
+
+
+def test_form_refused_by_a_rule_of_ours_says_the_rule_alone() -> None:
+    assert read_wrong(json.dumps({"name": VALUE}).encode()) == {"/name": "must be another"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b'{"name": "a", "name": "a"}', b'{"name": NaN}', b"[" * 9999],
+)
+def test_form_that_is_no_strict_json_is_wrong_as_a_whole(content: bytes) -> None:
+    assert set(read_wrong(content)) == {""}
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udfff"])
+def test_form_with_a_lone_surrogate_in_a_name_can_be_answered(name: str) -> None:
+    # UTF-8 cannot carry one back in the answer.
+    for pointer, detail in read_wrong(json.dumps({"name": "a", name: 1}).encode()).items():
+        assert (pointer + detail).encode()
