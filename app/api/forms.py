@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from app.domain.documents import read_json
+from app.domain.documents import read_json, write_pointer
 from app.domain.errors import FieldError, InputInvalid
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +23,7 @@ def read_form(model: type[M], content: bytes) -> M:
         raise InputInvalid(
             [
                 FieldError(
-                    "".join(f"/{part}" for part in problem["loc"]),
+                    write_pointer(*problem["loc"]),
                     problem["msg"].removeprefix("Value error, "),
                 )
                 for problem in error.errors(include_url=False, include_input=False)

@@ -10,10 +10,16 @@ from pydantic import BaseModel, Field
 from app.api.dependencies import ServicesDependency
 from app.relay.health import Check, HealthStatus
 
-router = APIRouter(tags=["health"])
-
 VERSION: Final = version("supabase-sync-relay")
-_MEDIA_TYPE: Final = "application/health+json"
+
+
+class HealthResponse(JSONResponse):
+    """Source: https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check."""
+
+    media_type = "application/health+json"
+
+
+router = APIRouter(tags=["health"], default_response_class=HealthResponse)
 
 
 class CheckBody(BaseModel):
@@ -72,7 +78,7 @@ class ReadyBody(BaseModel):
     response_model=HealthBody,
     responses={503: {"model": HealthBody, "description": "No event can be accepted."}},
 )
-async def get_health(services: ServicesDependency) -> JSONResponse:
+async def get_health(services: ServicesDependency) -> HealthResponse:
     """200 while events can be accepted, even if Supabase cannot be written to; else 503."""
     health = await services.health.report()
     body = HealthBody(
@@ -98,7 +104,7 @@ async def get_health(services: ServicesDependency) -> JSONResponse:
     summary="Whether the process answers",
     response_model=AliveBody,
 )
-async def get_liveness() -> JSONResponse:
+async def get_liveness() -> HealthResponse:
     """Restart the process when this does not answer."""
     return _answer(AliveBody().model_dump(mode="json"), HealthStatus.OK)
 
@@ -110,7 +116,7 @@ async def get_liveness() -> JSONResponse:
     response_model=ReadyBody,
     responses={503: {"model": ReadyBody, "description": "Send no events here."}},
 )
-async def get_readiness(services: ServicesDependency) -> JSONResponse:
+async def get_readiness(services: ServicesDependency) -> HealthResponse:
     """Send events here while this answers 200."""
     health = await services.health.report()
     is_down = health.status is HealthStatus.DOWN
@@ -118,10 +124,9 @@ async def get_readiness(services: ServicesDependency) -> JSONResponse:
     return _answer(ReadyBody(status=status).model_dump(mode="json"), status)
 
 
-def _answer(body: object, status: HealthStatus) -> JSONResponse:
-    return JSONResponse(
+def _answer(body: object, status: HealthStatus) -> HealthResponse:
+    return HealthResponse(
         body,
         503 if status is HealthStatus.DOWN else 200,
         headers={"Cache-Control": "no-store"},
-        media_type=_MEDIA_TYPE,
     )

@@ -75,8 +75,10 @@ _EXAMPLE_EVENT: Final[dict[str, Any]] = {
 
 _OPERATOR_ERRORS: Final = (
     errors.Unauthenticated,
+    errors.OperatorAccessNotConfigured,
     errors.ScopeMissing,
     errors.StoreUnavailable,
+    errors.KeySetUnavailable,
 )
 _WEBHOOK_ERRORS: Final = (
     errors.BodyTooLarge,
@@ -86,6 +88,7 @@ _WEBHOOK_ERRORS: Final = (
     errors.InputInvalid,
     errors.Overloaded,
     errors.StoreUnavailable,
+    errors.KeySetUnavailable,
 )
 
 
@@ -329,5 +332,8 @@ def _problems(*kinds: type[RelayError]) -> dict[str, Any]:
             response["headers"] = {
                 "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
             }
+        earlier = responses.get(str(int(status)))
+        if earlier is not None:
+            response["description"] = f"{earlier['description']} {response['description']}"
         responses[str(int(status))] = response
     return responses

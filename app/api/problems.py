@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ExceptionHandler
 
 from app.domain import errors
+from app.domain.documents import write_pointer
 from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -96,8 +98,7 @@ async def _answer_request_validation_error(_: Request, error: Exception) -> JSON
         raise TypeError("registered for another error")
     # Parameters have no place in the body: they are named as FastAPI names them, after "query".
     field_errors = tuple(
-        FieldError("/" + "/".join(str(part) for part in problem["loc"]), problem["msg"])
-        for problem in error.errors()
+        FieldError(write_pointer(*problem["loc"]), problem["msg"]) for problem in error.errors()
     )
     return make_problem_of(InputInvalid(field_errors))
 
@@ -106,10 +107,16 @@ async def _answer_fault(_: Request, __: Exception) -> JSONResponse:
     return make_fault()
 
 
+async def _answer_nobody(_: Request, __: Exception) -> Response:
+    # The client is gone; there is nothing to answer and nothing wrong.
+    return Response(status_code=400)
+
+
 HANDLERS: Final[Mapping[Any, ExceptionHandler]] = {
     RelayError: _answer_relay_error,
     HTTPException: _answer_http_exception,
     RequestValidationError: _answer_request_validation_error,
+    ClientDisconnect: _answer_nobody,
     Exception: _answer_fault,
 }
 

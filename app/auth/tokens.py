@@ -17,6 +17,7 @@ from typing import Final
 from jose import jwk, jws
 from jose.backends.base import Key
 from jose.exceptions import JOSEError
+from typing_extensions import TypeIs
 
 from app.auth.jwks import KeySet
 from app.domain.errors import ConfigurationInvalid, ScopeMissing, Unauthenticated
@@ -177,7 +178,7 @@ class TokenVerifier:
         if self._audience is not None and self._audience not in audiences:
             raise Unauthenticated(TokenFailure.AUDIENCE_REFUSED)
         subject = claims.get("sub")
-        if not (subject is None or isinstance(subject, str)):
+        if not (subject is None or _is_storable(subject)):
             raise Unauthenticated(TokenFailure.CLAIMS_MALFORMED)
         digest = claims.get("request_body_sha256")
         is_digest = isinstance(digest, str) and _SHA256_HEX.fullmatch(digest) is not None
@@ -283,6 +284,11 @@ def _read_payload(token: str, key: Key, algorithm: str) -> Mapping[str, object]:
     if not isinstance(claims, dict):
         raise Unauthenticated(TokenFailure.CLAIMS_MALFORMED)
     return claims
+
+
+def _is_storable(value: object) -> TypeIs[str]:
+    """Tell a text that can be noted for the audit: no NUL, no lone surrogate."""
+    return isinstance(value, str) and re.search(r"[\x00\ud800-\udfff]", value) is None
 
 
 def _read_seconds(claims: Mapping[str, object], name: str) -> float | None:

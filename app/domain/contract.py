@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from app.domain.documents import digest_document, read_json
+from app.domain.documents import digest_document, read_json, write_pointer
 from app.domain.errors import FieldError, InputInvalid
 from app.domain.events import Event, EventId, EventType, make_event
 from app.domain.instants import Instant, after, parse_timestamp
@@ -244,15 +244,11 @@ def _read_timestamp(
 def _field_errors(error: ValidationError, pointer: str) -> list[FieldError]:
     return [
         FieldError(
-            pointer + "".join(f"/{_escape_pointer(str(part))}" for part in problem["loc"]),
+            pointer + write_pointer(*problem["loc"]),
             _describe(problem["type"], problem.get("ctx", {})),
         )
         for problem in error.errors(include_url=False, include_input=False)
     ]
-
-
-def _escape_pointer(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _describe(problem: str, context: Mapping[str, object]) -> str:

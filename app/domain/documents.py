@@ -51,6 +51,11 @@ def write_row(row: Mapping[str, object]) -> RowText:
     return RowText(json.dumps(row, separators=(",", ":"), ensure_ascii=False))
 
 
+def write_pointer(*parts: str | int) -> str:
+    """Give the RFC 6901 pointer to a place, from the outside in; "" for the whole document."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
 def digest_document(document: object) -> bytes:
     """Give the SHA-256 of a JSON document whatever its spacing and the order of its fields.
 

@@ -1,8 +1,10 @@
 """What monitoring is told."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import FailureKind
@@ -10,6 +12,10 @@ from app.domain.history import Backlog
 from app.domain.instants import from_seconds, seconds_between
 from app.relay.dispatch import Dispatcher
 from app.store.store import Store
+
+# How often a look at the health commits something, so that a full disk shows before an event fails.
+# Not at every look: anybody may look.
+BEAT_SECONDS: Final = 10.0
 
 
 class HealthStatus(StrEnum):
@@ -70,13 +76,14 @@ class HealthReporter:
         self._store = store
         self._dispatcher = dispatcher
         self._clock = clock
+        self._beaten_at: float | None = None
 
     async def report(self) -> Health:
         """Look at everything now."""
         backlog: Backlog | None = None
         try:
             backlog = await self._store.measure_backlog()
-            store = self._check_store()
+            store = await self._check_store()
         except StoreUnavailable:
             store = Check(HealthStatus.DOWN, "the store cannot be read")
         oldest = 0.0
@@ -85,7 +92,12 @@ class HealthReporter:
             oldest = max(0.0, seconds_between(backlog.oldest_pending_since, now))
         return Health(store, self._check_dispatcher(), self._check_supabase(), backlog, oldest)
 
-    def _check_store(self) -> Check:
+    async def _check_store(self) -> Check:
+        now = self._clock()
+        if self._beaten_at is None or abs(now - self._beaten_at) >= BEAT_SECONDS:
+            self._beaten_at = now
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat(from_seconds(now))
         if self._store.failure is None:
             return Check(HealthStatus.OK)
         return Check(HealthStatus.DOWN, f"the last commit failed: {self._store.failure}")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from app.domain.entities import EntityRef, EventStatus
-from app.domain.errors import EventIdConflict, EventNotFound
+from app.domain.errors import EventIdConflict, EventNotFound, StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import from_seconds
 from app.relay.settlements import Settlements
@@ -66,7 +66,8 @@ class Receiver:
                         await signal.wait()
                         signal.clear()
                     return status
-            except TimeoutError:
+            except (TimeoutError, StoreUnavailable):
+                # It is stored, whatever becomes of the wait.
                 return EventStatus.PENDING
 
     async def _read_status(self, event_id: EventId) -> EventStatus:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.contract import is_event_id
 from app.domain.entities import EntityRef, EntityState, EventStatus
 from app.domain.errors import FieldError, InputInvalid
 from app.domain.events import EventId
@@ -90,7 +91,7 @@ class Replayer:
     async def _match_ids(
         self, event_ids: Sequence[EventId], state: EntityState | None
     ) -> tuple[int, list[EntityRef]]:
-        found = await self._store.find_events(event_ids)
+        found = await self._store.find_events([id_ for id_ in event_ids if is_event_id(id_)])
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
             for index, event_id in enumerate(event_ids)

@@ -95,6 +95,13 @@ entities = Table(
     sqlite_with_rowid=False,
 )
 
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("beaten_at", BigInteger, nullable=False, comment="last proof that commits succeed"),
+)
+
 replays = Table(
     "replays",
     metadata,

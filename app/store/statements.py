@@ -184,6 +184,11 @@ RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(
     kinds="kind IN ('membership', 'trip')", of_parent=_OF_USER
 )
 
+BEAT = """
+INSERT INTO heartbeat (id, beaten_at) VALUES (1, :now)
+ON CONFLICT (id) DO UPDATE SET beaten_at = excluded.beaten_at
+"""
+
 # A replay writes again what stands: the row and the version stay as they are.
 MARK_FOR_REPLAY = """
 UPDATE entities SET

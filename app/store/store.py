@@ -15,7 +15,7 @@ from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.history import Backlog, Replay, StoredEvent
 from app.domain.instants import Instant
-from app.store import dispatching, looking_up, receiving, replaying
+from app.store import dispatching, looking_up, receiving, replaying, statements
 from app.store.engine import hold_lock, open_engine, read_store_url
 from app.store.group_commit import GroupCommit
 from app.store.migrating import migrate
@@ -64,6 +64,16 @@ class Store:
     def failure(self) -> str | None:
         """Why nothing can be committed; None while the store is writable."""
         return self._commits.failure
+
+    async def beat(self, now: Instant) -> None:
+        """Commit something small, to know that commits succeed.
+
+        Raises:
+            StoreUnavailable: they do not; `failure` says why.
+        """
+        await self._commits.run(
+            lambda session: session.cursor.execute(statements.BEAT, {"now": now})
+        )
 
     async def store_events(
         self, events: Sequence[Event], received_at: Instant

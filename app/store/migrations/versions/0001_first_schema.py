@@ -1,4 +1,4 @@
-"""The first schema: events, entities, replays."""
+"""The first schema: events, entities, replays, heartbeat."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -85,6 +85,12 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("kind = 'user'"),
         postgresql_where=sa.text("kind = 'user'"),
+    )
+    op.create_table(
+        "heartbeat",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("beaten_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "replays",
