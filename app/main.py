@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from app.api import events, health, replay
+from app.api.admission import Admission
 from app.api.application import Application
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
@@ -99,7 +100,7 @@ def create_app(
                 dispatcher=dispatcher,
                 health=HealthReporter(store, dispatcher, clock=clock),
                 store=store,
-                maximum_in_flight=settings.max_in_flight,
+                admission=Admission(settings.max_in_flight),
             )
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             resources.push_async_callback(

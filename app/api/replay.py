@@ -76,7 +76,8 @@ async def post_replay(
     # Read here, not by FastAPI: it would tell a stranger what is wrong with his JSON before it
     # asks who he is.
     headers = read_headers(request.scope)
-    content = await read_body(request.receive, headers, limit_bytes=REPLAY_BYTES)
+    with services.admission.take():
+        content = await read_body(request.receive, headers, limit_bytes=REPLAY_BYTES)
     require_json(headers)
     claims = await operator.admit(Scope.REPLAY_WRITE)
     body = read_form(ReplayBody, content)

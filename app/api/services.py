@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.api.admission import Admission
 from app.auth.gate import Gate
 from app.domain.contract import EventReader
 from app.relay.dispatch import Dispatcher
@@ -24,4 +25,4 @@ class Services:
     dispatcher: Dispatcher
     health: HealthReporter
     store: Store
-    maximum_in_flight: int
+    admission: Admission

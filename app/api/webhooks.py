@@ -21,7 +21,6 @@ from app.domain.contract import BatchItem
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import (
     InputInvalid,
-    Overloaded,
     RelayError,
     RequestRejected,
     Unauthenticated,
@@ -36,22 +35,17 @@ MAXIMUM_WAIT_SECONDS: Final = 30
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
 
 
-class _Endpoint:
-    """What both have in common: bounds, the log of what is rejected, and the answer."""
+_Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
+"""Status, body, and headers beside those of every answer."""
 
-    def __init__(self) -> None:
-        self._in_flight = 0
+
+class _Endpoint:
+    """What both have in common: how errors are answered and logged."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = cast(Services, cast(State, scope["app"].state).services)
         try:
-            if self._in_flight >= services.maximum_in_flight:
-                raise Overloaded
-            self._in_flight += 1
-            try:
-                status, body, headers = await self._handle(services, read_headers(scope), receive)
-            finally:
-                self._in_flight -= 1
+            status, body, headers = await self._handle(services, read_headers(scope), receive)
         except ClientDisconnect:
             return
         except RelayError as error:
@@ -66,7 +60,7 @@ class _Endpoint:
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
+    ) -> _Answer:
         raise NotImplementedError
 
 
@@ -75,24 +69,34 @@ class EventEndpoint(_Endpoint):
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
-        body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
-        require_json(headers)
-        await services.gate.admit_webhook(headers, body)
-        event_id = headers.get(b"webhook-id", b"").decode("latin-1")
-        event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
-        receipt = await services.receiver.receive_event(event)
-        status = 202 if receipt is Receipt.ACCEPTED else 200
+    ) -> _Answer:
+        with services.admission.take():
+            body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
+            require_json(headers)
+            await services.gate.admit_webhook(headers, body)
+            event_id = headers.get(b"webhook-id", b"").decode("latin-1")
+            event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+            receipt = await services.receiver.receive_event(event)
         wait_seconds = _read_wait(headers)
-        if wait_seconds is None:
-            return status, _write_receipt(event, receipt.value), ()
-        settled = await services.receiver.wait_until_settled(
-            event.event_id, EntityRef(event.kind, event.key), seconds=wait_seconds
-        )
-        applied_preference = ((b"preference-applied", b"wait=%d" % wait_seconds),)
-        if settled is EventStatus.PENDING:
-            return status, _write_receipt(event, receipt.value), applied_preference
-        return 200, _write_receipt(event, settled.value), applied_preference
+        if wait_seconds is not None:
+            with services.admission.wait() as may_wait:
+                if may_wait:
+                    return await _wait(services, event, receipt, wait_seconds)
+        return _name_status(receipt), _write_receipt(event, receipt.value), ()
+
+
+async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:
+    preference = ((b"preference-applied", b"wait=%d" % seconds),)
+    settled = await services.receiver.wait_until_settled(
+        event.event_id, EntityRef(event.kind, event.key), seconds=seconds
+    )
+    if settled is EventStatus.PENDING:
+        return _name_status(receipt), _write_receipt(event, receipt.value), preference
+    return 200, _write_receipt(event, settled.value), preference
+
+
+def _name_status(receipt: Receipt) -> int:
+    return 202 if receipt is Receipt.ACCEPTED else 200
 
 
 class BatchEndpoint(_Endpoint):
@@ -100,13 +104,14 @@ class BatchEndpoint(_Endpoint):
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, Sequence[tuple[bytes, bytes]]]:
-        body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
-        require_json(headers)
-        await services.gate.admit_webhook(headers, body)
-        items = services.reader.read_batch(body, now=from_seconds(services.clock()))
-        events = [item.event for item in items if item.event is not None]
-        receipts = await services.receiver.receive_events(events) if events else []
+    ) -> _Answer:
+        with services.admission.take():
+            body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
+            require_json(headers)
+            await services.gate.admit_webhook(headers, body)
+            items = services.reader.read_batch(body, now=from_seconds(services.clock()))
+            events = [item.event for item in items if item.event is not None]
+            receipts = await services.receiver.receive_events(events) if events else []
         document = {"results": _write_results(items, receipts)}
         status = 202 if Receipt.ACCEPTED in receipts else 200
         return status, json.dumps(document, separators=(",", ":")).encode(), ()

@@ -170,7 +170,13 @@ class EventReader:
         if errors or event_type is None or data is None or occurred_at is None:
             return None
         body = {name: document[name] for name in ("type", "timestamp", "data")}
-        return make_event(event_id, event_type, occurred_at, data, digest_document(body))
+        try:
+            digest = digest_document(body)
+        except InputInvalid:
+            # Just shallow enough to be read and too deep to be written: this one alone is wrong.
+            errors.append(FieldError(f"{pointer}/data", "is nested too deeply"))
+            return None
+        return make_event(event_id, event_type, occurred_at, data, digest)
 
     def _read_data(
         self,

@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.domain.contract import is_event_id
@@ -12,6 +12,7 @@ from app.domain.errors import FieldError, InputInvalid
 from app.domain.events import EventId
 from app.domain.history import Replay, ReplayId
 from app.domain.instants import from_seconds
+from app.store.replaying import EntityPage
 from app.store.store import Store
 
 # A page is one commit: short enough that receiving hardly notices.
@@ -58,39 +59,40 @@ class Replayer:
             InputInvalid: an event id is not stored; nothing is marked then.
             StoreUnavailable: some may be marked; asking again does no harm.
         """
-        if request.event_ids is None:
-            matched, entities = await self._mark_by_state(request.state, dry_run=dry_run)
-        else:
-            matched, refs = await self._match_ids(request.event_ids, request.state)
-            entities = len(refs)
-            for start in range(0, 0 if dry_run else entities, _PAGE_ENTITIES):
-                await self._mark(refs[start : start + _PAGE_ENTITIES])
-        replay = Replay(ReplayId(str(uuid.uuid4())), "completed", matched, entities)
+        # Before anything is noted: a wrong id is no replay.
+        named = None if request.event_ids is None else await self._match_ids(request)
+        replay = Replay(ReplayId(str(uuid.uuid4())), "running", matched_events=0, entities=0)
         if not dry_run:
-            await self._store.record_replay(
+            await self._store.begin_replay(
                 replay,
                 requested_by=requested_by,
                 criteria=request.describe(),
                 now=from_seconds(self._clock()),
             )
-        return replay
-
-    async def _mark_by_state(self, state: EntityState | None, *, dry_run: bool) -> tuple[int, int]:
         matched = entities = 0
-        after: EntityRef | None = None
-        while True:
-            page = await self._store.read_entity_page(state, after, _PAGE_ENTITIES)
+        pages = self._read_pages(request.state) if named is None else _cut_pages(named)
+        async for page in pages:
             matched += page.matched_events
             entities += len(page.refs)
             if page.refs and not dry_run:
-                await self._mark(page.refs)
+                await self._store.mark_for_replay(page.refs, from_seconds(self._clock()))
+                self._wake_dispatcher()
+        replay = replace(replay, status="completed", matched_events=matched, entities=entities)
+        if not dry_run:
+            await self._store.end_replay(replay)
+        return replay
+
+    async def _read_pages(self, state: EntityState | None) -> AsyncIterator[EntityPage]:
+        after: EntityRef | None = None
+        while True:
+            page = await self._store.read_entity_page(state, after, _PAGE_ENTITIES)
+            yield page
             if len(page.refs) < _PAGE_ENTITIES:
-                return matched, entities
+                return
             after = page.refs[-1]
 
-    async def _match_ids(
-        self, event_ids: Sequence[EventId], state: EntityState | None
-    ) -> tuple[int, list[EntityRef]]:
+    async def _match_ids(self, request: ReplayRequest) -> EntityPage:
+        event_ids = request.event_ids or ()
         found = await self._store.find_events([id_ for id_ in event_ids if is_event_id(id_)])
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
@@ -99,10 +101,14 @@ class Replayer:
         ]
         if unknown:
             raise InputInvalid(unknown)
-        wanted = None if state is None else EventStatus(state.value)
+        wanted = None if request.state is None else EventStatus(request.state.value)
         matching = [event for event in found.values() if wanted is None or event.status is wanted]
-        return len(matching), list(dict.fromkeys(event.entity.ref for event in matching))
+        refs = tuple(dict.fromkeys(event.entity.ref for event in matching))
+        return EntityPage(refs, matched_events=len(matching))
 
-    async def _mark(self, refs: Sequence[EntityRef]) -> None:
-        await self._store.mark_for_replay(refs, from_seconds(self._clock()))
-        self._wake_dispatcher()
+
+async def _cut_pages(page: EntityPage) -> AsyncIterator[EntityPage]:
+    matched = page.matched_events
+    for start in range(0, len(page.refs), _PAGE_ENTITIES):
+        yield EntityPage(page.refs[start : start + _PAGE_ENTITIES], matched)
+        matched = 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, insert, select, tuple_
+from sqlalchemy import Connection, and_, func, insert, select, tuple_, update
 
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind
 from app.domain.events import EventId
@@ -80,10 +80,10 @@ def mark_for_replay(session: WriteSession, refs: Sequence[EntityRef], now: Insta
     )
 
 
-def record_replay(
+def begin_replay(
     session: WriteSession, replay: Replay, *, requested_by: str | None, criteria: str, now: Instant
 ) -> None:
-    """Note who had what replayed, and when."""
+    """Note who has what replayed, and when, before anything is marked."""
     session.connection.execute(
         insert(replays).values(
             replay_id=replay.replay_id,
@@ -93,5 +93,16 @@ def record_replay(
             status=replay.status,
             matched_events=replay.matched_events,
             entities=replay.entities,
+        )
+    )
+
+
+def end_replay(session: WriteSession, replay: Replay) -> None:
+    """Note how a replay ended."""
+    session.connection.execute(
+        update(replays)
+        .where(replays.c.replay_id == replay.replay_id)
+        .values(
+            status=replay.status, matched_events=replay.matched_events, entities=replay.entities
         )
     )

@@ -124,19 +124,23 @@ class Store:
         """Have entities written again as they are desired now; versions and rows stay."""
         await self._commits.run(partial(replaying.mark_for_replay, refs=refs, now=now))
 
-    async def record_replay(
+    async def begin_replay(
         self, replay: Replay, *, requested_by: str | None, criteria: str, now: Instant
     ) -> None:
-        """Note who had what replayed, and when."""
+        """Note who has what replayed, and when, before anything is marked."""
         await self._commits.run(
             partial(
-                replaying.record_replay,
+                replaying.begin_replay,
                 replay=replay,
                 requested_by=requested_by,
                 criteria=criteria,
                 now=now,
             )
         )
+
+    async def end_replay(self, replay: Replay) -> None:
+        """Note how a replay ended."""
+        await self._commits.run(partial(replaying.end_replay, replay=replay))
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(

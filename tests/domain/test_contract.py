@@ -581,3 +581,26 @@ def test_batch_of_any_json_is_read_item_by_item_as_alone(documents: list[Any]) -
         assert (item.event is None) == bool(item.errors)
         if item.errors:
             assert_quotes_nothing(item.errors)
+
+
+def test_batch_item_too_deep_to_be_written_spoils_no_other() -> None:
+    reader = EventReader(roles=("MEMBER",), statuses=("ACTIVE",))
+    good = (
+        '{"id": "good", "type": "trip.deleted", "timestamp": "2026-01-02T03:04:05Z",'
+        ' "data": {"id": "456e7890-e89b-12d3-a456-426614174001"}}'
+    )
+    seen = set()
+    for depth in range(300, 3000):
+        deep = good.replace('"good"', '"deep"').replace(
+            '"data": {', f'"data": {{"x": {"[" * depth}{"]" * depth}, '
+        )
+        try:
+            items = reader.read_batch(
+                f'{{"events": [{good}, {deep}]}}'.encode(), now=Instant(2**60)
+            )
+        except InputInvalid:
+            # Too deep to be read at all: no batch.
+            break
+        assert items[0].event is not None
+        seen.add(items[1].event is None)
+    assert False in seen

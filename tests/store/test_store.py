@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -412,8 +413,15 @@ async def test_store_replay_of_what_is_applied_waits_behind_everything_else(stor
 
 async def test_store_records_who_replayed_what(store: Store, store_path: Path) -> None:
     replay = Replay(ReplayId("r1"), "completed", 3, 2)
-    await store.record_replay(replay, requested_by="jane", criteria="{}", now=NOW)
-    assert b"jane" in b"".join(path.read_bytes() for path in store_path.parent.iterdir())
+    begun = Replay(ReplayId("r1"), "running", 0, 0)
+    await store.begin_replay(begun, requested_by="jane", criteria="{}", now=NOW)
+    await store.end_replay(replay)
+    with sqlite3.connect(store_path) as connection:
+        rows = connection.execute(
+            "SELECT replay_id, requested_by, status, matched_events, entities FROM replays"
+        ).fetchall()
+    connection.close()
+    assert rows == [("r1", "jane", "completed", 3, 2)]
 
 
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:
