@@ -23,6 +23,7 @@ from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.domain.contract import EventReader
+from app.domain.failpoints import Reach, ignore
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.receive import Receiver
@@ -43,6 +44,7 @@ def create_app(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.time,
+    reach: Reach = ignore,
 ) -> FastAPI:
     """Make one relay.
 
@@ -50,6 +52,7 @@ def create_app(
         settings: of this deployment.
         transport: what carries requests to Supabase and the key set; None for the network.
         clock: Unix seconds.
+        reach: called at each named failpoint.
 
     Raises:
         ConfigurationInvalid: a setting cannot be used. The sentence names it.
@@ -63,7 +66,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
-            store = await Store.open(settings.store_url)
+            store = await Store.open(settings.store_url, reach=reach)
             resources.push_async_callback(store.close)
             http = await resources.enter_async_context(
                 open_http_client(
@@ -83,6 +86,7 @@ def create_app(
                 settlements,
                 clock=clock,
                 jitter=random.random,
+                reach=reach,
             )
             app.state.services = Services(
                 clock=clock,
@@ -101,6 +105,7 @@ def create_app(
                 health=HealthReporter(store, dispatcher, clock=clock),
                 store=store,
                 admission=Admission(settings.max_in_flight),
+                reach=reach,
             )
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             resources.push_async_callback(

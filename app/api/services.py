@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.api.admission import Admission
 from app.auth.gate import Gate
 from app.domain.contract import EventReader
+from app.domain.failpoints import Reach
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.receive import Receiver
@@ -26,3 +27,4 @@ class Services:
     health: HealthReporter
     store: Store
     admission: Admission
+    reach: Reach

@@ -26,6 +26,7 @@ from app.domain.errors import (
     Unauthenticated,
 )
 from app.domain.events import Event
+from app.domain.failpoints import Failpoint
 from app.domain.instants import from_seconds
 from app.store.receiving import Receipt
 
@@ -74,6 +75,7 @@ class EventEndpoint(_Endpoint):
             body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
             require_json(headers)
             await services.gate.admit_webhook(headers, body)
+            services.reach(Failpoint.AFTER_VERIFY)
             event_id = headers.get(b"webhook-id", b"").decode("latin-1")
             event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
             receipt = await services.receiver.receive_event(event)
@@ -109,6 +111,7 @@ class BatchEndpoint(_Endpoint):
             body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
             require_json(headers)
             await services.gate.admit_webhook(headers, body)
+            services.reach(Failpoint.AFTER_VERIFY)
             items = services.reader.read_batch(body, now=from_seconds(services.clock()))
             events = [item.event for item in items if item.event is not None]
             receipts = await services.receiver.receive_events(events) if events else []

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
 
@@ -46,9 +48,10 @@ def serve(
 
     settings = read_settings(Settings)
     configure_logging(level=settings.log_level, format_name=settings.log_format)
-    app = create_app(settings)
+    reach = arm_failpoint(os.environ.get(VARIABLE))
+    app = create_app(settings, reach=reach)
     # Before the server starts, so that a store that cannot be opened is one sentence.
-    before, after = migrate_store(settings.store_url)
+    before, after = migrate_store(settings.store_url, reach=reach)
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)
     server = _Server(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domain.entities import EntityState, PendingEntity
+from app.domain.failpoints import Failpoint, Reach, ignore
 from app.domain.failures import Failure
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
@@ -61,12 +62,14 @@ class Dispatcher:
         *,
         clock: Callable[[], float],
         jitter: Jitter,
+        reach: Reach = ignore,
     ) -> None:
         self._store = store
         self._supabase = supabase
         self._settlements = settlements
         self._clock = clock
         self._jitter = jitter
+        self._reach = reach
         self._breaker = Breaker()
         self._signal = asyncio.Event()
         self._stopping = False
@@ -137,7 +140,9 @@ class Dispatcher:
         return True
 
     async def _apply(self, write: Write, outcomes: list[Outcome]) -> None:
+        self._reach(Failpoint.BEFORE_WRITE)
         failure = await self._supabase.apply(write)
+        self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
             raise _Stopped(failure)
         self._note_answer()
@@ -147,6 +152,7 @@ class Dispatcher:
             # Until the culprit is alone: one bad entity never holds up another.
             for half in write.split():
                 await self._apply(half, outcomes)
+                self._reach(Failpoint.IN_SPLIT)
         else:
             outcomes.append(self._judge(write.entities[0], failure))
 

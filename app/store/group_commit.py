@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.domain.errors import StoreUnavailable
+from app.domain.failpoints import Failpoint, Reach, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ _Outcome = tuple[_Waiting[object], object | None, BaseException | None]
 class GroupCommit:
     """Runs write operations in groups; `run` returns after the commit that holds its result."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, reach: Reach = ignore) -> None:
         self._engine = engine
+        self._reach = reach
         self._queue: SimpleQueue[_Waiting[object] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -127,6 +129,8 @@ class GroupCommit:
                 outcomes: list[_Outcome] = [
                     (waiting, waiting.operation(session), None) for waiting in group
                 ]
+                self._reach(Failpoint.BEFORE_COMMIT)
+            self._reach(Failpoint.AFTER_COMMIT)
             session.truncate_if_requested()
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
             if _is_store_failure(error):

@@ -11,12 +11,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.domain.errors import ConfigurationInvalid
+from app.domain.failpoints import Failpoint, Reach, ignore
 from app.store.engine import hold_lock, open_engine, read_store_url
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def migrate_store(store_url: str) -> tuple[str | None, str]:
+def migrate_store(store_url: str, *, reach: Reach = ignore) -> tuple[str | None, str]:
     """Open a store that no relay is using and migrate it.
 
     Raises:
@@ -26,12 +27,12 @@ def migrate_store(store_url: str) -> tuple[str | None, str]:
     with hold_lock(url):
         engine = open_engine(url)
         try:
-            return migrate(engine)
+            return migrate(engine, reach=reach)
         finally:
             engine.dispose()
 
 
-def migrate(engine: Engine) -> tuple[str | None, str]:
+def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
     """Run what is missing, all in one transaction, and give the revision before and after.
 
     Raises:
@@ -49,6 +50,7 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
             if before != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, head)
+                reach(Failpoint.IN_MIGRATION)
             connection.commit()
     except CommandError as error:
         raise ConfigurationInvalid(

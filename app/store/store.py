@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from app.domain.entities import EntityRef, EntityState, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
+from app.domain.failpoints import Reach, ignore
 from app.domain.history import Backlog, Replay, StoredEvent
 from app.domain.instants import Instant
 from app.store import dispatching, looking_up, receiving, replaying, statements
@@ -33,14 +34,14 @@ class Store:
     What reads sees the last commit.
     """
 
-    def __init__(self, engine: Engine, resources: ExitStack) -> None:
+    def __init__(self, engine: Engine, resources: ExitStack, *, reach: Reach = ignore) -> None:
         self._engine = engine
         self._resources = resources
-        self._commits = GroupCommit(engine)
+        self._commits = GroupCommit(engine, reach=reach)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
 
     @classmethod
-    async def open(cls, store_url: str) -> Self:
+    async def open(cls, store_url: str, *, reach: Reach = ignore) -> Self:
         """Open the store and migrate it.
 
         Raises:
@@ -52,7 +53,7 @@ class Store:
             engine = open_engine(url)
             resources.callback(engine.dispose)
             await asyncio.to_thread(migrate, engine)
-            return cls(engine, resources.pop_all())
+            return cls(engine, resources.pop_all(), reach=reach)
 
     async def close(self) -> None:
         """Commit what waits, then let go of the file."""

@@ -1,0 +1,29 @@
+"""Named points at which a test may kill the process, to see that nothing depends on its living.
+
+Each is one call of a function that does nothing, unless `RELAY_FAILPOINT` arms it
+(`app.cli.failpoints`).
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class Failpoint(StrEnum):
+    """Where everything that is promised must hold although the process ends there."""
+
+    AFTER_VERIFY = "after-verify"
+    BEFORE_COMMIT = "before-commit"
+    AFTER_COMMIT = "after-commit"
+    """Durable, and nobody has been told."""
+    BEFORE_WRITE = "before-write"
+    AFTER_WRITE = "after-write"
+    """Supabase has answered, and nothing is recorded."""
+    IN_SPLIT = "in-split"
+    IN_MIGRATION = "in-migration"
+
+
+Reach = Callable[[Failpoint], None]
+
+
+def ignore(_: Failpoint) -> None:
+    """Go on: what every point does unless it is armed."""
