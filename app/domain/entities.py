@@ -1,5 +1,6 @@
 """Entities: what the relay keeps in step, and the order of their versions."""
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, NewType
@@ -82,6 +83,7 @@ class PendingEntity:
             counts only for the revision that it was read at.
         attempts: refusals so far that were this entity's own fault.
         waiting_since: since when it has waited for a parent, if it does.
+        pending_since: since when Supabase may not hold the row.
     """
 
     ref: EntityRef
@@ -90,6 +92,7 @@ class PendingEntity:
     revision: int
     attempts: int
     waiting_since: Instant | None
+    pending_since: Instant
 
 
 def membership_key(trip_id: str, user_id: str) -> EntityKey:
@@ -101,3 +104,19 @@ def split_membership_key(key: EntityKey) -> tuple[str, str]:
     """Give the trip id and the user id of a membership's key."""
     trip_id, _, user_id = key.partition("/")
     return trip_id, user_id
+
+
+def name_parents(entity: PendingEntity) -> list[EntityRef]:
+    """Give the entities that a row refers to."""
+    match entity.ref.kind:
+        case Kind.MEMBERSHIP:
+            trip_id, user_id = split_membership_key(entity.ref.key)
+            return [
+                EntityRef(Kind.TRIP, EntityKey(trip_id)),
+                EntityRef(Kind.USER, EntityKey(user_id)),
+            ]
+        case Kind.TRIP if entity.row is not None:
+            creator = json.loads(entity.row)["created_by"]
+            return [EntityRef(Kind.USER, EntityKey(creator))]
+        case _:
+            return []

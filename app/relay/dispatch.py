@@ -7,21 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.entities import EntityState, PendingEntity
+from app.domain.entities import EntityState, Kind, PendingEntity
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.domain.failures import Failure
+from app.domain.failures import Failure, FailureKind
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
+from app.relay.contested import settle_contested
 from app.relay.settlements import Settlements
 from app.store.dispatching import Applied, Outcome, Refused
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
-from app.supabase.planning import Write, plan_batch
+from app.supabase.planning import Action, Write, plan_batch
 
 logger = logging.getLogger(__name__)
 
 # One bulk request of each kind; a fresh removal waits for no more than these to be written.
 BATCH_ENTITIES: Final = 500
+# Those that are tried again with one that is refused a value; more are rarer than an attack.
+CONTESTED_ENTITIES: Final = 100
 # How often an idle relay looks whether Supabase is there, for /health to be true.
 PROBE_SECONDS: Final = 30.0
 
@@ -129,7 +132,10 @@ class Dispatcher:
         outcomes: list[Outcome] = []
         try:
             for write in plan_batch(entities):
-                await self._apply(write, outcomes)
+                contested: list[tuple[PendingEntity, Failure]] = []
+                await self._apply(write, outcomes, contested)
+                if contested:
+                    await self._settle(write.kind, contested, outcomes)
         except _Stopped as stopped:
             self._note_failure(stopped.failure)
         finally:
@@ -139,22 +145,52 @@ class Dispatcher:
                 self._settlements.announce(outcome.entity.ref for outcome in outcomes)
         return True
 
-    async def _apply(self, write: Write, outcomes: list[Outcome]) -> None:
+    async def _apply(
+        self,
+        write: Write,
+        outcomes: list[Outcome],
+        contested: list[tuple[PendingEntity, Failure]],
+    ) -> None:
+        failure = await self._write(write)
+        if failure is None:
+            outcomes.extend(Applied(entity) for entity in write.entities)
+        elif len(write.entities) > 1:
+            # Until the culprit is alone: one bad entity never holds up another.
+            for half in write.split():
+                await self._apply(half, outcomes, contested)
+                self._reach(Failpoint.IN_SPLIT)
+        elif failure.kind is FailureKind.CONTESTED:
+            contested.append((write.entities[0], failure))
+        else:
+            outcomes.append(self._judge(write.entities[0], failure))
+
+    async def _settle(
+        self, kind: Kind, contested: list[tuple[PendingEntity, Failure]], outcomes: list[Outcome]
+    ) -> None:
+        # Whoever holds the value may have been refused in an earlier batch, and wait.
+        known = {entity.ref for entity, _ in contested}
+        partners = await self._store.pick_contested(kind, CONTESTED_ENTITIES)
+        together = [entity for entity, _ in contested]
+        together += [entity for entity in partners if entity.ref not in known]
+
+        async def write_alone(entity: PendingEntity) -> Failure | None:
+            return await self._write(Write(kind, Action.UPSERT, (entity,)))
+
+        applied: list[PendingEntity] = []
+        refused = contested
+        if len(together) > 1:
+            applied, refused = await settle_contested(together, write_alone)
+        outcomes.extend(Applied(entity) for entity in applied)
+        outcomes.extend(self._judge(entity, failure) for entity, failure in refused)
+
+    async def _write(self, write: Write) -> Failure | None:
         self._reach(Failpoint.BEFORE_WRITE)
         failure = await self._supabase.apply(write)
         self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
             raise _Stopped(failure)
         self._note_answer()
-        if failure is None:
-            outcomes.extend(Applied(entity) for entity in write.entities)
-        elif len(write.entities) > 1:
-            # Until the culprit is alone: one bad entity never holds up another.
-            for half in write.split():
-                await self._apply(half, outcomes)
-                self._reach(Failpoint.IN_SPLIT)
-        else:
-            outcomes.append(self._judge(write.entities[0], failure))
+        return failure
 
     def _judge(self, entity: PendingEntity, failure: Failure) -> Refused:
         verdict = judge_refusal(entity, failure, self._now(), self._jitter())

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from app.domain.entities import (
     EntityKey,
@@ -12,6 +13,7 @@ from app.domain.entities import (
     PendingEntity,
     Priority,
     Version,
+    name_parents,
 )
 from app.domain.failures import Failure
 from app.domain.instants import Instant
@@ -24,6 +26,7 @@ _PICK = {
     Priority.CHANGE: text(statements.PICK_WRITES),
     Priority.REPLAY: text(statements.PICK_WRITES),
 }
+_PICK_CONTESTED = text(statements.PICK_CONTESTED)
 _NEXT_DUE = text(statements.NEXT_DUE)
 
 
@@ -54,18 +57,26 @@ def pick_pending(connection: Connection, now: Instant, limit: int) -> list[Pendi
         if wanted <= 0:
             break
         rows = connection.execute(statement, {"priority": priority, "now": now, "limit": wanted})
-        picked.extend(
-            PendingEntity(
-                ref=EntityRef(Kind(row.kind), EntityKey(row.key)),
-                version=Version(row.occurred_at, bool(row.is_removal), row.sequence),
-                row=row.row,
-                revision=row.revision,
-                attempts=row.attempts,
-                waiting_since=row.waiting_since,
-            )
-            for row in rows
-        )
+        picked.extend(_to_entity(row) for row in rows)
     return picked
+
+
+def pick_contested(connection: Connection, kind: Kind, limit: int) -> list[PendingEntity]:
+    """Read pending entities that were refused a value which another row held, due or not."""
+    rows = connection.execute(_PICK_CONTESTED, {"kind": kind, "limit": limit})
+    return [_to_entity(row) for row in rows]
+
+
+def _to_entity(row: Row[Any]) -> PendingEntity:
+    return PendingEntity(
+        ref=EntityRef(Kind(row.kind), EntityKey(row.key)),
+        version=Version(row.occurred_at, bool(row.is_removal), row.sequence),
+        row=row.row,
+        revision=row.revision,
+        attempts=row.attempts,
+        waiting_since=row.waiting_since,
+        pending_since=row.pending_since,
+    )
 
 
 def read_next_due(connection: Connection) -> Instant | None:
@@ -114,6 +125,15 @@ def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Ins
             }
             for refused in outcomes
             if isinstance(refused, Refused)
+        ],
+    )
+    session.cursor.executemany(
+        statements.WRITE_PARENT_AGAIN,
+        [
+            {"kind": ref.kind, "key": ref.key, "now": now, "due_at": refused.verdict.due_at}
+            for refused in outcomes
+            if isinstance(refused, Refused) and refused.verdict.awaits_parent
+            for ref in name_parents(refused.entity)
         ],
     )
     # After all of the batch is recorded: a removal comes last in it, and what it cascaded to may

@@ -46,7 +46,7 @@ ON CONFLICT (kind, key) DO UPDATE SET
     priority = excluded.priority,
     revision = e.revision + 1,
     pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since ELSE excluded.due_at END,
-    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0
+    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0 AND e.due_at < excluded.due_at
                   THEN e.due_at ELSE excluded.due_at END,
     attempts = 0,
     awaits_parent = FALSE,
@@ -96,7 +96,7 @@ UPDATE entities SET
     priority = 0,
     revision = revision + 1,
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :received_at END,
-    due_at = CASE WHEN state = 'pending' AND attempts = 0
+    due_at = CASE WHEN state = 'pending' AND attempts = 0 AND due_at < :received_at
                   THEN due_at ELSE :received_at END,
     attempts = 0,
     awaits_parent = FALSE,
@@ -119,7 +119,8 @@ WHERE kind = :kind AND key = :key AND data <> :data
 """
 
 _PICK_COLUMNS = (
-    "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since"
+    "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
+    " pending_since"
 )
 
 _PICK_PENDING = f"""
@@ -133,6 +134,13 @@ LIMIT :limit
 # their parents and written after them, also where they do not fit into one pick.
 PICK_REMOVALS = _PICK_PENDING.format(order="ASC")  # membership, trip, user
 PICK_WRITES = _PICK_PENDING.format(order="DESC")  # user, trip, membership
+
+# Those that want a value which another row held, due or not: they can only be settled together.
+PICK_CONTESTED = f"""
+SELECT {_PICK_COLUMNS} FROM entities
+WHERE state = 'pending' AND kind = :kind AND last_error_code = '23505'
+LIMIT :limit
+"""  # noqa: S608 - the columns are the constant above
 
 NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
 
@@ -171,6 +179,14 @@ WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'appli
 # Supabase itself may have cascaded the removal of a trip or a user to what stands again.
 WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_TRIP)
 WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER)
+
+# Supabase misses a parent that we believe it holds: somebody else removed it there. It is written
+# again when the child is tried again, and not sooner, in case it is not what is missing.
+WRITE_PARENT_AGAIN = """
+UPDATE entities SET
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at, attempts = 0
+WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
+"""
 
 _RELEASE_CHILDREN = """
 UPDATE entities SET due_at = :now

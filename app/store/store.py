@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.domain.entities import EntityRef, EntityState, PendingEntity
+from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failpoints import Reach, ignore
@@ -91,6 +91,10 @@ class Store:
     async def pick_pending(self, now: Instant, limit: int) -> list[PendingEntity]:
         """Read at most `limit` due entities: what takes access away first, then oldest first."""
         return await self._read(partial(dispatching.pick_pending, now=now, limit=limit))
+
+    async def pick_contested(self, kind: Kind, limit: int) -> list[PendingEntity]:
+        """Read pending entities that were refused a value which another row held, due or not."""
+        return await self._read(partial(dispatching.pick_contested, kind=kind, limit=limit))
 
     async def read_next_due(self) -> Instant | None:
         """Read when the next pending entity is due; None without any."""

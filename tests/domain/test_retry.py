@@ -35,6 +35,7 @@ def make_entity(*, attempts: int = 0, waiting_since: Instant | None = None) -> P
         revision=1,
         attempts=attempts,
         waiting_since=waiting_since,
+        pending_since=NOW,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ from app.relay.settlements import Settlements
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from tests.auth.issuer import Clock
-from tests.fake_postgrest import COLUMNS, KEYS, FakePostgrest
+from tests.fake_postgrest import COLUMNS, KEYS, FakePostgrest, Row
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of
 
 TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
@@ -65,16 +66,33 @@ class Bench:
         }
 
 
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    postgrest = FakePostgrest(has_foreign_keys=True)
-    store = await Store.open(f"sqlite:///{tmp_path}/relay.db")
+class UniquePostgrest(FakePostgrest):
+    """Has a unique username, as many projects do."""
+
+    def _find_fault(self, table: str, row: Row) -> httpx.Response | None:
+        if table == "users" and any(
+            other["username"] == row["username"] and other["id"] != row["id"]
+            for other in self.rows("users")
+        ):
+            return httpx.Response(409, json={"code": "23505", "message": "x"})
+        return super()._find_fault(table, row)
+
+
+@asynccontextmanager
+async def run_bench(folder: Path, postgrest: FakePostgrest) -> AsyncIterator[Bench]:
+    store = await Store.open(f"sqlite:///{folder}/relay.db")
     http = open_http_client(
         "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
     )
     async with http:
         yield Bench(store, postgrest, http)
     await store.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with run_bench(tmp_path, FakePostgrest(has_foreign_keys=True)) as bench:
+        yield bench
 
 
 def bodies(postgrest: FakePostgrest) -> list[tuple[str, str, int]]:
@@ -250,6 +268,60 @@ async def test_dispatch_given_a_contested_value_tries_ten_times(bench: Bench) ->
     await bench.drain()
     assert await bench.status_of(event) is EventStatus.DEAD
     assert len(bench.postgrest.writes) == 10
+
+
+async def test_dispatch_of_users_who_swap_names_in_separate_batches_settles_both(
+    tmp_path: Path,
+) -> None:
+    async with run_bench(tmp_path, UniquePostgrest()) as bench:
+        world = World()
+        await bench.receive(world.user("created", 0, at=1, name="a"))
+        await bench.receive(world.user("created", 1, at=1, name="b"))
+        await bench.drain()
+        first = world.user("updated", 0, at=2, name="b")
+        await bench.receive(first)
+        await bench.drain()
+        assert await bench.status_of(first) is EventStatus.PENDING
+        second = world.user("updated", 1, at=2, name="a")
+        await bench.receive(second)
+        await bench.drain()
+        assert await bench.status_of(first) is EventStatus.APPLIED
+        assert await bench.status_of(second) is EventStatus.APPLIED
+        names = {row["id"]: row["username"] for row in bench.postgrest.rows("users")}
+        assert names == {world.users[0]: "b", world.users[1]: "a"}
+
+
+async def test_dispatch_heals_a_parent_that_somebody_removed_in_supabase(bench: Bench) -> None:
+    world = World()
+    await bench.receive(world.user("created"), world.trip("created"))
+    await bench.drain()
+    bench.postgrest.tables["trips"].clear()
+    membership = world.membership("created")
+    await bench.receive(membership)
+    await bench.drain()
+    writes = len(bench.postgrest.writes)
+    assert await bench.status_of(membership) is EventStatus.PENDING
+    bench.clock.advance(60)
+    await bench.drain()
+    assert await bench.status_of(membership) is EventStatus.APPLIED
+    assert len(bench.postgrest.writes) - writes <= 4
+
+
+async def test_dispatch_with_a_parent_that_is_never_enough_backs_off(bench: Bench) -> None:
+    world = World()
+    await bench.receive(world.user("created"), world.trip("created"))
+    await bench.drain()
+    bench.postgrest.answer_with(
+        409,
+        {"code": "23503", "message": "x"},
+        of=lambda request: "trip_memberships" in request.url.path,
+    )
+    await bench.receive(world.membership("created"))
+    for _ in range(60):
+        await bench.drain()
+        bench.clock.advance(1)
+    # Some eight attempts in a minute, with both parents each.
+    assert len(bench.postgrest.writes) < 40
 
 
 async def test_dispatch_given_more_than_a_batch_takes_removals_first(bench: Bench) -> None:

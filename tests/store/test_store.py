@@ -227,6 +227,21 @@ async def test_store_newer_event_of_a_refused_entity_is_due_at_once(store: Store
     assert [again.ref for again in await pick(store, now=after(NOW, 1))] == [entity.ref]
 
 
+async def test_store_removal_of_a_parent_that_waits_to_be_written_again_is_due_at_once(
+    store: Store,
+) -> None:
+    world = World()
+    await store.store_events([world.trip("created", at=1)], NOW)
+    await apply_all(store)
+    await store.store_events([world.membership("created", at=1)], NOW)
+    (child,) = await pick(store)
+    await store.record_outcomes([refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW)
+    assert await pick(store) == []
+    await store.store_events([world.trip("deleted", at=2)], after(NOW, 1))
+    due = {entity.ref for entity in await pick(store, now=after(NOW, 1))}
+    assert due == {child.ref, ref_of(world.trip("deleted"))}
+
+
 async def test_store_newer_event_of_a_waiting_entity_keeps_its_place(store: Store) -> None:
     first, second = World(), World()
     await store.store_events([first.trip("created", at=1)], NOW)

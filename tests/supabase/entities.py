@@ -45,4 +45,5 @@ def make_entity(kind: Kind, number: int, action: Action, *, parent: int = 0) -> 
         revision=1,
         attempts=0,
         waiting_since=None,
+        pending_since=Instant(0),
     )
