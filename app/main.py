@@ -11,7 +11,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import events, health, replay
+from app.api import events, health, metrics, replay
 from app.api.admission import Admission
 from app.api.application import Application
 from app.api.openapi import describe_api
@@ -26,6 +26,8 @@ from app.domain.contract import EventReader
 from app.domain.failpoints import Reach, ignore
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
+from app.relay.measurements import Measurements
+from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.replay import Replayer
 from app.relay.settlements import Settlements
@@ -80,6 +82,7 @@ def create_app(
                 httpx.AsyncClient(transport=transport)
             )
             settlements = Settlements()
+            measurements = Measurements()
             dispatcher = Dispatcher(
                 store,
                 SupabaseClient(http, clock=clock),
@@ -87,7 +90,9 @@ def create_app(
                 clock=clock,
                 jitter=random.random,
                 reach=reach,
+                measurements=measurements,
             )
+            purger = Purger(store, clock=clock, retention_days=settings.retention_days)
             app.state.services = Services(
                 clock=clock,
                 gate=Gate(
@@ -99,14 +104,23 @@ def create_app(
                 reader=EventReader(
                     roles=settings.membership_roles, statuses=settings.membership_statuses
                 ),
-                receiver=Receiver(store, settlements, clock=clock, wake_dispatcher=dispatcher.wake),
+                receiver=Receiver(
+                    store,
+                    settlements,
+                    clock=clock,
+                    wake_dispatcher=dispatcher.wake,
+                    measurements=measurements,
+                ),
                 replayer=Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake),
                 dispatcher=dispatcher,
                 health=HealthReporter(store, dispatcher, clock=clock),
                 store=store,
                 admission=Admission(settings.max_in_flight),
                 reach=reach,
+                measurements=measurements,
             )
+            purging = asyncio.create_task(purger.run(), name="purger")
+            resources.push_async_callback(_cancel, purging)
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             resources.push_async_callback(
                 _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
@@ -129,10 +143,15 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
     )
     register_handlers(app)
-    for room in (health, events, replay):
+    for room in (health, metrics, events, replay):
         app.include_router(room.router)
     describe_api(app)
     return app
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _stop_dispatcher(
@@ -142,8 +161,7 @@ async def _stop_dispatcher(
     done, _ = await asyncio.wait([task], timeout=limit_seconds)
     if not done:
         logger.warning("the open batch was abandoned; it stays pending")
-        task.cancel()
-        await asyncio.wait([task])
+        await _cancel(task)
 
 
 def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:

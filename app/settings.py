@@ -110,6 +110,9 @@ class Settings(StoreSettings, SecretSettings):
     max_in_flight: int = Field(
         1000, ge=1, le=100_000, description="Requests taken at once; one more is answered 429."
     )
+    retention_days: int = Field(
+        30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."
+    )
     shutdown_seconds: int = Field(
         10, ge=1, le=600, description="How long a stop may take before what is open is abandoned."
     )

@@ -1,23 +1,32 @@
 """Reading a body with a bound, before anything is known of who sent it."""
 
+import asyncio
 import re
 from typing import Final
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from app.domain.errors import BodyTooLarge, MediaTypeUnsupported
+from app.domain.errors import BodyTooLarge, BodyTooSlow, MediaTypeUnsupported
 
 EVENT_BYTES: Final = 64 * 1024
 BATCH_BYTES: Final = 1024 * 1024
 REPLAY_BYTES: Final = 1024 * 1024
+BODY_SECONDS: Final = 10.0
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit_bytes: int) -> bytes:
+async def read_body(
+    receive: Receive,
+    headers: dict[bytes, bytes],
+    *,
+    limit_bytes: int,
+    limit_seconds: float = BODY_SECONDS,
+) -> bytes:
     """Read the whole body.
 
     Raises:
         BodyTooLarge: it is longer than the limit; no more of it than that is held.
+        BodyTooSlow: it did not arrive in time; until then it held a place.
         ClientDisconnect: the client went away.
     """
     declared = headers.get(b"content-length")
@@ -26,26 +35,27 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit_byte
         significant = declared.lstrip(b"0")
         if len(significant) > 15 or int(significant or b"0") > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        if len(body) > limit_bytes:
-            raise BodyTooLarge(limit_bytes)
-        return body
-    chunks = [body]
-    size = len(body)
-    while message["type"] == "http.request" and message.get("more_body", False):
+    try:
+        async with asyncio.timeout(limit_seconds):
+            return await _read_all(receive, limit_bytes)
+    except TimeoutError as error:
+        raise BodyTooSlow(limit_seconds) from error
+
+
+async def _read_all(receive: Receive, limit_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
         if size > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-        message = await receive()
-        chunk = message.get("body", b"")
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-        size += len(chunk)
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    if size > limit_bytes:
-        raise BodyTooLarge(limit_bytes)
-    return b"".join(chunks)
 
 
 def require_json(headers: dict[bytes, bytes]) -> None:

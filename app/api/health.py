@@ -47,6 +47,7 @@ class BacklogBody(BaseModel):
 
     pending: int | None = Field(description="Entities that Supabase may not hold yet.")
     oldest_pending_seconds: float = Field(description="How long the longest waiting one waits.")
+    oldest_removal_seconds: float = Field(description="The same of what takes access away.")
     dead: int | None = Field(description="Entities that Supabase refused for good.")
 
 
@@ -92,6 +93,7 @@ async def get_health(services: ServicesDependency) -> HealthResponse:
         backlog=BacklogBody(
             pending=None if health.backlog is None else health.backlog.pending,
             oldest_pending_seconds=round(health.oldest_pending_seconds, 3),
+            oldest_removal_seconds=round(health.oldest_removal_seconds, 3),
             dead=None if health.backlog is None else health.backlog.dead,
         ),
     )

@@ -81,6 +81,7 @@ _OPERATOR_ERRORS: Final = (
     errors.KeySetUnavailable,
 )
 _WEBHOOK_ERRORS: Final = (
+    errors.BodyTooSlow,
     errors.BodyTooLarge,
     errors.MediaTypeUnsupported,
     errors.Unauthenticated,
@@ -138,6 +139,7 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
     paths["/events/{event_id}"]["get"]["responses"].pop("422", None)
     paths["/replay"]["post"]["responses"] |= _problems(
         *_OPERATOR_ERRORS,
+        errors.BodyTooSlow,
         errors.BodyTooLarge,
         errors.MediaTypeUnsupported,
         errors.InputInvalid,

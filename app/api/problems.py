@@ -20,6 +20,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 # Type, status, code. The codes are public and stable.
 PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large"),
+    errors.BodyTooSlow: (HTTPStatus.REQUEST_TIMEOUT, "body-too-slow"),
     errors.MediaTypeUnsupported: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type-unsupported"),
     errors.Unauthenticated: (HTTPStatus.UNAUTHORIZED, "unauthenticated"),
     errors.ScopeMissing: (HTTPStatus.FORBIDDEN, "scope-missing"),

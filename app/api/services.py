@@ -9,6 +9,7 @@ from app.domain.contract import EventReader
 from app.domain.failpoints import Reach
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
+from app.relay.measurements import Measurements
 from app.relay.receive import Receiver
 from app.relay.replay import Replayer
 from app.store.store import Store
@@ -28,3 +29,4 @@ class Services:
     store: Store
     admission: Admission
     reach: Reach
+    measurements: Measurements

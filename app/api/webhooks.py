@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
-from app.api.problems import make_fault, make_problem_of
+from app.api.problems import PROBLEMS, make_fault, make_problem_of
 from app.api.services import Services
 from app.domain.contract import BatchItem
 from app.domain.entities import EntityRef, EventStatus
@@ -50,6 +50,8 @@ class _Endpoint:
         except ClientDisconnect:
             return
         except RelayError as error:
+            _, code = PROBLEMS[type(error)]
+            services.measurements.rejections.labels(code).inc()
             if isinstance(error, RequestRejected):
                 _log_rejection(scope, error)
             await make_problem_of(error)(scope, receive, send)

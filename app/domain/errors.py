@@ -3,6 +3,7 @@
     RelayError
     ├── RequestRejected              the caller sent what cannot be taken
     │   ├── BodyTooLarge
+    │   ├── BodyTooSlow
     │   ├── MediaTypeUnsupported
     │   ├── Unauthenticated
     │   ├── ScopeMissing
@@ -50,6 +51,13 @@ class BodyTooLarge(RequestRejected):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes.")
+
+
+class BodyTooSlow(RequestRejected):
+    """The body did not arrive within `limit_seconds`."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__(f"The body did not arrive within {limit_seconds:g} seconds.")
 
 
 class MediaTypeUnsupported(RequestRejected):

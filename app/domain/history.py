@@ -65,11 +65,13 @@ class Backlog:
     Attributes:
         pending: entities that Supabase may not hold yet.
         oldest_pending_since: since when the longest waiting one waits; None without any.
+        oldest_removal_since: the same of those that take access away.
         dead: entities that Supabase refused for good.
     """
 
     pending: int
     oldest_pending_since: Instant | None
+    oldest_removal_since: Instant | None
     dead: int
 
 

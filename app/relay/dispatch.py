@@ -13,6 +13,7 @@ from app.domain.failures import Failure, FailureKind
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
 from app.relay.contested import settle_contested
+from app.relay.measurements import Measurements
 from app.relay.settlements import Settlements
 from app.store.dispatching import Applied, Outcome, Refused
 from app.store.store import Store
@@ -66,6 +67,7 @@ class Dispatcher:
         clock: Callable[[], float],
         jitter: Jitter,
         reach: Reach = ignore,
+        measurements: Measurements | None = None,
     ) -> None:
         self._store = store
         self._supabase = supabase
@@ -73,6 +75,7 @@ class Dispatcher:
         self._clock = clock
         self._jitter = jitter
         self._reach = reach
+        self._measurements = measurements or Measurements()
         self._breaker = Breaker()
         self._signal = asyncio.Event()
         self._stopping = False
@@ -142,6 +145,7 @@ class Dispatcher:
             # What Supabase has taken is recorded whatever ended the batch.
             if outcomes:
                 await self._store.record_outcomes(outcomes, self._now())
+                self._measurements.count_outcomes(outcomes, self._now())
                 self._settlements.announce(outcome.entity.ref for outcome in outcomes)
         return True
 
@@ -242,6 +246,7 @@ class Dispatcher:
             logger.warning(
                 "Supabase takes nothing (%s): %s %s", failure.kind, failure.code, failure.message
             )
+        self._measurements.stops.labels(failure.kind.value).inc()
         self._contact_at = self._now()
         self._breaker.record_failure(failure, self._now(), self._jitter())
 

@@ -9,7 +9,7 @@ from typing import Final
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import FailureKind
 from app.domain.history import Backlog
-from app.domain.instants import from_seconds, seconds_between
+from app.domain.instants import Instant, from_seconds, seconds_between
 from app.relay.dispatch import Dispatcher
 from app.store.store import Store
 
@@ -44,6 +44,7 @@ class Health:
         supabase: whether it lets itself be written to.
         backlog: what is still to be done; None where the store cannot be read.
         oldest_pending_seconds: how long the longest waiting entity waits.
+        oldest_removal_seconds: the same of those that take access away.
     """
 
     store: Check
@@ -51,6 +52,7 @@ class Health:
     supabase: Check
     backlog: Backlog | None
     oldest_pending_seconds: float
+    oldest_removal_seconds: float
 
     @property
     def status(self) -> HealthStatus:
@@ -86,11 +88,19 @@ class HealthReporter:
             store = await self._check_store()
         except StoreUnavailable:
             store = Check(HealthStatus.DOWN, "the store cannot be read")
-        oldest = 0.0
-        if backlog is not None and backlog.oldest_pending_since is not None:
-            now = from_seconds(self._clock())
-            oldest = max(0.0, seconds_between(backlog.oldest_pending_since, now))
-        return Health(store, self._check_dispatcher(), self._check_supabase(), backlog, oldest)
+        return Health(
+            store,
+            self._check_dispatcher(),
+            self._check_supabase(),
+            backlog,
+            oldest_pending_seconds=self._age(backlog.oldest_pending_since if backlog else None),
+            oldest_removal_seconds=self._age(backlog.oldest_removal_since if backlog else None),
+        )
+
+    def _age(self, since: Instant | None) -> float:
+        if since is None:
+            return 0.0
+        return max(0.0, seconds_between(since, from_seconds(self._clock())))
 
     async def _check_store(self) -> Check:
         now = self._clock()

@@ -7,6 +7,7 @@ from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import EventIdConflict, EventNotFound, StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import from_seconds
+from app.relay.measurements import Measurements
 from app.relay.settlements import Settlements
 from app.store.receiving import Receipt
 from app.store.store import Store
@@ -22,11 +23,14 @@ class Receiver:
         *,
         clock: Callable[[], float],
         wake_dispatcher: Callable[[], None],
+        measurements: Measurements,
     ) -> None:
         self._store = store
         self._settlements = settlements
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
+        # Looked up by label once: it costs more than the counting.
+        self._counters = {receipt: measurements.events.labels(receipt.value) for receipt in Receipt}
 
     async def receive_event(self, event: Event) -> Receipt:
         """Store one event; it is durable when this returns.
@@ -47,6 +51,8 @@ class Receiver:
             StoreUnavailable: none of them is stored.
         """
         receipts = await self._store.store_events(events, from_seconds(self._clock()))
+        for receipt in receipts:
+            self._counters[receipt].inc()
         if Receipt.ACCEPTED in receipts:
             self._wake_dispatcher()
         return receipts

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, case, func, select
 
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind
 from app.domain.events import EventId, EventType
@@ -43,15 +43,22 @@ def find_events(connection: Connection, event_ids: Sequence[EventId]) -> list[St
 
 def measure_backlog(connection: Connection) -> Backlog:
     """Count what is still to be done."""
-    pending, oldest = connection.execute(
-        select(func.count(), func.min(entities.c.pending_since)).where(
-            entities.c.state == EntityState.PENDING
-        )
+    pending, oldest, oldest_removal = connection.execute(
+        select(
+            func.count(),
+            func.min(entities.c.pending_since),
+            func.min(case((entities.c.is_removal, entities.c.pending_since))),
+        ).where(entities.c.state == EntityState.PENDING)
     ).one()
     dead = connection.execute(
         select(func.count()).select_from(entities).where(entities.c.state == EntityState.DEAD)
     ).scalar_one()
-    return Backlog(pending=pending, oldest_pending_since=oldest, dead=dead)
+    return Backlog(
+        pending=pending,
+        oldest_pending_since=oldest,
+        oldest_removal_since=oldest_removal,
+        dead=dead,
+    )
 
 
 def _to_event(row: Row[Any]) -> StoredEvent:

@@ -66,6 +66,16 @@ class Store:
         """Why nothing can be committed; None while the store is writable."""
         return self._commits.failure
 
+    async def purge_events(self, before: Instant, limit: int) -> int:
+        """Forget the oldest events that were received before an instant, and say how many.
+
+        Their entities stay: they are the state.
+        """
+        values = {"before": before, "limit": limit}
+        return await self._commits.run(
+            lambda session: session.cursor.execute(statements.PURGE_EVENTS, values).rowcount
+        )
+
     async def beat(self, now: Instant) -> None:
         """Commit something small, to know that commits succeed.
 

@@ -1,5 +1,6 @@
 """Reading bodies within their bound, message by message as a server hands them over."""
 
+import asyncio
 from collections.abc import Iterable
 
 import pytest
@@ -7,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from app.api.bodies import read_body, read_headers, require_json
-from app.domain.errors import BodyTooLarge, MediaTypeUnsupported
+from app.domain.errors import BodyTooLarge, BodyTooSlow, MediaTypeUnsupported
 
 LIMIT = 10
 GONE: Message = {"type": "http.disconnect"}
@@ -111,3 +112,16 @@ def test_content_type_missing_is_unsupported() -> None:
 def test_headers_sent_twice_are_read_once() -> None:
     scope = {"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}
     assert read_headers(scope) == {b"a": b"3", b"b": b"2"}
+
+
+async def test_body_that_stalls_is_given_up() -> None:
+    messages = [chunk(b"01", more=True)]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing comes")
+
+    with pytest.raises(BodyTooSlow):
+        await read_body(receive, {}, limit_bytes=LIMIT, limit_seconds=0.01)

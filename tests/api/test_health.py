@@ -45,7 +45,12 @@ async def test_health_of_a_relay_that_is_well_is_ok(relay: RunningRelay) -> None
             "dispatcher": {"status": "ok", "reason": None},
             "supabase": {"status": "ok", "reason": None},
         },
-        "backlog": {"pending": 0, "oldest_pending_seconds": 0.0, "dead": 0},
+        "backlog": {
+            "pending": 0,
+            "oldest_pending_seconds": 0.0,
+            "oldest_removal_seconds": 0.0,
+            "dead": 0,
+        },
     }
 
 
@@ -161,7 +166,12 @@ async def test_health_with_a_column_missing_on_write_says_which(relay: RunningRe
     reason = health["checks"]["supabase"]["reason"]
     assert "PGRST204" in reason
     assert "'username' column of 'users'" in reason
-    assert health["backlog"] == {"pending": 1, "oldest_pending_seconds": 0.0, "dead": 0}
+    assert health["backlog"] == {
+        "pending": 1,
+        "oldest_pending_seconds": 0.0,
+        "oldest_removal_seconds": 0.0,
+        "dead": 0,
+    }
 
 
 async def test_health_counts_what_waits_and_for_how_long(relay: RunningRelay) -> None:
@@ -173,7 +183,22 @@ async def test_health_counts_what_waits_and_for_how_long(relay: RunningRelay) ->
     await relay.send(make_body("trip.updated", at="2026-01-02T03:00:01Z"), "evt_3")
     relay.clock.advance(2.5)
     health = await relay.watch_health(is_degraded)
-    assert health["backlog"] == {"pending": 2, "oldest_pending_seconds": 42.5, "dead": 0}
+    assert health["backlog"] == {
+        "pending": 2,
+        "oldest_pending_seconds": 42.5,
+        "oldest_removal_seconds": 0.0,
+        "dead": 0,
+    }
+
+
+async def test_health_gives_what_takes_access_away_an_age_of_its_own(relay: RunningRelay) -> None:
+    relay.postgrest.break_connection()
+    await relay.send(make_body("trip.created"), "evt_grant")
+    relay.clock.advance(5)
+    await relay.send(make_body("membership.deleted"), "evt_removal")
+    relay.clock.advance(2)
+    backlog = (await relay.http.get("/health")).json()["backlog"]
+    assert (backlog["oldest_pending_seconds"], backlog["oldest_removal_seconds"]) == (7.0, 2.0)
 
 
 async def test_health_counts_the_dead(relay: RunningRelay) -> None:
@@ -181,7 +206,12 @@ async def test_health_counts_the_dead(relay: RunningRelay) -> None:
     await relay.send_and_wait(make_body("user.created"), "evt_1")
     await relay.send_and_wait(make_body("trip.created"), "evt_2")
     health = (await relay.http.get("/health")).json()
-    assert health["backlog"] == {"pending": 0, "oldest_pending_seconds": 0.0, "dead": 2}
+    assert health["backlog"] == {
+        "pending": 0,
+        "oldest_pending_seconds": 0.0,
+        "oldest_removal_seconds": 0.0,
+        "dead": 2,
+    }
 
 
 async def test_health_with_a_full_disk_is_down_and_recovers(relay: RunningRelay) -> None:

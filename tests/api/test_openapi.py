@@ -207,4 +207,4 @@ def test_document_says_who_may_call(document: dict[str, Any]) -> None:
     for method, path, operation in find_operations(document):
         named = {name for entry in operation.get("security", []) for name in entry}
         assert named <= schemes
-        assert bool(named) != path.startswith("/health"), f"{method} {path}"
+        assert bool(named) != path.startswith(("/health", "/metrics")), f"{method} {path}"

@@ -53,6 +53,7 @@ def test_problem_of_each_error_blames_who_is_to_blame(kind: type[RelayError]) ->
 
 EXAMPLES: list[tuple[RelayError, int, str]] = [
     (errors.BodyTooLarge(65_536), 413, "body-too-large"),
+    (errors.BodyTooSlow(10), 408, "body-too-slow"),
     (errors.MediaTypeUnsupported(), 415, "media-type-unsupported"),
     (errors.Unauthenticated(SECRET), 401, "unauthenticated"),
     (errors.ScopeMissing("replay:write"), 403, "scope-missing"),

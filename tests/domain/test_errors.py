@@ -8,6 +8,7 @@ import pytest
 from app.domain import errors
 from app.domain.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     ConfigurationInvalid,
     EventIdConflict,
     EventNotFound,
@@ -27,6 +28,7 @@ from app.domain.errors import (
 
 EXAMPLES: list[RelayError] = [
     BodyTooLarge(65_536),
+    BodyTooSlow(10),
     MediaTypeUnsupported(),
     Unauthenticated("no-match"),
     ScopeMissing("replay:write"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import COLUMNS, KEYS, FakePostgrest, Row
-from tests.histories import NOW, World, find_desired_rows, histories, ref_of
+from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
 
 TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
 
@@ -322,6 +323,34 @@ async def test_dispatch_with_a_parent_that_is_never_enough_backs_off(bench: Benc
         bench.clock.advance(1)
     # Some eight attempts in a minute, with both parents each.
     assert len(bench.postgrest.writes) < 40
+
+
+async def test_dispatch_of_a_removal_overtakes_a_hundred_thousand_grants_behind_a_slow_supabase(
+    bench: Bench,
+) -> None:
+    trip = str(uuid.uuid4())
+    data = {"trip_id": trip, "role": "MEMBER", "status": "ACTIVE"}
+    for _ in range(100):
+        await bench.receive(
+            *(
+                make_event("membership.created", data | {"user_id": str(uuid.uuid4())})
+                for _ in range(1000)
+            )
+        )
+    gate = bench.postgrest.hang()
+    batch = asyncio.create_task(bench.dispatcher.dispatch_due())
+    await bench.postgrest.wait_for_writes(1)
+    removal = World().membership("deleted")
+    await bench.receive(removal)
+    bench.postgrest.answer_with(201)
+    gate.set()
+    await batch
+    # It waited for the one bulk that was under way, and is the first thing in the next.
+    count = len(bench.postgrest.writes)
+    await bench.dispatcher.dispatch_due()
+    assert bench.postgrest.writes[count].method == "DELETE"
+    assert await bench.status_of(removal) is EventStatus.APPLIED
+    assert (await bench.store.measure_backlog()).pending > 99_000
 
 
 async def test_dispatch_given_more_than_a_batch_takes_removals_first(bench: Bench) -> None:

@@ -1,0 +1,36 @@
+"""`GET /metrics`: for Prometheus."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.api.dependencies import ServicesDependency
+from app.relay.health import HealthStatus
+
+router = APIRouter(tags=["health"])
+
+_UP = {HealthStatus.OK: 1.0, HealthStatus.DEGRADED: 0.5, HealthStatus.DOWN: 0.0}
+
+
+class MetricsResponse(Response):
+    """Source: https://prometheus.io/docs/instrumenting/exposition_formats/."""
+
+    media_type = "text/plain"
+
+
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Figures for Prometheus",
+    response_class=MetricsResponse,
+)
+async def get_metrics(services: ServicesDependency) -> Response:
+    """Counters, the backlog, and the lag; what takes access away has figures of its own."""
+    measurements = services.measurements
+    health = await services.health.report()
+    measurements.health.set(_UP[health.status])
+    measurements.oldest_pending.set(health.oldest_pending_seconds)
+    measurements.oldest_removal.set(health.oldest_removal_seconds)
+    if health.backlog is not None:
+        measurements.pending.set(health.backlog.pending)
+        measurements.dead.set(health.backlog.dead)
+    return Response(generate_latest(measurements.registry), media_type=CONTENT_TYPE_LATEST)

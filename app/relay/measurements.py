@@ -1,0 +1,72 @@
+"""What is counted and timed, in the form that Prometheus scrapes."""
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app.domain.instants import Instant, seconds_between
+from app.store.dispatching import Applied, Outcome
+
+_LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class Measurements:
+    """One relay's figures, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "relay_events", "Events received, by receipt.", ["receipt"], registry=self.registry
+        )
+        self.rejections = Counter(
+            "relay_rejections", "Webhooks rejected, by code.", ["code"], registry=self.registry
+        )
+        self.outcomes = Counter(
+            "relay_outcomes",
+            "Outcomes recorded for entities: applied, retried, dead.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.stops = Counter(
+            "relay_supabase_stops",
+            "Times that Supabase served nobody, by kind of failure.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.lag = Histogram(
+            "relay_lag_seconds",
+            "From the event that made a row pending to Supabase holding it; what takes access away"
+            " has its own.",
+            ["takes_access"],
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self.pending = Gauge(
+            "relay_pending_entities", "Not yet in Supabase.", registry=self.registry
+        )
+        self.dead = Gauge(
+            "relay_dead_entities", "Refused for good by Supabase.", registry=self.registry
+        )
+        self.oldest_pending = Gauge(
+            "relay_oldest_pending_seconds", "Age of the oldest pending.", registry=self.registry
+        )
+        self.oldest_removal = Gauge(
+            "relay_oldest_pending_removal_seconds",
+            "Age of the oldest pending that takes access away.",
+            registry=self.registry,
+        )
+        self.health = Gauge(
+            "relay_up", "1: ok, 0.5: degraded, 0: no event is accepted.", registry=self.registry
+        )
+
+    def count_outcomes(self, outcomes: Sequence[Outcome], now: Instant) -> None:
+        """Count what came of a batch, and how long it took."""
+        for outcome in outcomes:
+            entity = outcome.entity
+            if isinstance(outcome, Applied):
+                self.outcomes.labels("applied").inc()
+                takes_access = "true" if entity.version.is_removal else "false"
+                self.lag.labels(takes_access).observe(seconds_between(entity.pending_since, now))
+            else:
+                state = outcome.verdict.state.value
+                self.outcomes.labels("dead" if state == "dead" else "retried").inc()
