@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -12,10 +13,13 @@ from sqlalchemy.exc import ArgumentError
 
 from app.domain.errors import ConfigurationInvalid
 
+# How long a transaction waits for somebody else's lock before the store counts as unavailable.
+BUSY_MILLISECONDS: Final = 5000
+
 # synchronous=FULL: in WAL mode, a commit returns after its fsync, which is what a 202 promises.
 # secure_delete: what is erased is overwritten, not left on free pages.
 _PRAGMAS = (
-    "PRAGMA busy_timeout = 5000",
+    f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
@@ -53,7 +57,11 @@ def read_store_url(store_url: str) -> URL:
 
 def open_engine(url: URL) -> Engine:
     """Make the engine; every connection commits durably and begins its transactions itself."""
-    engine = create_engine(url.set(drivername="sqlite+pysqlite"))
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        # An error would quote them, and they are rows.
+        hide_parameters=True,
+    )
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
+from app.store.engine import BUSY_MILLISECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +32,26 @@ class WriteSession:
         cursor: the driver's own, for statements that are compiled ahead.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, must_truncate: bool) -> None:
         self.connection = connection
         driver = connection.connection.driver_connection
         if not isinstance(driver, sqlite3.Connection):
             raise TypeError("the store speaks SQLite")
         self.cursor = driver.cursor()
-        self._must_truncate = False
+        self.must_truncate = must_truncate
 
     def request_truncation(self) -> None:
         """Have the write-ahead log overwritten after the commit: something was erased."""
-        self._must_truncate = True
+        self.must_truncate = True
 
     def truncate_if_requested(self) -> None:
         """Empty the write-ahead log if that is asked for and no reader stands in the way."""
-        if self._must_truncate:
+        if self.must_truncate:
+            # Without waiting for readers: events wait behind this. The next commit tries again.
+            self.cursor.execute("PRAGMA busy_timeout = 0")
             busy, _, _ = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._must_truncate = bool(busy)
+            self.cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            self.must_truncate = bool(busy)
 
 
 @dataclass(slots=True)
@@ -69,6 +73,8 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._session: WriteSession | None = None
+        # The log that a killed process left may hold what was erased since it was written.
+        self._must_truncate = True
         self._failure: str | None = None
         self._closed = False
         self._thread.start()
@@ -149,12 +155,16 @@ class GroupCommit:
     def _open_session(self) -> WriteSession:
         if self._session is None:
             connection = self._engine.connect()
-            self._session = WriteSession(connection.execution_options(sqlite_begin="IMMEDIATE"))
+            self._session = WriteSession(
+                connection.execution_options(sqlite_begin="IMMEDIATE"),
+                must_truncate=self._must_truncate,
+            )
         return self._session
 
     def _discard_session(self) -> None:
         session, self._session = self._session, None
         if session is not None:
+            self._must_truncate = session.must_truncate
             session.connection.invalidate()
             session.connection.close()
 

@@ -355,6 +355,24 @@ async def test_store_removed_user_is_erased_from_the_file_and_its_log(
     assert await store.store_events([early], NOW) == [Receipt.DUPLICATE]
 
 
+async def test_store_erasure_that_a_reader_delays_is_made_up_for(
+    store: Store, store_path: Path
+) -> None:
+    world = World()
+    await store.store_events([world.user("created", at=1, name="secretperson")], NOW)
+    reader = sqlite3.connect(store_path)
+    reader.execute("PRAGMA busy_timeout = 0")
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
+    # The log cannot be emptied while somebody reads what it holds.
+    await store.store_events([world.user("deleted", at=2)], NOW)
+    reader.rollback()
+    reader.close()
+    await store.store_events([world.trip("created")], NOW)
+    for path in store_path.parent.iterdir():
+        assert b"secretperson" not in path.read_bytes(), path.name
+
+
 async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Store) -> None:
     world = World()
     again = world.user("created", at=3, name="returned")
