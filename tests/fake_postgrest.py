@@ -57,6 +57,8 @@ class FakePostgrest:
         self._trouble: Trouble | None = None
         self._gate: asyncio.Event | None = None
         self._hangs: Picker = _any_request
+        self._lands = False
+        self._hanging = asyncio.Event()
         self._arrived = asyncio.Condition()
 
     @property
@@ -122,10 +124,36 @@ class FakePostgrest:
 
         self._trouble = fail
 
-    def hang(self, *, of: Picker = _any_request) -> asyncio.Event:
-        """Leave requests without an answer from now on, until the event given is set."""
-        self._gate, self._hangs = asyncio.Event(), of
+    def lose_answers(
+        self,
+        error: Callable[[str], httpx.TransportError] = httpx.ReadError,
+        *,
+        of: Picker = _any_request,
+    ) -> None:
+        """Do what requests ask for, but have them end in a network error from now on."""
+
+        def lose(request: httpx.Request) -> httpx.Response | None:
+            if not of(request):
+                return None
+            self._answer(request)
+            raise error("the answer is lost")
+
+        self._trouble = lose
+
+    def hang(self, *, of: Picker = _any_request, lands: bool = False) -> asyncio.Event:
+        """Leave requests without an answer from now on, until the event given is set.
+
+        Args:
+            of: picks the requests.
+            lands: whether what they ask for is done before they hang.
+        """
+        self._gate, self._hangs, self._lands = asyncio.Event(), of, lands
+        self._hanging.clear()
         return self._gate
+
+    async def wait_for_hanging(self) -> None:
+        """Wait until a request hangs."""
+        await self._hanging.wait()
 
     def release(self) -> None:
         """Let go of what hangs."""
@@ -146,8 +174,12 @@ class FakePostgrest:
         async with self._arrived:
             self.requests.append(request)
             self._arrived.notify_all()
-        if self._gate is not None and self._hangs(request):
+        if self._gate is not None and not self._gate.is_set() and self._hangs(request):
+            landed = self._answer(request) if self._lands else None
+            self._hanging.set()
             await self._gate.wait()
+            if landed is not None:
+                return landed
         answer = None if self._trouble is None else self._trouble(request)
         return self._answer(request) if answer is None else answer
 

@@ -106,17 +106,10 @@ def split_membership_key(key: EntityKey) -> tuple[str, str]:
     return trip_id, user_id
 
 
-def name_parents(entity: PendingEntity) -> list[EntityRef]:
-    """Give the entities that a row refers to."""
-    match entity.ref.kind:
-        case Kind.MEMBERSHIP:
-            trip_id, user_id = split_membership_key(entity.ref.key)
-            return [
-                EntityRef(Kind.TRIP, EntityKey(trip_id)),
-                EntityRef(Kind.USER, EntityKey(user_id)),
-            ]
-        case Kind.TRIP if entity.row is not None:
-            creator = json.loads(entity.row)["created_by"]
-            return [EntityRef(Kind.USER, EntityKey(creator))]
-        case _:
-            return []
+def find_parent(entity: PendingEntity, column: str | None) -> EntityRef | None:
+    """Give the entity that a column of a row refers to; None for any other column."""
+    if entity.row is None:
+        return None
+    kind = {"trip_id": Kind.TRIP, "user_id": Kind.USER, "created_by": Kind.USER}.get(column or "")
+    key = json.loads(entity.row).get(column)
+    return None if kind is None or key is None else EntityRef(kind, EntityKey(key))

@@ -13,7 +13,7 @@ from app.domain.entities import (
     PendingEntity,
     Priority,
     Version,
-    name_parents,
+    find_parent,
 )
 from app.domain.failures import Failure
 from app.domain.instants import Instant
@@ -94,6 +94,8 @@ def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Ins
     An outcome counts only for the revision that was picked: what has changed since stays pending.
     """
     applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
+    for entity in applied:
+        _touch_children_of_returned(session, entity, now)
     session.cursor.executemany(
         statements.RECORD_APPLIED,
         [
@@ -130,16 +132,27 @@ def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Ins
     session.cursor.executemany(
         statements.WRITE_PARENT_AGAIN,
         [
-            {"kind": ref.kind, "key": ref.key, "now": now, "due_at": refused.verdict.due_at}
+            {"kind": parent.kind, "key": parent.key, "now": now, "due_at": refused.verdict.due_at}
             for refused in outcomes
             if isinstance(refused, Refused) and refused.verdict.awaits_parent
-            for ref in name_parents(refused.entity)
+            if (parent := find_parent(refused.entity, refused.failure.column)) is not None
         ],
     )
     # After all of the batch is recorded: a removal comes last in it, and what it cascaded to may
     # have been written before it in the same batch.
     for entity in applied:
         _touch_children(session, entity, now)
+
+
+def _touch_children_of_returned(session: WriteSession, entity: PendingEntity, now: Instant) -> None:
+    if entity.row is None or entity.ref.kind is Kind.MEMBERSHIP:
+        return
+    session.cursor.execute(
+        statements.WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN
+        if entity.ref.kind is Kind.TRIP
+        else statements.WRITE_CHILDREN_OF_RETURNED_USER_AGAIN,
+        {"kind": entity.ref.kind, "key": entity.ref.key, "now": now},
+    )
 
 
 def _touch_children(session: WriteSession, entity: PendingEntity, now: Instant) -> None:

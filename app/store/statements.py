@@ -180,6 +180,19 @@ WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'appli
 WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_TRIP)
 WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER)
 
+# The same where a removal may have landed that was never recorded (a crash, a lost answer) and the
+# parent stands again since. To be run before the parent is recorded as applied.
+_AFTER_UNRECORDED_REMOVAL = """
+  AND EXISTS (
+    SELECT 1 FROM entities AS parent
+    WHERE parent.kind = :kind AND parent.key = :key AND parent.removed_at IS NOT NULL
+      AND (parent.applied_occurred_at IS NULL
+           OR (parent.applied_occurred_at, parent.applied_sequence)
+            < (parent.removed_at, parent.removal_sequence)))
+"""
+WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN = WRITE_CHILDREN_OF_TRIP_AGAIN + _AFTER_UNRECORDED_REMOVAL
+WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = WRITE_CHILDREN_OF_USER_AGAIN + _AFTER_UNRECORDED_REMOVAL
+
 # Supabase misses a parent that we believe it holds: somebody else removed it there. It is written
 # again when the child is tried again, and not sooner, in case it is not what is missing.
 WRITE_PARENT_AGAIN = """

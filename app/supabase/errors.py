@@ -91,11 +91,16 @@ def read_failure(
         body: as it came; anything is read.
         now_seconds: Unix time, for a `Retry-After` that is a date.
     """
-    code, message = _read_body(body)
+    code, message, details = _read_body(body)
     kind = _classify(status, code)
     retry_after = _read_retry_after(headers.get("retry-after"), now_seconds)
     sentence = _keep_safe(code, message) or f"Supabase answered {status}"
-    return Failure(kind, code or f"HTTP {status}", sentence, retry_after)
+    column = None
+    if kind is FailureKind.PARENT_MISSING:
+        # The name alone: what follows it is the value.
+        found = re.match(r"Key \(([a-z_]{1,63})\)=", details)
+        column = None if found is None else found[1]
+    return Failure(kind, code or f"HTTP {status}", sentence, retry_after, column)
 
 
 def _classify(status: int, code: str | None) -> FailureKind:
@@ -124,16 +129,20 @@ def _classify(status: int, code: str | None) -> FailureKind:
             return FailureKind.MISCONFIGURED
 
 
-def _read_body(body: bytes) -> tuple[str | None, str]:
+def _read_body(body: bytes) -> tuple[str | None, str, str]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return None, ""
+        return None, "", ""
     if not isinstance(document, dict):
-        return None, ""
-    code, message = document.get("code"), document.get("message")
+        return None, "", ""
+    code, message, details = (document.get(name) for name in ("code", "message", "details"))
     is_code = isinstance(code, str) and re.fullmatch(r"PGRST\d{3}|[0-9A-Z]{5}", code, re.ASCII)
-    return code if is_code else None, message if isinstance(message, str) else ""
+    return (
+        code if is_code else None,
+        message if isinstance(message, str) else "",
+        details if isinstance(details, str) else "",
+    )
 
 
 def _keep_safe(code: str | None, message: str) -> str | None:

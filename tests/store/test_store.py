@@ -341,6 +341,23 @@ async def test_store_removed_parent_has_what_stands_again_written_again(store: S
     assert await pick(store) == []
 
 
+async def test_store_parent_back_after_a_removal_of_unknown_outcome_has_its_children_written_again(
+    store: Store,
+) -> None:
+    # The removal was sent and its answer lost: Supabase may have cascaded it.
+    world = World()
+    membership = world.membership("created", at=6)
+    await store.store_events([world.user("created", at=1), membership], NOW)
+    await store.store_events([world.trip("created", at=1)], NOW)
+    await apply_all(store)
+    await store.store_events([world.trip("deleted", at=5)], NOW)
+    await store.store_events([world.trip("created", at=7)], NOW)
+    await apply_all(store)
+    assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
+    await apply_all(store)
+    assert await pick(store) == []
+
+
 async def test_store_removed_user_is_erased_from_the_file_and_its_log(
     store: Store, store_path: Path
 ) -> None:

@@ -187,7 +187,9 @@ async def test_refusal_is_read_with_its_status_headers_and_body() -> None:
             409, json=body, headers={"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT"}
         )
     )
-    assert failure == Failure(FailureKind.PARENT_MISSING, "23503", body["message"] or "", 60.0)
+    assert failure == Failure(
+        FailureKind.PARENT_MISSING, "23503", body["message"] or "", 60.0, "trip_id"
+    )
 
 
 @pytest.mark.parametrize(

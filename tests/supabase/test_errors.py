@@ -1,6 +1,7 @@
 """Holds the reading of Supabase's refusals to the bodies that PostgREST and its proxies send."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -226,8 +227,12 @@ def test_refusal_of_postgrest_is_read_without_the_values_of_any_row(refusal: Ref
         "message": refusal.message,
     }
     failure = read(refusal.status, body)
+    column = re.match(r"Key \((\w+)\)", refusal.details or "")
     assert failure == Failure(
-        refusal.kind, refusal.code, refusal.kept or f"Supabase answered {refusal.status}"
+        refusal.kind,
+        refusal.code,
+        refusal.kept or f"Supabase answered {refusal.status}",
+        column=column[1] if column and refusal.kind is PARENT_MISSING else None,
     )
     assert SECRET not in repr(failure)
 

@@ -1,0 +1,163 @@
+"""A relay's real parts in one process, driven batch by batch, whose process can die."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from app.domain.entities import EntityKey, EntityRef, Kind, split_membership_key
+from app.domain.errors import StoreUnavailable
+from app.domain.events import Event
+from app.domain.history import StoredEvent
+from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
+from app.domain.retry import BACKOFF_LIMIT_SECONDS
+from app.relay.dispatch import Dispatcher
+from app.relay.replay import Replayer, ReplayRequest
+from app.relay.settlements import Settlements
+from app.store.store import Store
+from app.supabase.client import SupabaseClient
+from tests.auth.issuer import Clock
+from tests.histories import NOW
+
+TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
+KEY_COLUMNS = {
+    Kind.USER: ("id",),
+    Kind.TRIP: ("id",),
+    Kind.MEMBERSHIP: ("trip_id", "user_id"),
+}
+
+Rows = dict[EntityRef, dict[str, str | None]]
+"""What Supabase holds, by entity."""
+
+
+class Bench:
+    """Receives, dispatches and replays on one store, which outlives the process.
+
+    Attributes:
+        clock: of all of its parts.
+        dispatcher: of the process that runs now.
+    """
+
+    def __init__(self, store: Store, store_url: str, http: httpx.AsyncClient) -> None:
+        self.clock = Clock(NOW / MICROSECONDS_PER_SECOND)
+        self._store = store
+        self._store_url = store_url
+        self._http = http
+        self._supabase = SupabaseClient(http, clock=self.clock)
+        self.dispatcher = self._start_dispatcher()
+
+    @classmethod
+    async def open(cls, file: Path, http: httpx.AsyncClient) -> "Bench":
+        """Start on a store in this file."""
+        store_url = f"sqlite:///{file}"
+        return cls(await Store.open(store_url), store_url, http)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def receive(self, *events: Event) -> None:
+        """Store events in one commit."""
+        await self._store.store_events(events, from_seconds(self.clock()))
+
+    async def replay(self, events: Sequence[Event]) -> None:
+        """Have the entities of these events written again."""
+        replayer = Replayer(self._store, clock=self.clock, wake_dispatcher=self.dispatcher.wake)
+        request = ReplayRequest(tuple(event.event_id for event in events), None, everything=False)
+        await replayer.replay(request, requested_by=None, dry_run=False)
+
+    async def drain(self) -> None:
+        """Dispatch until nothing is due."""
+        while await self.dispatcher.dispatch_due():
+            pass
+
+    async def settle(self) -> None:
+        """Dispatch until nothing is due, also after the longest waits have passed."""
+        for _ in range(3):
+            await self.drain()
+            self.clock.advance(BACKOFF_LIMIT_SECONDS + 1)
+        await self.drain()
+
+    async def suffer(self, batches: int) -> None:
+        """Try to dispatch so many times, a while apart."""
+        for _ in range(batches):
+            await self.dispatcher.dispatch_due()
+            self.clock.advance(BACKOFF_LIMIT_SECONDS + 1)
+
+    async def dispatch_while(
+        self, reached: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Dispatch a batch, and do something once it has come to a point, or to its end."""
+        running = asyncio.create_task(self.dispatcher.dispatch_due())
+        reaching = asyncio.ensure_future(reached())
+        await asyncio.wait({running, reaching}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await meanwhile()
+            await running
+        finally:
+            running.cancel()
+            reaching.cancel()
+            await asyncio.gather(running, reaching, return_exceptions=True)
+
+    async def die_when(self, reached: Callable[[], Awaitable[None]]) -> None:
+        """Die during a batch once it has come to a point: nothing more of it is recorded."""
+        running = asyncio.create_task(self.dispatcher.dispatch_due())
+        reaching = asyncio.ensure_future(reached())
+        await asyncio.wait({running, reaching}, return_when=asyncio.FIRST_COMPLETED)
+        # First the store, so that what the dispatcher does at its end has no effect, as in a kill.
+        await self._store.close()
+        running.cancel()
+        reaching.cancel()
+        ending, _ = await asyncio.gather(running, reaching, return_exceptions=True)
+        await self._start()
+        if isinstance(ending, BaseException) and not isinstance(
+            ending, asyncio.CancelledError | StoreUnavailable
+        ):
+            raise ending
+
+    async def restart(self) -> None:
+        """Die between batches and start again."""
+        await self._store.close()
+        await self._start()
+
+    async def find(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """Read where events stand."""
+        found = await self._store.find_events([event.event_id for event in events])
+        return [found[event.event_id] for event in events]
+
+    async def _start(self) -> None:
+        self._store = await Store.open(self._store_url)
+        self.dispatcher = self._start_dispatcher()
+
+    def _start_dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            self._store,
+            self._supabase,
+            Settlements(),
+            clock=self.clock,
+            jitter=lambda: 0.999,
+        )
+
+
+def find_rows_held(
+    desired: dict[EntityRef, str | None], *, has_foreign_keys: bool
+) -> dict[EntityRef, str]:
+    """Say which of the desired rows Supabase can hold: all whose parents stand."""
+    return {
+        ref: row
+        for ref, row in desired.items()
+        if row is not None and not (has_foreign_keys and is_orphan(ref, desired))
+    }
+
+
+def is_orphan(ref: EntityRef, desired: dict[EntityRef, str | None]) -> bool:
+    """Tell a membership whose trip or user shall not stand."""
+    return any(desired.get(parent) is None for parent in name_parents(ref))
+
+
+def name_parents(ref: EntityRef) -> tuple[EntityRef, ...]:
+    """Give the trip and the user of a membership; nothing else has parents here."""
+    if ref.kind is not Kind.MEMBERSHIP:
+        return ()
+    trip_id, user_id = split_membership_key(ref.key)
+    return EntityRef(Kind.TRIP, EntityKey(trip_id)), EntityRef(Kind.USER, EntityKey(user_id))

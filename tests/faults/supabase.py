@@ -1,0 +1,130 @@
+"""A Supabase that can be made to fail: the fake at the wire, and the real one behind the proxy."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import httpx
+
+from app.domain.entities import EntityKey, EntityRef, Kind
+from tests.fake_postgrest import FakePostgrest
+from tests.faults.bench import KEY_COLUMNS, TABLES, Rows
+from tests.faults.proxy import Answer, FaultProxy, Hang, Reset
+from tests.histories import World
+
+LOST_CONNECTION = {
+    "code": "PGRST000",
+    "message": "Database connection error. Retrying the connection.",
+    "details": None,
+    "hint": None,
+}
+
+
+class FaultySupabase(Protocol):
+    """What both can be told. Each fault begins `after` so many requests and lasts until healed."""
+
+    def refuse(self, *, after: int) -> None:
+        """Answer that the database is away."""
+
+    def lose_answers(self, *, after: int) -> None:
+        """Do what is asked for and answer nothing."""
+
+    def hang(self, *, after: int, lands: bool) -> None:
+        """Leave requests without an answer, done or not."""
+
+    async def wait_for_hanging(self) -> None:
+        """Wait until a request hangs."""
+
+    def heal(self) -> None:
+        """End the fault; what hangs goes on."""
+
+    async def read(self, *worlds: World) -> Rows:
+        """Give what it holds of worlds."""
+
+
+class FaultyFake:
+    """The fake."""
+
+    def __init__(self, postgrest: FakePostgrest) -> None:
+        self._postgrest = postgrest
+
+    def refuse(self, *, after: int) -> None:
+        self._postgrest.answer_with(503, LOST_CONNECTION, of=_beyond(after))
+
+    def lose_answers(self, *, after: int) -> None:
+        self._postgrest.lose_answers(of=_beyond(after))
+
+    def hang(self, *, after: int, lands: bool) -> None:
+        self._postgrest.hang(of=_beyond(after), lands=lands)
+
+    async def wait_for_hanging(self) -> None:
+        await self._postgrest.wait_for_hanging()
+
+    def heal(self) -> None:
+        self._postgrest.heal()
+
+    async def read(self, *worlds: World) -> Rows:
+        # Each history has made its requests, and nobody looks at them any more.
+        self._postgrest.requests.clear()
+        held: Rows = {}
+        for ref in (ref for world in worlds for ref in world.refs()):
+            row = self._postgrest.tables[TABLES[ref.kind]].get(tuple(ref.key.split("/")))
+            if row is not None:
+                held[ref] = row
+        return held
+
+
+class FaultyReal:
+    """The real one; it is read past the proxy, so that a fault does not hide what it holds."""
+
+    def __init__(self, proxy: FaultProxy, service_role: httpx.Client) -> None:
+        self._proxy = proxy
+        self._service_role = service_role
+
+    def refuse(self, *, after: int) -> None:
+        self._proxy.inject(Answer(503, LOST_CONNECTION), after=after)
+
+    def lose_answers(self, *, after: int) -> None:
+        self._proxy.inject(Reset(lands=True), after=after)
+
+    def hang(self, *, after: int, lands: bool) -> None:
+        self._proxy.inject(Hang(lands=lands), after=after)
+
+    async def wait_for_hanging(self) -> None:
+        await self._proxy.wait_for_hanging()
+
+    def heal(self) -> None:
+        self._proxy.heal()
+
+    async def read(self, *worlds: World) -> Rows:
+        return await asyncio.to_thread(read_rows, self._service_role, *worlds)
+
+
+def read_rows(service_role: httpx.Client, *worlds: World) -> Rows:
+    """Give what the real Supabase holds of worlds."""
+    users = ",".join(user for world in worlds for user in world.users)
+    trips = ",".join(trip for world in worlds for trip in world.trips)
+    filters = {
+        Kind.USER: {"id": f"in.({users})"},
+        Kind.TRIP: {"id": f"in.({trips})"},
+        Kind.MEMBERSHIP: {"trip_id": f"in.({trips})"},
+    }
+    held: Rows = {}
+    for kind, table in TABLES.items():
+        response = service_role.get(table, params=filters[kind])
+        response.raise_for_status()
+        for row in response.json():
+            key = "/".join(row[column] for column in KEY_COLUMNS[kind])
+            held[EntityRef(kind, EntityKey(key))] = row
+    return held
+
+
+def _beyond(count: int) -> Callable[[httpx.Request], bool]:
+    passed = 0
+
+    def pick(_: httpx.Request) -> bool:
+        nonlocal passed
+        passed += 1
+        return passed > count
+
+    return pick

@@ -1,0 +1,290 @@
+"""Any history, through any faults, ends where the oracle says: Supabase holds what is desired.
+
+More than the default: `make converge HISTORIES=20000`.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final, Literal, assert_never
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from app.domain.entities import EntityState
+from app.domain.events import Event
+from app.supabase.client import open_http_client
+from tests.fake_postgrest import FakePostgrest
+from tests.faults.bench import Bench, find_rows_held, is_orphan
+from tests.faults.conftest import HISTORIES_RUN
+from tests.faults.proxy import FaultProxy
+from tests.faults.supabase import FaultyFake, FaultyReal, FaultySupabase
+from tests.histories import World, find_desired_rows, histories, ref_of
+
+# On the fake: half of them with foreign keys, half without.
+HISTORIES: Final = int(os.environ.get("HISTORIES", "2000"))
+REAL_HISTORIES: Final = max(26, HISTORIES // 80)
+# Ten times what a history takes here.
+_BULK_SECONDS: Final = 60 + HISTORIES * 0.15
+_REAL_SECONDS: Final = 60 + REAL_HISTORIES * 5
+
+relaxed = (
+    HealthCheck.function_scoped_fixture,  # the lab is made to be shared
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+)
+
+
+class Turn(StrEnum):
+    """What happens after some events have come in."""
+
+    WAIT = "nothing is dispatched"
+    BATCH = "one batch is dispatched"
+    DRAIN = "everything is dispatched"
+    REPEAT = "the backend sends again what it has sent"
+    REPLAY = "an operator has it replayed"
+    RACE = "more comes in while a request is on its way"
+    REFUSE = "Supabase refuses for a while"
+    LOSE = "writes land, but their answers are lost"
+    DIE = "the process dies during a batch"
+    RESTART = "the process dies between batches"
+
+
+_Trouble = Literal[Turn.RACE, Turn.REFUSE, Turn.LOSE, Turn.DIE]
+
+# All but the explanation, which tries a failing history hundreds of times more.
+phases = tuple(phase for phase in Phase if phase is not Phase.explain)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some events come in, then something happens.
+
+    Attributes:
+        events: so many come in.
+        turn: what happens then.
+        after: the number of requests that pass before it does.
+        lands: whether the request that it happens to is carried out.
+    """
+
+    events: int
+    turn: Turn
+    after: int
+    lands: bool
+
+
+steps = st.builds(
+    Step,
+    events=st.integers(1, 16),
+    turn=st.sampled_from(Turn),
+    after=st.integers(0, 4),
+    lands=st.booleans(),
+)
+# Two at a time meet in the same batches, where the one must not hold up the other.
+TwoHistories = tuple[tuple[World, list[Event]], tuple[World, list[Event]]]
+plans = st.lists(steps, max_size=6)
+
+
+@dataclass
+class Trial:
+    """Histories on their way through one relay before a Supabase that fails."""
+
+    bench: Bench
+    supabase: FaultySupabase
+    worlds: tuple[World, ...]
+    rest: list[Event]
+    arrived: list[Event]
+
+    async def take(self, count: int) -> None:
+        """Receive the next events."""
+        events, self.rest = self.rest[:count], self.rest[count:]
+        if events:
+            await self.bench.receive(*events)
+            self.arrived += events
+
+    async def perform(self, step: Step) -> None:
+        """Receive some events and let happen what does."""
+        await self.take(step.events)
+        bench = self.bench
+        match step.turn:
+            case Turn.WAIT:
+                pass
+            case Turn.BATCH:
+                await bench.dispatcher.dispatch_due()
+            case Turn.DRAIN:
+                await bench.drain()
+                await self.check_access()
+            case Turn.REPEAT:
+                await bench.receive(*reversed(self.arrived))
+            case Turn.REPLAY:
+                await bench.replay(self.arrived[step.after :])
+            case Turn.RESTART:
+                await bench.restart()
+            case Turn.RACE | Turn.REFUSE | Turn.LOSE | Turn.DIE as trouble:
+                await self._meet(trouble, step)
+            case _:
+                assert_never(step.turn)
+        self.supabase.heal()
+
+    async def _meet(self, trouble: _Trouble, step: Step) -> None:
+        supabase, bench = self.supabase, self.bench
+        match trouble:
+            case Turn.RACE:
+                supabase.hang(after=step.after, lands=step.lands)
+                await bench.dispatch_while(supabase.wait_for_hanging, self.take_and_heal)
+            case Turn.REFUSE:
+                supabase.refuse(after=step.after)
+                await bench.suffer(3)
+            case Turn.LOSE:
+                supabase.lose_answers(after=step.after)
+                await bench.suffer(3)
+            case Turn.DIE:
+                supabase.hang(after=step.after, lands=step.lands)
+                await bench.die_when(supabase.wait_for_hanging)
+            case _:
+                assert_never(trouble)
+
+    async def take_and_heal(self) -> None:
+        """Receive more while a request hangs, then let it go on."""
+        await self.take(16)
+        self.supabase.heal()
+
+    async def check_access(self) -> None:
+        """Nothing stands that should not, once all that is due is dispatched."""
+        desired = find_desired_rows(self.arrived)
+        held = await self.supabase.read(*self.worlds)
+        assert {ref for ref in held if desired.get(ref) is None} == set()
+
+    async def check_end(self, *, has_foreign_keys: bool) -> None:
+        """Supabase holds what the oracle says, and nothing else."""
+        desired = find_desired_rows(self.arrived)
+        expected = find_rows_held(desired, has_foreign_keys=has_foreign_keys)
+        held = await self.supabase.read(*self.worlds)
+        assert held == {ref: json.loads(row) for ref, row in expected.items()}
+        stored = {found.entity.ref: found for found in await self.bench.find(self.arrived)}
+        waiting = {
+            ref
+            for ref, row in desired.items()
+            if has_foreign_keys and row is not None and is_orphan(ref, desired)
+        }
+        for ref, found in stored.items():
+            if ref in waiting:
+                assert found.entity.state is EntityState.PENDING
+            else:
+                assert found.entity.state is EntityState.APPLIED
+
+
+class Lab:
+    """One store for all histories of a test, and a fresh one after a history that failed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        http: httpx.AsyncClient,
+        supabase: FaultySupabase,
+        *,
+        has_foreign_keys: bool,
+    ) -> None:
+        self._folder = folder
+        self._http = http
+        self._supabase = supabase
+        self._has_foreign_keys = has_foreign_keys
+        self._bench: Bench | None = None
+        self._benches = 0
+        self.histories = 0
+
+    async def try_histories(self, two: TwoHistories, plan: Sequence[Step]) -> None:
+        """Lead histories through the same steps, then see where they have ended."""
+        worlds = tuple(world for world, _ in two)
+        events = _interleave(*(events for _, events in two))
+        # Left behind by a history that failed: the next one must not find what it left.
+        bench, self._bench = self._bench or await self._open_bench(), None
+        self._supabase.heal()
+        self.histories += len(two)
+        try:
+            trial = Trial(bench, self._supabase, worlds, list(events), [])
+            for step in plan:
+                await trial.perform(step)
+            await trial.take(len(trial.rest))
+            await bench.settle()
+            await trial.check_end(has_foreign_keys=self._has_foreign_keys)
+            await end_waiting(bench, worlds, events)
+        except BaseException:
+            await bench.close()
+            raise
+        self._bench = bench
+
+    async def close(self) -> None:
+        if self._bench is not None:
+            await self._bench.close()
+
+    async def _open_bench(self) -> Bench:
+        self._benches += 1
+        return await Bench.open(self._folder / f"{self._benches}.db", self._http)
+
+
+def _interleave(*lists: Sequence[Event]) -> list[Event]:
+    return [event for group in zip_longest(*lists) for event in group if event is not None]
+
+
+async def end_waiting(bench: Bench, worlds: Sequence[World], events: Sequence[Event]) -> None:
+    """Leave nothing pending to the next history on the same store."""
+    desired = find_desired_rows(events)
+    removals = [
+        world.membership("deleted", n // 2, n % 2, at=100) for world in worlds for n in range(4)
+    ]
+    waiting = [
+        removal
+        for removal in removals
+        if desired.get(ref_of(removal)) is not None and is_orphan(ref_of(removal), desired)
+    ]
+    if waiting:
+        await bench.receive(*waiting)
+        await bench.settle()
+
+
+@pytest.fixture(params=[True, False], ids=["foreign keys", "no foreign keys"])
+async def lab(
+    tmp_path: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
+) -> AsyncIterator[Lab]:
+    postgrest = FakePostgrest(has_foreign_keys=request.param)
+    async with open_http_client(
+        "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
+    ) as http:
+        opened = Lab(tmp_path, http, FaultyFake(postgrest), has_foreign_keys=request.param)
+        yield opened
+        await opened.close()
+    pytestconfig.stash[HISTORIES_RUN] = pytestconfig.stash.get(HISTORIES_RUN, 0) + opened.histories
+
+
+@pytest.fixture
+async def real_lab(
+    tmp_path: Path, proxy: FaultProxy, http: httpx.AsyncClient, service_role: httpx.Client
+) -> AsyncIterator[Lab]:
+    opened = Lab(tmp_path, http, FaultyReal(proxy, service_role), has_foreign_keys=True)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.timeout(_BULK_SECONDS)
+@settings(max_examples=HISTORIES // 4, phases=phases, suppress_health_check=relaxed)
+@given(two=st.tuples(histories(), histories()), plan=plans)
+async def test_convergence_of_any_history_through_any_faults(
+    lab: Lab, two: TwoHistories, plan: list[Step]
+) -> None:
+    await lab.try_histories(two, plan)
+
+
+@pytest.mark.timeout(_REAL_SECONDS)
+@settings(max_examples=REAL_HISTORIES // 2, phases=phases, suppress_health_check=relaxed)
+@given(two=st.tuples(histories(), histories()), plan=plans)
+async def test_convergence_of_the_real_supabase_through_any_faults(
+    real_lab: Lab, two: TwoHistories, plan: list[Step]
+) -> None:
+    await real_lab.try_histories(two, plan)
