@@ -12,7 +12,7 @@ SOURCES := app tests docs/snippets
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint check format openapi clean
+.PHONY: demo test lint check format openapi crash converge fuzz clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -35,6 +35,25 @@ format: .venv/installed
 
 openapi: .venv/installed
 	$(BIN)/relay openapi --output openapi/openapi.json
+
+# The long runs of what `make test` does shortly.
+
+# kill -9 under load, ROUNDS times; SEED=… repeats the history of a failure.
+crash: export ROUNDS ?= 1000
+crash: .venv/installed
+	$(BIN)/pytest tests/crash -x
+
+# Generated histories with faults between them, against the oracle.
+converge: export HISTORIES ?= 20000
+converge: .venv/installed
+	$(BIN)/pytest tests/faults/test_convergence.py
+
+# Inputs that break a reader, searched for so many seconds each; a finding stays in .local/fuzz/.
+SECONDS ?= 60
+fuzz: .venv/installed
+	for target in signatures tokens events; do \
+	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .uv .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
