@@ -24,7 +24,7 @@ from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.domain.contract import EventReader
 from app.domain.failpoints import Reach, ignore
-from app.relay.dispatch import Dispatcher
+from app.relay.dispatch import IN_FLIGHT_SECONDS, Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.measurements import Measurements
 from app.relay.purge import Purger
@@ -91,6 +91,7 @@ def create_app(
                 jitter=random.random,
                 reach=reach,
                 measurements=measurements,
+                in_flight_seconds=IN_FLIGHT_SECONDS + settings.supabase_timeout_seconds,
             )
             purger = Purger(store, clock=clock, retention_days=settings.retention_days)
             app.state.services = Services(

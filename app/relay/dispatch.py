@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.entities import EntityState, Kind, PendingEntity
+from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.domain.failures import Failure, FailureKind
-from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.instants import Instant, after, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
 from app.relay.contested import settle_contested
 from app.relay.measurements import Measurements
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 BATCH_ENTITIES: Final = 500
 # Those that are tried again with one that is refused a value; more are rarer than an attack.
 CONTESTED_ENTITIES: Final = 100
+# How long after it was sent a request may land whose answer never came: past any timeout on the
+# way, ours included. Nothing over HTTP can call it back.
+IN_FLIGHT_SECONDS: Final = 60.0
 # How often an idle relay looks whether Supabase is there, for /health to be true.
 PROBE_SECONDS: Final = 30.0
 
@@ -68,6 +71,7 @@ class Dispatcher:
         jitter: Jitter,
         reach: Reach = ignore,
         measurements: Measurements | None = None,
+        in_flight_seconds: float = IN_FLIGHT_SECONDS,
     ) -> None:
         self._store = store
         self._supabase = supabase
@@ -76,6 +80,8 @@ class Dispatcher:
         self._jitter = jitter
         self._reach = reach
         self._measurements = measurements or Measurements()
+        self._in_flight_seconds = in_flight_seconds
+        self._flights_seen_at: Instant | None = None
         self._breaker = Breaker()
         self._signal = asyncio.Event()
         self._stopping = False
@@ -127,27 +133,50 @@ class Dispatcher:
 
         Every entity of the batch is recorded as applied or refused, or is left as it was.
         """
+        await self._end_flights()
         # While the breaker is open, one entity is the probe.
         limit = 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
         entities = await self._store.pick_pending(self._now(), limit)
         if not entities:
             return False
+        until = after(self._now(), self._in_flight_seconds)
+        await self._store.note_in_flight(entities, until)
         outcomes: list[Outcome] = []
+        uncertain: set[EntityRef] = {entity.ref for entity in entities}
+        plan = plan_batch(entities)
         try:
-            for write in plan_batch(entities):
-                contested: list[tuple[PendingEntity, Failure]] = []
-                await self._apply(write, outcomes, contested)
-                if contested:
-                    await self._settle(write.kind, contested, outcomes)
+            while plan:
+                await self._dispatch(plan.pop(0), outcomes)
+            uncertain = set()
         except _Stopped as stopped:
             self._note_failure(stopped.failure)
+            uncertain -= {entity.ref for write in plan for entity in write.entities}
+            uncertain -= {outcome.entity.ref for outcome in outcomes}
+            if stopped.failure.kind is not FailureKind.OUTAGE:
+                # It has said that it did nothing.
+                uncertain = set()
         finally:
             # What Supabase has taken is recorded whatever ended the batch.
             if outcomes:
                 await self._store.record_outcomes(outcomes, self._now())
                 self._measurements.count_outcomes(outcomes, self._now())
                 self._settlements.announce(outcome.entity.ref for outcome in outcomes)
+        certain = [entity for entity in entities if entity.ref not in uncertain]
+        await self._store.forget_in_flight(certain, until)
         return True
+
+    async def _dispatch(self, write: Write, outcomes: list[Outcome]) -> None:
+        contested: list[tuple[PendingEntity, Failure]] = []
+        await self._apply(write, outcomes, contested)
+        if contested:
+            await self._settle(write.kind, contested, outcomes)
+
+    async def _end_flights(self) -> None:
+        """Look once a second whether a request that was never answered can no longer land."""
+        now = self._now()
+        if self._flights_seen_at is None or seconds_between(self._flights_seen_at, now) >= 1.0:
+            self._flights_seen_at = now
+            await self._store.end_flights(now)
 
     async def _apply(
         self,
@@ -222,7 +251,8 @@ class Dispatcher:
         next_due = await self._store.read_next_due()
         wait = PROBE_SECONDS
         if next_due is not None:
-            wait = min(wait, max(0.0, seconds_between(now, next_due)))
+            # Nothing was due just now: what says otherwise is a moment from being so.
+            wait = min(wait, max(0.05, seconds_between(now, next_due)))
         await self._sleep(wait)
 
     async def _sleep(self, seconds: float, *, wakeable: bool = True) -> None:

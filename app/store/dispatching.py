@@ -27,6 +27,7 @@ _PICK = {
     Priority.REPLAY: text(statements.PICK_WRITES),
 }
 _PICK_CONTESTED = text(statements.PICK_CONTESTED)
+_NEXT_FLIGHT_OVER = text(statements.NEXT_FLIGHT_OVER)
 _NEXT_DUE = text(statements.NEXT_DUE)
 
 
@@ -76,16 +77,51 @@ def _to_entity(row: Row[Any]) -> PendingEntity:
         attempts=row.attempts,
         waiting_since=row.waiting_since,
         pending_since=row.pending_since,
+        in_flight_until=row.in_flight_until,
     )
 
 
 def read_next_due(connection: Connection) -> Instant | None:
-    """Read when the next pending entity is due; None without any."""
-    due = [
+    """Read when there is something to do next; None without any."""
+    due = [connection.execute(_NEXT_FLIGHT_OVER).scalar_one()]
+    due += [
         connection.execute(_NEXT_DUE, {"priority": priority}).scalar_one()
         for priority in Priority.ALL
     ]
     return min((instant for instant in due if instant is not None), default=None)
+
+
+def note_in_flight(
+    session: WriteSession, entities: Sequence[PendingEntity], until: Instant
+) -> None:
+    """Note that requests for these entities may land until then."""
+    session.cursor.executemany(
+        statements.NOTE_IN_FLIGHT,
+        [{"kind": e.ref.kind, "key": e.ref.key, "until": until} for e in entities],
+    )
+
+
+def forget_in_flight(
+    session: WriteSession, entities: Sequence[PendingEntity], until: Instant
+) -> None:
+    """Take that note back where it is certain what came of the request, or that none was sent."""
+    session.cursor.executemany(
+        statements.FORGET_IN_FLIGHT,
+        [
+            {
+                "kind": entity.ref.kind,
+                "key": entity.ref.key,
+                "until": until,
+                "earlier": entity.in_flight_until,
+            }
+            for entity in entities
+        ],
+    )
+
+
+def end_flights(session: WriteSession, now: Instant) -> int:
+    """Have what a late request may have undone written once more, and say how many."""
+    return session.cursor.execute(statements.WRITE_AGAIN_AFTER_FLIGHT, {"now": now}).rowcount
 
 
 def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:

@@ -65,6 +65,7 @@ entities = Table(
     Column("attempts", Integer, nullable=False, comment="refusals that were its own fault"),
     Column("awaits_parent", Boolean, nullable=False),
     Column("waiting_since", BigInteger, comment="since when it has waited for a parent"),
+    Column("in_flight_until", BigInteger, comment="until then a request may land unannounced"),
     Column("last_error_code", Text),
     Column("last_error", Text, comment="never with a row's values"),
     Column("applied_occurred_at", BigInteger),
@@ -77,6 +78,12 @@ entities = Table(
         "due_at",
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "entities_in_flight",
+        "in_flight_until",
+        sqlite_where=text("in_flight_until IS NOT NULL"),
+        postgresql_where=text("in_flight_until IS NOT NULL"),
     ),
     Index(
         "entities_dead",

@@ -120,7 +120,7 @@ WHERE kind = :kind AND key = :key AND data <> :data
 
 _PICK_COLUMNS = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
-    " pending_since"
+    " pending_since, in_flight_until"
 )
 
 _PICK_PENDING = f"""
@@ -143,6 +143,29 @@ LIMIT :limit
 """  # noqa: S608 - the columns are the constant above
 
 NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
+
+NEXT_FLIGHT_OVER = "SELECT MIN(in_flight_until) FROM entities WHERE in_flight_until IS NOT NULL"
+
+# Noted durably before the request is sent, and taken back when its outcome is certain. What is left
+# is a request that may land at any time until then, also after this process is gone.
+NOTE_IN_FLIGHT = "UPDATE entities SET in_flight_until = :until WHERE kind = :kind AND key = :key"
+
+FORGET_IN_FLIGHT = """
+UPDATE entities SET in_flight_until = :earlier
+WHERE kind = :kind AND key = :key AND in_flight_until = :until
+"""
+
+# Past that time, what has come to rest is written once more: the late one may have undone it.
+WRITE_AGAIN_AFTER_FLIGHT = """
+UPDATE entities SET
+    state = 'pending',
+    revision = revision + 1,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
+    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    in_flight_until = NULL
+WHERE in_flight_until <= :now
+"""
 
 RECORD_APPLIED = """
 UPDATE entities SET

@@ -107,8 +107,22 @@ class Store:
         return await self._read(partial(dispatching.pick_contested, kind=kind, limit=limit))
 
     async def read_next_due(self) -> Instant | None:
-        """Read when the next pending entity is due; None without any."""
+        """Read when there is something to do next; None without any."""
         return await self._read(dispatching.read_next_due)
+
+    async def note_in_flight(self, entities: Sequence[PendingEntity], until: Instant) -> None:
+        """Note that requests for these entities may land until then."""
+        await self._commits.run(partial(dispatching.note_in_flight, entities=entities, until=until))
+
+    async def forget_in_flight(self, entities: Sequence[PendingEntity], until: Instant) -> None:
+        """Take that note back where it is certain what came of the request."""
+        await self._commits.run(
+            partial(dispatching.forget_in_flight, entities=entities, until=until)
+        )
+
+    async def end_flights(self, now: Instant) -> int:
+        """Have what a late request may have undone written once more, and say how many."""
+        return await self._commits.run(partial(dispatching.end_flights, now=now))
 
     async def record_outcomes(self, outcomes: Sequence[dispatching.Outcome], now: Instant) -> None:
         """Record what came of a batch, for the revisions that were picked."""

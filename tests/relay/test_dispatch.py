@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -351,6 +352,73 @@ async def test_dispatch_of_a_removal_overtakes_a_hundred_thousand_grants_behind_
     assert bench.postgrest.writes[count].method == "DELETE"
     assert await bench.status_of(removal) is EventStatus.APPLIED
     assert (await bench.store.measure_backlog()).pending > 99_000
+
+
+class LosesRequests:
+    """Holds requests back on the way to Supabase; whoever sent them sees a timeout."""
+
+    def __init__(self, postgrest: FakePostgrest) -> None:
+        self.postgrest = postgrest
+        self.held: list[httpx.Request] = []
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.held.append(request)
+        raise httpx.ReadTimeout("no answer")
+
+    async def land(self) -> None:
+        for request in self.held:
+            await self.postgrest.answer(request)
+
+
+async def test_dispatch_of_a_grant_that_lands_after_its_removal_gives_no_lasting_access(
+    bench: Bench,
+) -> None:
+    world = World()
+    await bench.receive(world.user("created"), world.trip("created"))
+    await bench.drain()
+    await bench.receive(world.membership("created", at=1))
+    lost = LosesRequests(bench.postgrest)
+    async with httpx.AsyncClient(
+        base_url="http://supabase.test/rest/v1", transport=httpx.MockTransport(lost.answer)
+    ) as http:
+        # Another process's, as it were: all that is left of it is in the store.
+        killed = Dispatcher(
+            bench.store,
+            SupabaseClient(http, clock=bench.clock),
+            bench.settlements,
+            clock=bench.clock,
+            jitter=lambda: 0.5,
+        )
+        await killed.dispatch_due()
+    removal = world.membership("deleted", at=2)
+    await bench.receive(removal)
+    await bench.drain()
+    assert await bench.status_of(removal) is EventStatus.APPLIED
+    await lost.land()
+    assert ref_of(removal) in bench.held()
+    bench.clock.advance(61)
+    await bench.drain()
+    assert ref_of(removal) not in bench.held()
+    writes = len(bench.postgrest.writes)
+    bench.clock.advance(61)
+    await bench.drain()
+    assert len(bench.postgrest.writes) == writes, "once is enough"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(201, None), (401, {"message": "Invalid API key"}), (400, {"code": "23514"})],
+)
+async def test_dispatch_that_was_answered_leaves_nothing_in_flight(
+    bench: Bench, tmp_path: Path, status: int, body: object
+) -> None:
+    bench.postgrest.answer_with(status, body)
+    await bench.receive(World().trip("created"))
+    await bench.dispatcher.dispatch_due()
+    with sqlite3.connect(tmp_path / "relay.db") as connection:
+        noted = connection.execute("SELECT count(in_flight_until) FROM entities").fetchone()
+    connection.close()
+    assert noted == (0,)
 
 
 async def test_dispatch_given_more_than_a_batch_takes_removals_first(bench: Bench) -> None:

@@ -398,6 +398,24 @@ async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Sto
     assert await read_rows(store, [ref_of(again)]) == {ref_of(again): again.row}
 
 
+async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_path: Path) -> None:
+    url = f"sqlite:///{store_path}"
+    event = World().trip("created")
+    first = await Store.open(url)
+    await first.store_events([event], NOW)
+    (entity,) = await pick(first)
+    await first.note_in_flight([entity], after(NOW, 60))
+    await first.record_outcomes([Applied(entity)], NOW)
+    await first.close()
+    second = await Store.open(url)
+    assert await second.read_next_due() == after(NOW, 60)
+    assert await second.end_flights(after(NOW, 59)) == 0
+    assert await pick(second, now=after(NOW, 59)) == []
+    assert await second.end_flights(after(NOW, 60)) == 1
+    assert [again.ref for again in await pick(second, now=after(NOW, 60))] == [ref_of(event)]
+    await second.close()
+
+
 async def test_store_closed_and_opened_again_holds_everything(store_path: Path) -> None:
     url = f"sqlite:///{store_path}"
     world = World()

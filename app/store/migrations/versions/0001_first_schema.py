@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("awaits_parent", sa.Boolean(), nullable=False),
         sa.Column("waiting_since", sa.BigInteger(), nullable=True),
+        sa.Column("in_flight_until", sa.BigInteger(), nullable=True),
         sa.Column("last_error_code", sa.Text(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("applied_occurred_at", sa.BigInteger(), nullable=True),
@@ -45,6 +46,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'dead'"),
         postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index(
+        "entities_in_flight",
+        "entities",
+        ["in_flight_until"],
+        unique=False,
+        sqlite_where=sa.text("in_flight_until IS NOT NULL"),
+        postgresql_where=sa.text("in_flight_until IS NOT NULL"),
     )
     op.create_index(
         "entities_of_user",
