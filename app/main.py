@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from app.api import events, health, metrics, replay
-from app.api.admission import Admission
+from app.api.admission import LARGE_AT_ONCE, Admission
 from app.api.application import Application
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
@@ -117,6 +117,7 @@ def create_app(
                 health=HealthReporter(store, dispatcher, clock=clock),
                 store=store,
                 admission=Admission(settings.max_in_flight),
+                large_admission=Admission(LARGE_AT_ONCE),
                 reach=reach,
                 measurements=measurements,
             )

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from app.domain.errors import Overloaded
+
+# Bodies of up to 1 MiB: whatever comes, they hold 64 MiB at most while they are read.
+LARGE_AT_ONCE: Final = 64
 
 
 class Admission:

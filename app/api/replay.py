@@ -76,7 +76,7 @@ async def post_replay(
     # Read here, not by FastAPI: it would tell a stranger what is wrong with his JSON before it
     # asks who he is.
     headers = read_headers(request.scope)
-    with services.admission.take():
+    with services.admission.take(), services.large_admission.take():
         content = await read_body(request.receive, headers, limit_bytes=REPLAY_BYTES)
     require_json(headers)
     claims = await operator.admit(Scope.REPLAY_WRITE)

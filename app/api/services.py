@@ -28,5 +28,6 @@ class Services:
     health: HealthReporter
     store: Store
     admission: Admission
+    large_admission: Admission
     reach: Reach
     measurements: Measurements

@@ -109,7 +109,7 @@ class BatchEndpoint(_Endpoint):
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
     ) -> _Answer:
-        with services.admission.take():
+        with services.admission.take(), services.large_admission.take():
             body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
             require_json(headers)
             await services.gate.admit_webhook(headers, body)

@@ -1,12 +1,13 @@
 """Places: for those who are being taken and for those who wait."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
-from app.api.admission import Admission
+from app.api.admission import LARGE_AT_ONCE, Admission
 from app.domain.errors import Overloaded
-from tests.api.running import RelayStarter, make_body
+from tests.api.running import RelayStarter, RunningRelay, assert_problem, make_body
 from tests.fake_postgrest import is_write
 
 
@@ -48,3 +49,18 @@ async def test_webhooks_that_wait_keep_nobody_out(starter: RelayStarter) -> None
         assert "preference-applied" not in other.headers
         relay.postgrest.heal()
         assert (await waiting).json()["status"] == "applied"
+
+
+async def test_batches_are_bounded_by_themselves_and_leave_room_for_events(
+    relay: RunningRelay,
+) -> None:
+    services = relay.app.state.services
+    with ExitStack() as places:
+        for _ in range(LARGE_AT_ONCE):
+            places.enter_context(services.large_admission.take())
+        batch = {"events": [{"id": "evt_1", **make_body("trip.created")}]}
+        refused = await relay.send(batch, "batch_1", path="/webhooks/batch")
+        assert_problem(refused, 429, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert (await relay.send(make_body("trip.created"), "evt_2")).status_code == 202
+    assert (await relay.send(batch, "batch_1", path="/webhooks/batch")).status_code == 202

@@ -435,6 +435,22 @@ async def test_store_closed_takes_nothing_more(store_path: Path) -> None:
         await store.store_events([World().user("created")], NOW)
 
 
+async def test_store_locked_by_somebody_else_is_unavailable_and_recovers(
+    store: Store, store_path: Path
+) -> None:
+    event = World().user("created")
+    other = sqlite3.connect(store_path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.store_events([event], NOW)
+    failures = [store.failure]
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.store_events([event], NOW) == [Receipt.ACCEPTED]
+    failures.append(store.failure)
+    assert failures == ["database is locked", None]
+
+
 async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> None:
     events = [World().user("created") for _ in range(300)]
     twice = list(itertools.chain.from_iterable(zip(events, events, strict=True)))
