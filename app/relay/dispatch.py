@@ -203,8 +203,10 @@ class Dispatcher:
         # Whoever holds the value may have been refused in an earlier batch, and wait.
         known = {entity.ref for entity, _ in contested}
         partners = await self._store.pick_contested(kind, CONTESTED_ENTITIES)
-        together = [entity for entity, _ in contested]
-        together += [entity for entity in partners if entity.ref not in known]
+        others = [entity for entity in partners if entity.ref not in known]
+        # They are not of this batch, so their note stays: they are written once more.
+        await self._store.note_in_flight(others, after(self._now(), self._in_flight_seconds))
+        together = [entity for entity, _ in contested] + others
 
         async def write_alone(entity: PendingEntity) -> Failure | None:
             return await self._write(Write(kind, Action.UPSERT, (entity,)))
