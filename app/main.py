@@ -62,7 +62,8 @@ def create_app(
     _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
     signatures = _make_signature_verifier(settings)
     # Whatever can be found wrong is found before anything is opened.
-    _make_token_verifier(settings, None, clock=clock)
+    key_set_client = httpx.AsyncClient(transport=transport)
+    tokens = _make_token_verifier(settings, key_set_client, clock=clock)
     _warn(settings)
 
     @asynccontextmanager
@@ -78,9 +79,7 @@ def create_app(
                     transport=transport,
                 )
             )
-            key_set_client = await resources.enter_async_context(
-                httpx.AsyncClient(transport=transport)
-            )
+            await resources.enter_async_context(key_set_client)
             settlements = Settlements()
             measurements = Measurements()
             dispatcher = Dispatcher(
@@ -99,7 +98,7 @@ def create_app(
                 gate=Gate(
                     settings.webhook_auth,
                     signatures=signatures,
-                    tokens=_make_token_verifier(settings, key_set_client, clock=clock),
+                    tokens=tokens,
                     clock=clock,
                 ),
                 reader=EventReader(
@@ -176,13 +175,13 @@ def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:
 
 
 def _make_token_verifier(
-    settings: Settings, client: httpx.AsyncClient | None, *, clock: Callable[[], float]
+    settings: Settings, client: httpx.AsyncClient, *, clock: Callable[[], float]
 ) -> TokenVerifier | None:
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
         return None
     key_set = None
     if settings.jwt_jwks_url is not None:
-        key_set = KeySet(settings.jwt_jwks_url, client or httpx.AsyncClient(), clock=time.monotonic)
+        key_set = KeySet(settings.jwt_jwks_url, client, clock=time.monotonic)
     return TokenVerifier(
         algorithms=settings.effective_jwt_algorithms,
         secret=None if settings.jwt_secret is None else settings.jwt_secret.get_secret_value(),
