@@ -93,6 +93,7 @@ def create_app(
                 in_flight_seconds=IN_FLIGHT_SECONDS + settings.supabase_timeout_seconds,
             )
             purger = Purger(store, clock=clock, retention_days=settings.retention_days)
+            replayer = Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake)
             app.state.services = Services(
                 clock=clock,
                 gate=Gate(
@@ -111,7 +112,7 @@ def create_app(
                     wake_dispatcher=dispatcher.wake,
                     measurements=measurements,
                 ),
-                replayer=Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake),
+                replayer=replayer,
                 dispatcher=dispatcher,
                 health=HealthReporter(store, dispatcher, clock=clock),
                 store=store,
@@ -120,8 +121,9 @@ def create_app(
                 reach=reach,
                 measurements=measurements,
             )
-            purging = asyncio.create_task(purger.run(), name="purger")
-            resources.push_async_callback(_cancel, purging)
+            for name, work in (("purger", purger.run), ("replayer", replayer.run)):
+                background = asyncio.create_task(work(), name=name)
+                resources.push_async_callback(_cancel, background)
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             resources.push_async_callback(
                 _stop_dispatcher, dispatcher, task, settings.shutdown_seconds

@@ -80,6 +80,19 @@ _OPERATOR_ERRORS: Final = (
     errors.StoreUnavailable,
     errors.KeySetUnavailable,
 )
+_OPERATOR_PATHS: Final = {
+    ("/events", "get"): (errors.InputInvalid,),
+    ("/events/{event_id}", "get"): (errors.EventNotFound,),
+    ("/replay", "get"): (errors.InputInvalid,),
+    ("/replay", "post"): (
+        errors.BodyTooSlow,
+        errors.BodyTooLarge,
+        errors.MediaTypeUnsupported,
+        errors.InputInvalid,
+        errors.Overloaded,
+    ),
+    ("/replay/{replay_id}", "get"): (errors.ReplayNotFound,),
+}
 _WEBHOOK_ERRORS: Final = (
     errors.BodyTooSlow,
     errors.BodyTooLarge,
@@ -133,17 +146,10 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
     schemas |= {**replay_body.pop("$defs"), "ReplayBody": replay_body}
     components["securitySchemes"] |= _SECURITY_SCHEMES
     paths = document["paths"]
-    paths["/events/{event_id}"]["get"]["responses"] |= _problems(
-        *_OPERATOR_ERRORS, errors.EventNotFound
-    )
-    paths["/events/{event_id}"]["get"]["responses"].pop("422", None)
-    paths["/replay"]["post"]["responses"] |= _problems(
-        *_OPERATOR_ERRORS,
-        errors.BodyTooSlow,
-        errors.BodyTooLarge,
-        errors.MediaTypeUnsupported,
-        errors.InputInvalid,
-    )
+    for (path, method), own in _OPERATOR_PATHS.items():
+        responses = paths[path][method]["responses"]
+        responses.pop("422", None)
+        responses |= _problems(*_OPERATOR_ERRORS, *own)
     document["paths"] = {
         "/webhooks": {"post": _event_operation()},
         "/webhooks/batch": {"post": _batch_operation()},

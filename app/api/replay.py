@@ -1,31 +1,61 @@
-"""`POST /replay`: ops have something written to Supabase again."""
+"""`POST /replay` and what came of it: ops have something written to Supabase again."""
 
-from typing import Annotated, Self
+import json
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.bodies import REPLAY_BYTES, read_body, read_headers, require_json
+from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import Operator, ServicesDependency
-from app.api.forms import read_form
+from app.api.filters import Entity, InstantText, Types, check_range
+from app.api.forms import describe_query, read_form, read_query
 from app.auth.tokens import Scope
-from app.domain.entities import EntityState
+from app.domain.criteria import Criteria
+from app.domain.entities import EntityState, EventStatus
 from app.domain.events import EventId
-from app.relay.replay import ReplayRequest
+from app.domain.history import Replay, ReplayId, ReplayStatus
+from app.domain.instants import Instant, to_datetime
 
 router = APIRouter(tags=["replay"])
 
-_MAXIMUM_IDS = 10_000
+_MAXIMUM_IDS: Final = 10_000
+_MAXIMUM_LIMIT: Final = 200
+_CRITERIA: Final = ("event_ids", "since", "until", "types", "entity", "status")
+
+
+# null is no criterion; that much a schema of objects cannot say.
+_ANY_CRITERION: Final[Any] = [
+    *({"required": [name]} for name in _CRITERIA),
+    {"required": ["all"], "properties": {"all": {"const": True}}},
+]
 
 
 class ReplayBody(BaseModel):
     """What to replay: the events that meet every criterion given."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "anyOf": _ANY_CRITERION,
+            "examples": [
+                {"types": ["membership.*"], "since": "2026-01-02T03:00:00Z", "dry_run": True},
+                {"status": "dead"},
+                {"all": True},
+            ],
+        },
+    )
 
     event_ids: Annotated[list[str], Field(min_length=1, max_length=_MAXIMUM_IDS)] | None = Field(
         None, description="These events."
     )
+    since: InstantText | None = Field(None, description="Received then or later.")
+    until: InstantText | None = Field(None, description="Received before then.")
+    types: Types | None = Field(None, description="Types, or all of a kind as `membership.*`.")
+    entity: Entity | None = Field(None, description="Events of this entity.")
     status: Annotated[EntityState, Field(strict=False)] | None = Field(
         None, description="Events that stand there now."
     )
@@ -34,12 +64,26 @@ class ReplayBody(BaseModel):
 
     @model_validator(mode="after")
     def _require_criterion(self) -> Self:
-        has_criterion = self.event_ids is not None or self.status is not None
+        has_criterion = any(getattr(self, name) is not None for name in _CRITERIA)
         if self.all and has_criterion:
             raise ValueError("all takes no other criterion beside it")
         if not self.all and not has_criterion:
-            raise ValueError('say what to replay: event_ids, status, or {"all": true}')
+            raise ValueError(f'say what to replay: {", ".join(_CRITERIA)}, or {{"all": true}}')
+        check_range(self.since, self.until)
         return self
+
+    @property
+    def criteria(self) -> Criteria:
+        """What is asked for."""
+        ids = self.event_ids
+        return Criteria(
+            event_ids=None if ids is None else tuple(EventId(id_) for id_ in ids),
+            since=None if self.since is None else Instant(self.since),
+            until=None if self.until is None else Instant(self.until),
+            types=self.types,
+            entity=self.entity,
+            status=None if self.status is None else EventStatus(self.status.value),
+        )
 
 
 class ReplayResult(BaseModel):
@@ -48,10 +92,66 @@ class ReplayResult(BaseModel):
     replay_id: str | None = Field(description="Null for a dry run.")
     matched_events: int
     entities: int = Field(description="How many are written again.")
-    status: str = Field(description="`completed`: all are marked; `dry_run`: none is.")
+    status: ReplayStatus | Literal["dry_run"] = Field(
+        description="`completed`: all are marked to be written again; `running`: not yet."
+    )
 
 
-_REQUEST_BODY = {
+class ReplayReport(BaseModel):
+    """A replay and what has come of it so far."""
+
+    replay_id: str
+    requested_at: datetime
+    requested_by: str | None = Field(description="The subject of the token.")
+    filter: dict[str, Any] = Field(description="As it was asked for; empty for everything.")
+    status: ReplayStatus = Field(
+        description="`completed`: all are marked to be written again; `failed`: given up, what is"
+        " marked is written all the same."
+    )
+    matched_events: int
+    entities: int = Field(description="How many are to be marked.")
+    marked: int = Field(description="How many are.")
+    applied: int = Field(description="Of the marked: written again.")
+    waiting: int = Field(description="Of the marked: still to be written.")
+    dead: int = Field(description="Of the marked: refused for good.")
+    superseded: int = Field(description="Of the marked: taken over by a later replay.")
+
+    @classmethod
+    def of(cls, replay: Replay) -> "ReplayReport":
+        """Write a replay."""
+        return cls(
+            replay_id=replay.replay_id,
+            requested_at=to_datetime(replay.requested_at),
+            requested_by=replay.requested_by,
+            filter=_write_filter(replay.criteria),
+            status=replay.status,
+            matched_events=replay.matches.events,
+            entities=replay.matches.entities,
+            marked=replay.marked,
+            applied=replay.applied,
+            waiting=replay.waiting,
+            dead=replay.dead,
+            superseded=replay.superseded,
+        )
+
+
+class ReplayList(BaseModel):
+    """A page of replays, newest first."""
+
+    replays: list[ReplayReport]
+    next_cursor: str | None = Field(description="Where to go on; null at the end.")
+
+
+class ReplayQuery(BaseModel):
+    """Which page of the replays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=_MAXIMUM_LIMIT)
+    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
+
+
+_REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReplayBody"}}},
 }
@@ -81,17 +181,66 @@ async def post_replay(
     require_json(headers)
     claims = await operator.admit(Scope.REPLAY_WRITE)
     body = read_form(ReplayBody, content)
-    ids = None if body.event_ids is None else tuple(EventId(id_) for id_ in body.event_ids)
-    replay = await services.replayer.replay(
-        ReplayRequest(event_ids=ids, state=body.status, everything=body.all),
-        requested_by=claims.subject,
-        dry_run=body.dry_run,
-    )
     if body.dry_run:
         response.status_code = 200
+        matches = await services.replayer.count(body.criteria)
+        return ReplayResult(
+            replay_id=None,
+            matched_events=matches.events,
+            entities=matches.entities,
+            status="dry_run",
+        )
+    replay = await services.replayer.replay(body.criteria, requested_by=claims.subject)
     return ReplayResult(
-        replay_id=None if body.dry_run else replay.replay_id,
-        matched_events=replay.matched_events,
-        entities=replay.entities,
-        status="dry_run" if body.dry_run else replay.status,
+        replay_id=replay.replay_id,
+        matched_events=replay.matches.events,
+        entities=replay.matches.entities,
+        status=replay.status,
     )
+
+
+@router.get(
+    "/replay",
+    operation_id="listReplays",
+    summary="List replays",
+    openapi_extra={"parameters": describe_query(ReplayQuery)},
+)
+async def list_replays(
+    request: Request, services: ServicesDependency, operator: Operator
+) -> ReplayList:
+    """Give the replays, newest first: who had what written again, and when.
+
+    Needs `replay:write`.
+    """
+    await operator.admit(Scope.REPLAY_WRITE)
+    parameters = request.query_params
+    query = read_query(ReplayQuery, {name: parameters.getlist(name) for name in parameters})
+    before = None
+    if query.cursor is not None:
+        (before,) = read_cursor(query.cursor, "replays", numbers=1)
+    page = await services.replayer.list(before, query.limit)
+    return ReplayList(
+        replays=[ReplayReport.of(replay) for replay in page.replays],
+        next_cursor=None
+        if page.next_number is None
+        else write_cursor((page.next_number,), "replays"),
+    )
+
+
+@router.get("/replay/{replay_id}", operation_id="getReplay", summary="Look up one replay")
+async def get_replay(
+    replay_id: str, services: ServicesDependency, operator: Operator
+) -> ReplayReport:
+    """Give one replay and what has come of it so far. Needs `replay:write`."""
+    await operator.admit(Scope.REPLAY_WRITE)
+    return ReplayReport.of(await services.replayer.find(ReplayId(replay_id)))
+
+
+def _write_filter(criteria: str) -> dict[str, Any]:
+    given: dict[str, Any] = json.loads(criteria)
+    for name in ("since", "until"):
+        if name in given:
+            given[name] = to_datetime(Instant(given[name])).isoformat().replace("+00:00", "Z")
+    if "entity" in given:
+        given["entity"] = dict(zip(("kind", "key"), given["entity"], strict=True))
+    return given

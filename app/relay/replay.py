@@ -1,47 +1,33 @@
 """Replaying: entities are written again as they are desired now. It resends and cannot regress."""
 
-import json
+import asyncio
+import logging
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from app.domain.contract import is_event_id
-from app.domain.entities import EntityRef, EntityState, EventStatus
-from app.domain.errors import FieldError, InputInvalid
-from app.domain.events import EventId
-from app.domain.history import Replay, ReplayId
-from app.domain.instants import from_seconds
-from app.store.replaying import EntityPage
+from app.domain.criteria import Criteria
+from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUnavailable
+from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
+from app.domain.instants import Instant, from_seconds
 from app.store.store import Store
 
-# A page is one commit: short enough that receiving hardly notices.
-_PAGE_ENTITIES: Final = 1000
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """What is to be replayed: the events that meet every criterion given.
-
-    Attributes:
-        event_ids: these events; None for no such criterion.
-        state: events whose entity stands there at their version; None for no such criterion.
-        everything: said in so many words, where there is no criterion.
-    """
-
-    event_ids: tuple[EventId, ...] | None
-    state: EntityState | None
-    everything: bool
-
-    def describe(self) -> str:
-        """Give the criteria as JSON, for the audit."""
-        return json.dumps(
-            {"event_ids": self.event_ids, "status": self.state, "all": self.everything}
-        )
+# What one commit marks: some 10 ms that events wait behind.
+_WINDOW: Final = 2000
+# Of the time in which events come in, a replay takes this share; with nobody waiting, all of it.
+_SHARE: Final = 0.1
+# A replay that is done by then is answered as completed.
+_ANSWER_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 1.0
 
 
 class Replayer:
-    """Marks entities to be written again."""
+    """Has entities marked to be written again, one replay after the other."""
 
     def __init__(
         self, store: Store, *, clock: Callable[[], float], wake_dispatcher: Callable[[], None]
@@ -49,66 +35,126 @@ class Replayer:
         self._store = store
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
+        self._signal = asyncio.Event()
+        # Set, and replaced, whenever a replay has ended.
+        self._ended = asyncio.Event()
 
-    async def replay(
-        self, request: ReplayRequest, *, requested_by: str | None, dry_run: bool
-    ) -> Replay:
-        """Mark what matches, or with `dry_run` only count it.
+    async def count(self, criteria: Criteria) -> Matches:
+        """Count what a replay would mark.
 
         Raises:
-            InputInvalid: an event id is not stored; nothing is marked then.
-            StoreUnavailable: some may be marked; asking again does no harm.
+            InputInvalid: an event id is not stored.
         """
-        # Before anything is noted: a wrong id is no replay.
-        named = None if request.event_ids is None else await self._match_ids(request)
-        replay = Replay(ReplayId(str(uuid.uuid4())), "running", matched_events=0, entities=0)
-        if not dry_run:
-            await self._store.begin_replay(
-                replay,
-                requested_by=requested_by,
-                criteria=request.describe(),
-                now=from_seconds(self._clock()),
-            )
-        matched = entities = 0
-        pages = self._read_pages(request.state) if named is None else _cut_pages(named)
-        async for page in pages:
-            matched += page.matched_events
-            entities += len(page.refs)
-            if page.refs and not dry_run:
-                await self._store.mark_for_replay(page.refs, from_seconds(self._clock()))
-                self._wake_dispatcher()
-        replay = replace(replay, status="completed", matched_events=matched, entities=entities)
-        if not dry_run:
-            await self._store.end_replay(replay)
-        return replay
-
-    async def _read_pages(self, state: EntityState | None) -> AsyncIterator[EntityPage]:
-        after: EntityRef | None = None
-        while True:
-            page = await self._store.read_entity_page(state, after, _PAGE_ENTITIES)
-            yield page
-            if len(page.refs) < _PAGE_ENTITIES:
-                return
-            after = page.refs[-1]
-
-    async def _match_ids(self, request: ReplayRequest) -> EntityPage:
-        event_ids = request.event_ids or ()
-        found = await self._store.find_events([id_ for id_ in event_ids if is_event_id(id_)])
+        if criteria.event_ids is None:
+            return await self._store.count_matches(criteria)
+        found = await self._store.find_events(
+            [id_ for id_ in criteria.event_ids if is_event_id(id_)]
+        )
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
-            for index, event_id in enumerate(event_ids)
+            for index, event_id in enumerate(criteria.event_ids)
             if event_id not in found
         ]
         if unknown:
             raise InputInvalid(unknown)
-        wanted = None if request.state is None else EventStatus(request.state.value)
-        matching = [event for event in found.values() if wanted is None or event.status is wanted]
-        refs = tuple(dict.fromkeys(event.entity.ref for event in matching))
-        return EntityPage(refs, matched_events=len(matching))
+        matching = [event for event in found.values() if criteria.matches(event)]
+        return Matches(len(matching), len({event.entity.ref for event in matching}))
 
+    async def replay(self, criteria: Criteria, *, requested_by: str | None) -> Replay:
+        """Begin a replay, durably, and give it as far as it has come within a moment.
 
-async def _cut_pages(page: EntityPage) -> AsyncIterator[EntityPage]:
-    matched = page.matched_events
-    for start in range(0, len(page.refs), _PAGE_ENTITIES):
-        yield EntityPage(page.refs[start : start + _PAGE_ENTITIES], matched)
-        matched = 0
+        Raises:
+            InputInvalid: an event id is not stored; nothing is marked then.
+            StoreUnavailable: it could not be begun.
+        """
+        now = from_seconds(self._clock())
+        # Before anything is noted: a wrong id is no replay.
+        matches = await self.count(criteria)
+        if criteria.is_about_events:
+            # What comes from now on is written anyway, and would never let it end.
+            until = now + 1 if criteria.until is None else min(criteria.until, now + 1)
+            criteria = replace(criteria, until=Instant(until))
+        replay_id = ReplayId(str(uuid.uuid4()))
+        await self._store.begin_replay(
+            replay_id=replay_id,
+            criteria=criteria,
+            matches=matches,
+            requested_by=requested_by,
+            now=now,
+        )
+        logger.info(
+            "replay %s of %d entities, asked for by %s", replay_id, matches.entities, requested_by
+        )
+        self._signal.set()
+        return await self._watch(replay_id)
+
+    async def _watch(self, replay_id: ReplayId) -> Replay:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            ended = self._ended
+            replay = await self.find(replay_id)
+            remaining = deadline - time.monotonic()
+            if replay.status is not ReplayStatus.RUNNING or remaining <= 0:
+                return replay
+            try:
+                async with asyncio.timeout(remaining):
+                    await ended.wait()
+            except TimeoutError:
+                continue
+
+    async def find(self, replay_id: ReplayId) -> Replay:
+        """Give one replay and what has come of it so far.
+
+        Raises:
+            ReplayNotFound: there is no such.
+        """
+        replay = await self._store.read_replay(replay_id)
+        if replay is None:
+            raise ReplayNotFound
+        return replay
+
+    async def list(self, before: int | None, limit: int) -> ReplayPage:
+        """Give replays, newest first, those before a number."""
+        return await self._store.read_replay_page(before, limit)
+
+    async def run(self) -> None:
+        """Mark what replays ask for, those included that an earlier run began; until cancelled."""
+        while True:
+            self._signal.clear()
+            try:
+                number = await self._store.find_running_replay()
+                if number is None:
+                    await self._signal.wait()
+                else:
+                    await self._complete(number)
+            except StoreUnavailable:
+                logger.warning("replays wait: the store is not writable")
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:
+                logger.exception("looking for replays failed and is tried again")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _complete(self, number: int) -> None:
+        try:
+            while await self._advance(number):
+                pass
+        except StoreUnavailable:
+            raise
+        except Exception:
+            logger.exception("replay %d is given up", number)
+            await self._store.fail_replay(number)
+        finally:
+            self._wake_dispatcher()
+        ended, self._ended = self._ended, asyncio.Event()
+        ended.set()
+
+    async def _advance(self, number: int) -> bool:
+        events_before = self._store.events_stored
+        started = time.monotonic()
+        goes_on = await self._store.advance_replay(number, from_seconds(self._clock()), _WINDOW)
+        took_seconds = time.monotonic() - started
+        self._wake_dispatcher()
+        if goes_on and self._store.events_stored != events_before:
+            # Events waited meanwhile: leave the store to them for most of the time.
+            await asyncio.sleep(took_seconds * (1 / _SHARE - 1))
+        return goes_on

@@ -23,7 +23,6 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
-    "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
     # An event writes some six pages at random places. Every 1,000 pages, the default, the log
     # would be copied back after 150 events; 32 MiB of log let most pages be copied once for many.

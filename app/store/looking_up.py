@@ -3,13 +3,35 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
-from app.domain.entities import EntityKey, EntityRef, EntityState, Kind
+from app.domain.criteria import Criteria
+from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind
 from app.domain.events import EventId, EventType
-from app.domain.history import Backlog, EntityView, StoredEvent
+from app.domain.history import Backlog, EntityView, EventPage, Position, StoredEvent
 from app.domain.instants import Instant
 from app.store.schema import entities, events
+
+# How many events one page looks at, whatever the criteria let through: 5 to 10 ms here.
+WINDOW_EVENTS = 5_000
+# Up to so many entities that are pending or dead, their events are looked up from them.
+_FEW_ENTITIES = 5_000
+
+_OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
+_IS_DESIRED = events.c.sequence == entities.c.sequence
+_position = tuple_(events.c.received_at, events.c.sequence)
 
 _SELECT_EVENT: Select[Any] = select(
     events.c.event_id,
@@ -20,25 +42,135 @@ _SELECT_EVENT: Select[Any] = select(
     events.c.kind,
     events.c.key,
     entities.c.state,
+    entities.c.row.is_(None).label("is_removed"),
     entities.c.occurred_at.label("desired_at"),
     entities.c.sequence.label("desired_sequence"),
+    entities.c.applied_occurred_at,
     entities.c.applied_sequence,
     entities.c.applied_at,
+    entities.c.pending_since,
     entities.c.attempts,
     entities.c.due_at,
     entities.c.last_error_code,
     entities.c.last_error,
-).join_from(
-    events,
-    entities,
-    (events.c.kind == entities.c.kind) & (events.c.key == entities.c.key),
 )
 
 
 def find_events(connection: Connection, event_ids: Sequence[EventId]) -> list[StoredEvent]:
     """Read the events that are stored under these ids, and where their entities stand."""
-    rows = connection.execute(_SELECT_EVENT.where(events.c.event_id.in_(event_ids)))
+    statement = _SELECT_EVENT.join_from(events, entities, _OF_EVENT)
+    rows = connection.execute(statement.where(events.c.event_id.in_(event_ids)))
     return [_to_event(row) for row in rows]
+
+
+def read_event_page(
+    connection: Connection, criteria: Criteria, before: Position | None, limit: int
+) -> EventPage:
+    """Read the events that meet the criteria, newest first.
+
+    It looks at no more than `WINDOW_EVENTS` events, so that a page takes the same time whatever is
+    asked for: it may give fewer than `limit` where more are to come.
+    """
+    window = _find_window(connection, criteria, before, limit)
+    statement = (
+        _SELECT_EVENT.select_from(window)
+        .join(events, events.c.sequence == window.c.sequence)
+        .join(entities, _OF_EVENT)
+        .where(*match_events(criteria))
+        .order_by(*_newest_first(criteria, events))
+        .limit(limit + 1)
+    )
+    found = [_to_event(row) for row in connection.execute(statement)]
+    if len(found) > limit:
+        del found[limit:]
+        return EventPage(tuple(found), Position(found[-1].received_at, found[-1].sequence))
+    # Nothing of the window is left: go on where it ends.
+    end = connection.execute(
+        select(window.c.received_at, window.c.sequence)
+        .order_by(*_newest_first(criteria, window))
+        .limit(1)
+        .offset(WINDOW_EVENTS - 1)
+    ).one_or_none()
+    return EventPage(tuple(found), None if end is None else Position(*end))
+
+
+def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
+    """Give the conditions on `events`, and on `entities` where a status is asked for."""
+    conditions: list[ColumnElement[bool]] = []
+    if criteria.since is not None:
+        conditions.append(events.c.received_at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(events.c.received_at < criteria.until)
+    if criteria.types is not None:
+        conditions.append(events.c.type.in_(criteria.types))
+    match criteria.status:
+        case None:
+            pass
+        case EventStatus.SUPERSEDED:
+            conditions.append(events.c.sequence != entities.c.sequence)
+        case status:
+            conditions += [_IS_DESIRED, entities.c.state == status.value]
+    return conditions
+
+
+def walk_events_of(
+    entity: EntityRef, before: Position | None, limit: int | None, *, name: str = "walk"
+) -> FromClause:
+    """Give the sequences of an entity's events, newest first, by each one's link to the last."""
+    if before is None:
+        newest = select(entities.c.latest_event).where(
+            entities.c.kind == entity.kind, entities.c.key == entity.key
+        )
+    else:
+        newest = select(events.c.previous).where(events.c.sequence == before.sequence)
+    columns = (events.c.received_at, events.c.sequence, events.c.previous)
+    walk = (
+        select(*columns, literal(1).label("step"))
+        .where(events.c.sequence == newest.scalar_subquery())
+        .cte(name, recursive=True)
+    )
+    step = select(*columns, (walk.c.step + 1).label("step")).join_from(
+        walk, events, events.c.sequence == walk.c.previous
+    )
+    return walk.union_all(step if limit is None else step.where(walk.c.step < limit))
+
+
+def _find_window(
+    connection: Connection, criteria: Criteria, before: Position | None, limit: int
+) -> FromClause:
+    """Give the received_at and sequence of the events to look at, newest first."""
+    if criteria.entity is not None:
+        return walk_events_of(criteria.entity, before, WINDOW_EVENTS)
+    statement = select(events.c.received_at, events.c.sequence)
+    if before is not None:
+        statement = statement.where(_position < tuple_(*before))
+    if criteria.since is not None:
+        statement = statement.where(events.c.received_at >= criteria.since)
+    if criteria.until is not None:
+        statement = statement.where(events.c.received_at < criteria.until)
+    if _are_few(connection, criteria.status):
+        statement = statement.join_from(events, entities, and_(_IS_DESIRED, _OF_EVENT)).where(
+            entities.c.state == criteria.status
+        )
+    size = WINDOW_EVENTS
+    if criteria.types is None and criteria.status is None:
+        size = limit + 1
+    newest = statement.order_by(*_newest_first(criteria, events))
+    return newest.limit(size).subquery("window_of_events")
+
+
+def _are_few(connection: Connection, status: EventStatus | None) -> bool:
+    if status not in (EventStatus.PENDING, EventStatus.DEAD):
+        return False
+    some = select(entities.c.kind).where(entities.c.state == status.value).limit(_FEW_ENTITIES + 1)
+    count = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+    return count <= _FEW_ENTITIES
+
+
+def _newest_first(criteria: Criteria, source: FromClause) -> tuple[ColumnElement[Any], ...]:
+    if criteria.entity is not None:
+        return (source.c.sequence.desc(),)
+    return source.c.received_at.desc(), source.c.sequence.desc()
 
 
 def measure_backlog(connection: Connection) -> Backlog:
@@ -63,6 +195,7 @@ def measure_backlog(connection: Connection) -> Backlog:
 
 def _to_event(row: Row[Any]) -> StoredEvent:
     state = EntityState(row.state)
+    is_pending = state is EntityState.PENDING
     return StoredEvent(
         event_id=EventId(row.event_id),
         type=EventType(row.type),
@@ -72,12 +205,15 @@ def _to_event(row: Row[Any]) -> StoredEvent:
         entity=EntityView(
             ref=EntityRef(Kind(row.kind), EntityKey(row.key)),
             state=state,
+            is_removed=bool(row.is_removed),
             desired_at=Instant(row.desired_at),
             desired_sequence=row.desired_sequence,
+            applied_version_at=row.applied_occurred_at,
             applied_sequence=row.applied_sequence,
             applied_at=row.applied_at,
+            pending_since=Instant(row.pending_since) if is_pending else None,
             attempts=row.attempts,
-            next_attempt_at=Instant(row.due_at) if state is EntityState.PENDING else None,
+            next_attempt_at=Instant(row.due_at) if is_pending else None,
             last_error_code=row.last_error_code,
             last_error=row.last_error,
         ),

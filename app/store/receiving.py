@@ -48,12 +48,12 @@ def _store_event(session: WriteSession, event: Event, received_at: Instant) -> R
     if inserted is None:
         (digest,) = cursor.execute(statements.SELECT_DIGEST, values).fetchone()
         return Receipt.DUPLICATE if digest == event.digest else Receipt.CONFLICT
-    values["sequence"] = inserted[0]
+    values["sequence"] = values["event_sequence"] = inserted[0]
     match event.kind:
         case Kind.MEMBERSHIP:
             _move_membership(session, values)
         case Kind.USER | Kind.TRIP:
-            cursor.execute(statements.UPSERT_ENTITY, values)
+            _move_entity(session, values)
             if event.row is None:
                 _remove_parent(session, event.kind, values)
             elif event.kind is Kind.USER:
@@ -66,7 +66,12 @@ def _move_membership(session: WriteSession, values: dict[str, Any]) -> None:
     removal = _read_removal(session, statements.SELECT_PARENTS_REMOVAL, values)
     if removal is not None and removal > _version_in(values):
         values |= removal._asdict() | {"row": None, "priority": Priority.ACCESS_TAKEN}
-    session.cursor.execute(statements.UPSERT_ENTITY, values)
+    _move_entity(session, values)
+
+
+def _move_entity(session: WriteSession, values: dict[str, Any]) -> None:
+    if session.cursor.execute(statements.UPSERT_ENTITY, values).rowcount == 0:
+        session.cursor.execute(statements.NOTE_LATEST_EVENT, values)
 
 
 def _remove_parent(session: WriteSession, kind: Kind, values: dict[str, Any]) -> None:

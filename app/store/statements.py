@@ -10,9 +10,10 @@ other state it must be written, because an attempt may have landed that was neve
 
 INSERT_EVENT = """
 INSERT INTO events
-    (event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data)
+    (event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data, previous)
 VALUES
-    (:event_id, :type, :kind, :key, :occurred_at, :is_removal, :received_at, :digest, :data)
+    (:event_id, :type, :kind, :key, :occurred_at, :is_removal, :received_at, :digest, :data,
+     (SELECT latest_event FROM entities WHERE kind = :kind AND key = :key))
 ON CONFLICT (event_id) DO NOTHING
 RETURNING sequence
 """
@@ -24,10 +25,10 @@ SELECT_DIGEST = "SELECT digest FROM events WHERE event_id = :event_id"
 UPSERT_ENTITY = """
 INSERT INTO entities AS e
     (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
-     revision, pending_since, due_at, attempts, awaits_parent)
+     revision, pending_since, due_at, attempts, awaits_parent, latest_event)
 VALUES
     (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
-     :priority, 1, :received_at, :received_at, 0, FALSE)
+     :priority, 1, :received_at, :received_at, 0, FALSE, :event_sequence)
 ON CONFLICT (kind, key) DO UPDATE SET
     user_id = excluded.user_id,
     occurred_at = excluded.occurred_at,
@@ -52,9 +53,16 @@ ON CONFLICT (kind, key) DO UPDATE SET
     awaits_parent = FALSE,
     waiting_since = NULL,
     last_error_code = NULL,
-    last_error = NULL
+    last_error = NULL,
+    latest_event = excluded.latest_event,
+    replay = CASE WHEN e.state = 'applied' THEN NULL ELSE e.replay END
 WHERE (excluded.occurred_at, excluded.is_removal, excluded.sequence)
     > (e.occurred_at, e.is_removal, e.sequence)
+"""
+
+# The same for an event that came too late to move its entity.
+NOTE_LATEST_EVENT = """
+UPDATE entities SET latest_event = :event_sequence WHERE kind = :kind AND key = :key
 """
 
 # The latest removal of a membership's trip or user.
@@ -102,7 +110,8 @@ UPDATE entities SET
     awaits_parent = FALSE,
     waiting_since = NULL,
     last_error_code = NULL,
-    last_error = NULL
+    last_error = NULL,
+    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END
 WHERE kind = 'membership' AND {of_parent}
   AND (occurred_at, is_removal, sequence) < (:occurred_at, TRUE, :sequence)
 """
@@ -163,6 +172,7 @@ UPDATE entities SET
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
     due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
     attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
     in_flight_until = NULL
 WHERE in_flight_until <= :now
 """
@@ -195,7 +205,8 @@ WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 
 _WRITE_CHILDREN_AGAIN = """
 UPDATE entities SET
-    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0,
+    replay = NULL
 WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'applied'
 """
 
@@ -220,7 +231,8 @@ WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = WRITE_CHILDREN_OF_USER_AGAIN + _AFTER_UN
 # again when the child is tried again, and not sooner, in case it is not what is missing.
 WRITE_PARENT_AGAIN = """
 UPDATE entities SET
-    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at, attempts = 0
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at,
+    attempts = 0, replay = NULL
 WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
 """
 
@@ -248,20 +260,4 @@ DELETE FROM events WHERE sequence <= (
 BEAT = """
 INSERT INTO heartbeat (id, beaten_at) VALUES (1, :now)
 ON CONFLICT (id) DO UPDATE SET beaten_at = excluded.beaten_at
-"""
-
-# A replay writes again what stands: the row and the version stay as they are.
-MARK_FOR_REPLAY = """
-UPDATE entities SET
-    state = 'pending',
-    priority = CASE WHEN state = 'applied' THEN 2 ELSE priority END,
-    revision = revision + 1,
-    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
-    due_at = :now,
-    attempts = 0,
-    awaits_parent = FALSE,
-    waiting_since = NULL,
-    last_error_code = NULL,
-    last_error = NULL
-WHERE kind = :kind AND key = :key
 """

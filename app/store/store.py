@@ -10,11 +10,21 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
+from app.domain.criteria import Criteria
+from app.domain.entities import Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failpoints import Reach, ignore
-from app.domain.history import Backlog, Replay, StoredEvent
+from app.domain.history import (
+    Backlog,
+    EventPage,
+    Matches,
+    Position,
+    Replay,
+    ReplayId,
+    ReplayPage,
+    StoredEvent,
+)
 from app.domain.instants import Instant
 from app.store import dispatching, looking_up, receiving, replaying, statements
 from app.store.engine import hold_lock, open_engine, read_store_url
@@ -39,6 +49,7 @@ class Store:
         self._resources = resources
         self._commits = GroupCommit(engine, reach=reach)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._events_stored = 0
 
     @classmethod
     async def open(cls, store_url: str, *, reach: Reach = ignore) -> Self:
@@ -65,6 +76,11 @@ class Store:
     def failure(self) -> str | None:
         """Why nothing can be committed; None while the store is writable."""
         return self._commits.failure
+
+    @property
+    def events_stored(self) -> int:
+        """How many events this process has stored or recognised; it only rises."""
+        return self._events_stored
 
     async def purge_events(self, before: Instant, limit: int) -> int:
         """Forget the oldest events that were received before an instant, and say how many.
@@ -94,9 +110,11 @@ class Store:
         Raises:
             StoreUnavailable: it could not be committed; nothing of it is stored.
         """
-        return await self._commits.run(
+        receipts = await self._commits.run(
             partial(receiving.store_events, events=events, received_at=received_at)
         )
+        self._events_stored += len(receipts)
+        return receipts
 
     async def pick_pending(self, now: Instant, limit: int) -> list[PendingEntity]:
         """Read at most `limit` due entities: what takes access away first, then oldest first."""
@@ -141,35 +159,60 @@ class Store:
         """Count what is still to be done."""
         return await self._read(looking_up.measure_backlog)
 
-    async def read_entity_page(
-        self, state: EntityState | None, after: EntityRef | None, limit: int
-    ) -> replaying.EntityPage:
-        """Read entities in a state (None: all) in the order of kind and key."""
+    async def read_event_page(
+        self, criteria: Criteria, before: Position | None, limit: int
+    ) -> EventPage:
+        """Read the events that meet the criteria, newest first, those before a position."""
         return await self._read(
-            partial(replaying.read_entity_page, state=state, after=after, limit=limit)
+            partial(looking_up.read_event_page, criteria=criteria, before=before, limit=limit)
         )
 
-    async def mark_for_replay(self, refs: Sequence[EntityRef], now: Instant) -> None:
-        """Have entities written again as they are desired now; versions and rows stay."""
-        await self._commits.run(partial(replaying.mark_for_replay, refs=refs, now=now))
+    async def count_matches(self, criteria: Criteria) -> Matches:
+        """Count the events and entities that criteria other than ids meet."""
+        return await self._read(partial(replaying.count_matches, criteria=criteria))
 
     async def begin_replay(
-        self, replay: Replay, *, requested_by: str | None, criteria: str, now: Instant
+        self,
+        *,
+        replay_id: ReplayId,
+        criteria: Criteria,
+        matches: Matches,
+        requested_by: str | None,
+        now: Instant,
     ) -> None:
         """Note who has what replayed, and when, before anything is marked."""
         await self._commits.run(
             partial(
                 replaying.begin_replay,
-                replay=replay,
-                requested_by=requested_by,
+                replay_id=replay_id,
                 criteria=criteria,
+                matches=matches,
+                requested_by=requested_by,
                 now=now,
             )
         )
 
-    async def end_replay(self, replay: Replay) -> None:
-        """Note how a replay ended."""
-        await self._commits.run(partial(replaying.end_replay, replay=replay))
+    async def advance_replay(self, number: int, now: Instant, size: int) -> bool:
+        """Mark what the next events or entities bring; False when nothing is left to do."""
+        return await self._commits.run(
+            partial(replaying.advance_replay, number=number, now=now, size=size)
+        )
+
+    async def fail_replay(self, number: int) -> None:
+        """Give a replay up; what it has marked stays marked."""
+        await self._commits.run(partial(replaying.fail_replay, number=number))
+
+    async def find_running_replay(self) -> int | None:
+        """Give the number of the first replay that is not completed; None without any."""
+        return await self._read(replaying.find_running_replay)
+
+    async def read_replay(self, replay_id: ReplayId) -> Replay | None:
+        """Read one replay and what has come of it so far; None where there is no such."""
+        return await self._read(partial(replaying.read_replay, replay_id=replay_id))
+
+    async def read_replay_page(self, before: int | None, limit: int) -> ReplayPage:
+        """Read replays, newest first, those before a number."""
+        return await self._read(partial(replaying.read_replay_page, before=before, limit=limit))
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(

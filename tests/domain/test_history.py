@@ -12,10 +12,13 @@ def make_event(*, sequence: int, desired_sequence: int, state: EntityState) -> S
     entity = EntityView(
         ref=EntityRef(Kind.USER, EntityKey("123e4567-e89b-12d3-a456-426614174000")),
         state=state,
+        is_removed=False,
         desired_at=Instant(1),
         desired_sequence=desired_sequence,
+        applied_version_at=None,
         applied_sequence=None,
         applied_at=None,
+        pending_since=None,
         attempts=0,
         next_attempt_at=None,
         last_error_code=None,

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import httpx
 
+from app.domain.criteria import Criteria
 from app.domain.entities import EntityKey, EntityRef, Kind, split_membership_key
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event
-from app.domain.history import StoredEvent
+from app.domain.history import ReplayStatus, StoredEvent
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.domain.retry import BACKOFF_LIMIT_SECONDS
 from app.relay.dispatch import Dispatcher
-from app.relay.replay import Replayer, ReplayRequest
+from app.relay.replay import Replayer
 from app.relay.settlements import Settlements
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
@@ -63,8 +64,12 @@ class Bench:
     async def replay(self, events: Sequence[Event]) -> None:
         """Have the entities of these events written again."""
         replayer = Replayer(self._store, clock=self.clock, wake_dispatcher=self.dispatcher.wake)
-        request = ReplayRequest(tuple(event.event_id for event in events), None, everything=False)
-        await replayer.replay(request, requested_by=None, dry_run=False)
+        marking = asyncio.create_task(replayer.run())
+        ids = tuple(event.event_id for event in events)
+        replay = await replayer.replay(Criteria(event_ids=ids), requested_by=None)
+        assert replay.status is ReplayStatus.COMPLETED
+        marking.cancel()
+        await asyncio.wait([marking])
 
     async def drain(self) -> None:
         """Dispatch until nothing is due."""

@@ -14,6 +14,8 @@ from app.store.engine import open_engine, read_store_url
 from app.store.migrating import migrate_store
 from app.store.schema import metadata
 
+HEAD = "0002"
+
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
@@ -29,8 +31,8 @@ def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
 
 def test_migrate_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
-    assert migrate_store(url) == (None, "0001")
-    assert migrate_store(url) == ("0001", "0001")
+    assert migrate_store(url) == (None, HEAD)
+    assert migrate_store(url) == (HEAD, HEAD)
 
 
 def test_migrate_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -68,4 +70,4 @@ def test_migrate_by_many_processes_at_once_ends_with_one_schema(tmp_path: Path) 
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)  # noqa: S603
         for _ in range(4)
     ]
-    assert [process.communicate()[0] for process in processes] == ["0001\n"] * 4
+    assert [process.communicate()[0] for process in processes] == [f"{HEAD}\n"] * 4

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.criteria import Criteria
 from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failures import Failure, FailureKind
-from app.domain.history import Replay, ReplayId
 from app.domain.instants import Instant, after
 from app.domain.retry import Verdict
 from app.store.dispatching import Applied, Refused
 from app.store.receiving import Receipt
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
+from tests.store.actions import replay
 
 SHARED_STORE = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -30,7 +31,7 @@ SHARED_STORE = settings(
 
 async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
     """Read the desired rows as the dispatcher would get them: by having everything picked."""
-    await store.mark_for_replay(refs, NOW)
+    await replay(store)
     picked = await store.pick_pending(after(NOW, 3600), 100_000)
     return {entity.ref: entity.row for entity in picked if entity.ref in set(refs)}
 
@@ -286,7 +287,7 @@ async def test_store_replay_during_a_write_is_written_again(store: Store) -> Non
     world = World()
     await store.store_events([world.trip("created")], NOW)
     (entity,) = await pick(store)
-    await store.mark_for_replay([entity.ref], NOW)
+    await replay(store, Criteria(entity=entity.ref))
     await store.record_outcomes([Applied(entity)], NOW)
     assert [again.ref for again in await pick(store)] == [entity.ref]
 
@@ -459,53 +460,17 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
     assert (await store.measure_backlog()).pending == 300
 
 
-async def test_store_pages_through_entities_and_counts_their_events(store: Store) -> None:
-    world = World()
-    events = [
-        world.user("created", at=1),
-        world.user("updated", at=2, name="cy"),
-        world.trip("created", at=1),
-        world.membership("created", at=1),
-    ]
-    await store.store_events(events, NOW)
-    seen: list[EntityRef] = []
-    matched = 0
-    after_ref: EntityRef | None = None
-    while (page := await store.read_entity_page(None, after_ref, 1)).refs:
-        seen += page.refs
-        matched += page.matched_events
-        after_ref = page.refs[-1]
-    assert sorted(seen) == sorted({ref_of(event) for event in events})
-    assert matched == 4
-    pending = await store.read_entity_page(EntityState.PENDING, None, 10)
-    assert (len(pending.refs), pending.matched_events) == (3, 3)
-    assert (await store.read_entity_page(EntityState.DEAD, None, 10)).refs == ()
-
-
 async def test_store_replay_of_what_is_applied_waits_behind_everything_else(store: Store) -> None:
     old, new = World(), World()
     await store.store_events([old.trip("created")], NOW)
     await apply_all(store)
-    await store.mark_for_replay([ref_of(old.trip("deleted"))], NOW)
+    await replay(store, Criteria(entity=ref_of(old.trip("deleted"))))
     await store.store_events([new.trip("created")], after(NOW, 5))
     picked = await pick(store, now=after(NOW, 5))
     assert [entity.ref for entity in picked] == [
         ref_of(new.trip("deleted")),
         ref_of(old.trip("deleted")),
     ]
-
-
-async def test_store_records_who_replayed_what(store: Store, store_path: Path) -> None:
-    replay = Replay(ReplayId("r1"), "completed", 3, 2)
-    begun = Replay(ReplayId("r1"), "running", 0, 0)
-    await store.begin_replay(begun, requested_by="jane", criteria="{}", now=NOW)
-    await store.end_replay(replay)
-    with sqlite3.connect(store_path) as connection:
-        rows = connection.execute(
-            "SELECT replay_id, requested_by, status, matched_events, entities FROM replays"
-        ).fetchall()
-    connection.close()
-    assert rows == [("r1", "jane", "completed", 3, 2)]
 
 
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:

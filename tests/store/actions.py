@@ -1,0 +1,44 @@
+"""What a test does with a store in more than one step."""
+
+import uuid
+
+from app.domain.criteria import Criteria
+from app.domain.history import Matches, Replay, ReplayId
+from app.domain.instants import Instant
+from app.store.store import Store
+from tests.histories import NOW
+
+
+async def begin_replay(
+    store: Store, criteria: Criteria, *, requested_by: str | None = "jane", now: Instant = NOW
+) -> Replay:
+    """Begin a replay and mark nothing yet."""
+    replay_id = ReplayId(str(uuid.uuid4()))
+    matches = Matches(0, 0)
+    if criteria.event_ids is None:
+        matches = await store.count_matches(criteria)
+    await store.begin_replay(
+        replay_id=replay_id,
+        criteria=criteria,
+        matches=matches,
+        requested_by=requested_by,
+        now=now,
+    )
+    return await look_at(store, replay_id)
+
+
+async def replay(
+    store: Store, criteria: Criteria | None = None, *, now: Instant = NOW, size: int = 1000
+) -> Replay:
+    """Mark all that meets the criteria; None is everything."""
+    begun = await begin_replay(store, Criteria() if criteria is None else criteria, now=now)
+    while await store.advance_replay(begun.number, now, size):
+        pass
+    return await look_at(store, begun.replay_id)
+
+
+async def look_at(store: Store, replay_id: ReplayId) -> Replay:
+    """Read a replay that is there."""
+    found = await store.read_replay(replay_id)
+    assert found is not None
+    return found
