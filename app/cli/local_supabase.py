@@ -1,7 +1,7 @@
 """A local Supabase for the demo and the tests: started, awaited, and gone without a trace.
 
-It is `@supabase/lite` over PGlite, made to hold privileges as hosted Supabase does (`local/*.sql`).
-It serves PostgREST at `<url>/rest/v1` and Auth at `<url>/auth/v1`, but no Realtime.
+It is `@supabase/lite` over PGlite or a PostgreSQL, made to hold privileges as hosted Supabase does
+(`local/*.sql`). It serves PostgREST at `<url>/rest/v1` and Auth at `<url>/auth/v1`, no Realtime.
 """
 
 import hashlib
@@ -53,6 +53,7 @@ class LocalSupabase:
         secret_key: `apikey` of service_role.
         jwt_secret: signs users' tokens with HS256.
         pid: the process, and its process group.
+        database_url: of the PostgreSQL below it; None over PGlite, which is part of the process.
     """
 
     url: str
@@ -60,6 +61,7 @@ class LocalSupabase:
     secret_key: str
     jwt_secret: str
     pid: int
+    database_url: str | None
 
 
 def _report_nothing(_sentence: str) -> None:
@@ -72,18 +74,21 @@ def run_local_supabase(
     migrations: Path | None = None,
     extra_sql: Sequence[Path] = (),
     port: int | None = None,
+    postgres_url: str | None = None,
     node_source: NodeSource | None = None,
     report: Callable[[str], None] = _report_nothing,
 ) -> Iterator[LocalSupabase]:
     """Run a local Supabase with a fresh database until the block ends.
 
     The first run installs it and builds the database (10 s here); later ones copy the database and
-    start in 2 s. Both are kept in the checkout's `.local/`.
+    start in 2 s. Both are kept in the checkout's `.local/`. A PostgreSQL of yours is migrated each
+    time, and keeps what it then holds.
 
     Args:
         migrations: a directory of `<version>_<name>.sql`; the checkout's by default.
         extra_sql: files applied after the migrations, in this order.
         port: of 127.0.0.1; a free one by default.
+        postgres_url: an empty database and a superuser of it, to be used instead of PGlite.
         node_source: use the Node.js of this place only.
         report: called with one sentence before each step that can take long.
 
@@ -98,24 +103,31 @@ def run_local_supabase(
     if port is not None and not _is_free(port):
         raise LocalSupabaseError(f"Port {port} of 127.0.0.1 is taken; choose another.")
     sql_files = _list_sql_files(migrations or CHECKOUT / "supabase" / "migrations", extra_sql)
-    try:
-        node = find_node(node_source)
-        modules = install_packages(
-            node,
-            manifests=CHECKOUT / "local",
-            guard=GUARD,
-            cache=CHECKOUT / ".local",
-            report=report,
-        )
-        template = _build_template(node, modules, sql_files, report)
-    except NodeError as error:
-        raise LocalSupabaseError(str(error)) from error
     with tempfile.TemporaryDirectory(
         prefix="relay-supabase-", ignore_cleanup_errors=True
     ) as directory:
-        project = shutil.copytree(template, Path(directory) / "project")
+        project = Path(directory) / "project"
+        try:
+            node = find_node(node_source)
+            modules = install_packages(
+                node,
+                manifests=CHECKOUT / "local",
+                guard=GUARD,
+                cache=CHECKOUT / ".local",
+                report=report,
+            )
+            if postgres_url is None:
+                shutil.copytree(_build_template(node, modules, sql_files, report), project)
+            else:
+                report("Migrating the local Supabase's database …")
+                project.mkdir()
+                _migrate(node, modules, project, sql_files, postgres_url)
+        except NodeError as error:
+            raise LocalSupabaseError(str(error)) from error
         report("Starting the local Supabase …")
-        with _run_server(node, modules, project, port or _find_free_port()) as supabase:
+        with _run_server(
+            node, modules, project, port or find_free_port(), postgres_url
+        ) as supabase:
             yield supabase
 
 
@@ -144,30 +156,42 @@ def _build_template(
 
     def build(project: Path) -> None:
         report("Building the local Supabase's database (once for these migrations) …")
-        _write_configuration(project, port=0, keys={})
-        (project / "supabase" / "migrations").mkdir()
-        for name, path in sql_files.items():
-            shutil.copyfile(path, project / "supabase" / "migrations" / name)
-        run_command(
-            [*_name_lite(node, modules), "migration", "up"],
-            purpose="Building the local Supabase's database",
-            directory=project,
-            log=project / "migrate.log",
-            timeout_seconds=MIGRATE_SECONDS,
-            environment=_name_environment(project),
-        )
+        _migrate(node, modules, project, sql_files, postgres_url=None)
 
     return build_once(CHECKOUT / ".local" / f"database-{digest.hexdigest()[:16]}", build)
 
 
+def _migrate(
+    node: Node,
+    modules: Path,
+    project: Path,
+    sql_files: Mapping[str, Path],
+    postgres_url: str | None,
+) -> None:
+    _write_configuration(project, port=0, keys={}, postgres_url=postgres_url)
+    (project / "supabase" / "migrations").mkdir()
+    for name, path in sql_files.items():
+        shutil.copyfile(path, project / "supabase" / "migrations" / name)
+    run_command(
+        [*_name_lite(node, modules), "migration", "up"],
+        purpose="Building the local Supabase's database",
+        directory=project,
+        log=project / "migrate.log",
+        timeout_seconds=MIGRATE_SECONDS,
+        environment=_name_environment(project),
+    )
+
+
 @contextmanager
-def _run_server(node: Node, modules: Path, project: Path, port: int) -> Iterator[LocalSupabase]:
+def _run_server(
+    node: Node, modules: Path, project: Path, port: int, postgres_url: str | None
+) -> Iterator[LocalSupabase]:
     keys = {
         "publishable_key": f"sb_publishable_{secrets.token_urlsafe(32)}",
         "secret_key": f"sb_secret_{secrets.token_urlsafe(32)}",
         "jwt_secret": secrets.token_urlsafe(32),
     }
-    _write_configuration(project, port=port, keys=keys)
+    _write_configuration(project, port=port, keys=keys, postgres_url=postgres_url)
     log = project / "server.log"
     with run_process(
         # Without --no-admin a caller on this machine without any key would be service_role.
@@ -177,7 +201,7 @@ def _run_server(node: Node, modules: Path, project: Path, port: int) -> Iterator
         environment=_name_environment(project.parent),
     ) as process:
         url = f"http://127.0.0.1:{port}"
-        supabase = LocalSupabase(url=url, pid=process.pid, **keys)
+        supabase = LocalSupabase(url=url, pid=process.pid, database_url=postgres_url, **keys)
         _await_server(supabase, process, log)
         yield supabase
 
@@ -217,22 +241,24 @@ def _name_environment(directory: Path) -> Mapping[str, str]:
     return {"LITE_TELEMETRY": "0", "LOCAL_SUPABASE_DIRECTORY": str(directory)}
 
 
-def _write_configuration(project: Path, *, port: int, keys: Mapping[str, str]) -> None:
+def _write_configuration(
+    project: Path, *, port: int, keys: Mapping[str, str], postgres_url: str | None
+) -> None:
     path = project / "supabase" / "config.toml"
     path.parent.mkdir(exist_ok=True)
     lines = [
         "[api]",
         f"port = {port}",
         "[db]",
-        'driver = "pglite"',
-        'url = "supabase/.temp/data"',
+        f"driver = {json.dumps('postgres' if postgres_url else 'pglite')}",
+        f"url = {json.dumps(postgres_url or 'supabase/.temp/data')}",
         "[auth]",
         *(f"{name} = {json.dumps(value)}" for name, value in keys.items()),
     ]
     path.write_text("\n".join(lines) + "\n")
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
     """Find a port below those that Linux and macOS give to outgoing connections.
 
     One of theirs could be taken in the second that the server needs to bind it.

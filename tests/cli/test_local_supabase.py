@@ -8,13 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from app.cli.local_supabase import CHECKOUT, LocalSupabase, LocalSupabaseError, run_local_supabase
 from app.cli.node import NodeError, NodeSource, build_once, find_node, run_command, run_process
+from tests.local import open_as_user, open_rest
+from tests.postgres import PostgresServer
 
 GONE_SECONDS = 20.0
 
@@ -124,6 +128,82 @@ def test_local_supabase_with_extra_sql_has_it_applied(tmp_path: Path) -> None:
             headers={"apikey": supabase.secret_key},
         )
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_local_supabase_over_postgres_shows_a_chat_to_its_members_only(
+    supabase_over_postgres: LocalSupabase,
+) -> None:
+    supabase = supabase_over_postgres
+    owner, member, trip = (uuid.uuid4() for _ in range(3))
+    membership = {
+        "trip_id": str(trip),
+        "user_id": str(member),
+        "role": "MEMBER",
+        "status": "ACTIVE",
+    }
+    message = {"trip_id": str(trip), "user_id": str(owner), "body": "Tram 28 at nine?"}
+
+    def read_chat(client: httpx.Client) -> list[str]:
+        answer = client.get("chat_messages", params={"trip_id": f"eq.{trip}"})
+        return [row["body"] for row in answer.raise_for_status().json()]
+
+    with (
+        open_rest(supabase, supabase.secret_key) as service_role,
+        open_rest(supabase, supabase.publishable_key) as anon,
+        open_as_user(supabase, member) as user,
+    ):
+
+        def create(table: str, row: dict[str, str]) -> None:
+            service_role.post(table, json=row).raise_for_status()
+
+        for each in (owner, member):
+            create("users", {"id": str(each), "email": f"{each}@b.c", "username": str(each)})
+        create("trips", {"id": str(trip), "name": "Lisbon", "created_by": str(owner)})
+        create("chat_messages", message)
+
+        assert read_chat(service_role) == [message["body"]]
+        assert read_chat(user) == []
+        assert user.post("trip_memberships", json=membership).json()["code"] == "42501"
+        assert anon.get("chat_messages").json()["code"] == "42501"
+        create("trip_memberships", membership)
+        assert read_chat(user) == [message["body"]]
+        service_role.delete(
+            "trip_memberships", params={"user_id": f"eq.{member}"}
+        ).raise_for_status()
+        assert read_chat(user) == []
+
+    assert supabase.database_url is not None
+    with psycopg.connect(supabase.database_url) as connection:
+        query = "select body from public.chat_messages where trip_id = %s"
+        assert connection.execute(query, [trip]).fetchall() == [(message["body"],)]
+
+
+def test_local_supabase_over_postgres_started_again_holds_what_it_held(
+    postgres: PostgresServer,
+) -> None:
+    database_url = postgres.create_database()
+    user = {"id": "123e4567-e89b-12d3-a456-426614174000", "email": "a@b.c", "username": "a"}
+    with (
+        run_local_supabase(postgres_url=database_url) as first,
+        open_rest(first, first.secret_key) as client,
+    ):
+        client.post("users", json=user).raise_for_status()
+    assert not is_alive(first.pid)
+
+    with run_local_supabase(postgres_url=database_url) as second:
+        assert read_users(second, {"apikey": second.secret_key}).json() == [user]
+        assert read_users(second, {"apikey": second.publishable_key}).status_code == 401
+
+
+def test_local_supabase_over_a_postgres_that_is_away_says_so_without_the_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with (
+        pytest.raises(LocalSupabaseError, match=f"ECONNREFUSED 127.0.0.1:{port}") as caught,
+        run_local_supabase(postgres_url=f"postgresql://relay:hunter2@127.0.0.1:{port}/postgres"),
+    ):
+        pass
+    assert "hunter2" not in str(caught.value)
 
 
 def test_local_supabase_with_broken_migration_quotes_the_database(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.postgres import find_postgres, run_postgres
+from tests.postgres import PostgresServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RELAY = Path(sys.executable).with_name("relay")
@@ -170,10 +170,6 @@ def relay_on_wire(tmp_path: Path, supabase_wire: SupabaseWire) -> Iterator[Relay
 
 
 @pytest.fixture
-def database_url() -> Iterator[str]:
-    """Run an empty PostgreSQL on a Unix socket, if this machine has one."""
-    binaries = find_postgres()
-    if binaries is None:
-        pytest.skip("no PostgreSQL (initdb, postgres) on this machine")
-    with run_postgres(binaries) as url:
-        yield url
+def database_url(postgres: PostgresServer) -> str:
+    """Give an empty PostgreSQL database, to which lib/pq connects without TLS."""
+    return f"{postgres.create_database()}?sslmode=disable"

@@ -1,0 +1,262 @@
+"""Real PostgreSQL servers for tests and benchmarks, on any machine and as any user."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+from app.cli.local_supabase import find_free_port
+from tests.postgres_binaries import (
+    Owner,
+    PostgresError,
+    PostgresSource,
+    choose_owner,
+    find_postgres,
+    make_usable,
+)
+
+GUARD: Final = Path(__file__).with_name("postgres_guard.py")
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
+USER: Final = "relay"
+NOT_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """A PostgreSQL of its own; can be ended in every way and started again with its data.
+
+    Attributes:
+        url: its first database over TCP, as a superuser.
+        socket_url: the same over its Unix socket.
+        port: of 127.0.0.1, and part of the socket's name.
+        folder: holds its data, its socket and its log.
+    """
+
+    url: str
+    socket_url: str
+    port: int
+    folder: Path
+    _command: Sequence[str | Path]
+    _owner: Owner
+    _guard: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        if self._guard is None:
+            raise PostgresError("PostgreSQL is not running.")
+        return int(self._pid_file.read_text().partition("\n")[0])
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "data" / "postmaster.pid"
+
+    def start(self) -> None:
+        """Start it and return once it takes connections; what a crash left is recovered first."""
+        if self._guard is not None:
+            raise PostgresError("PostgreSQL is running already.")
+        stale = self._read_pid_file()
+        self._guard = _start_guarded(self._command, self.folder, self._owner)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._guard.poll() is None:
+            text = self._read_pid_file()
+            # The last line says how far the start is.
+            if text != stale and text.rstrip().endswith("ready"):
+                return
+            time.sleep(0.01)
+        self._end_guard()
+        raise PostgresError(f"PostgreSQL did not start: {self.log}")
+
+    def stop(self) -> None:
+        """End it cleanly, its connections too."""
+        if self._guard is None:
+            return
+        # Somebody may have ended it already.
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
+            self.resume()
+            os.kill(self.pid, signal.SIGINT)
+        try:
+            self._guard.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        else:
+            self._end_guard()
+
+    def kill(self) -> None:
+        """`kill -9` all of its processes: a crash, after which `start` has to recover."""
+        processes = self._suspend()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._end_guard()
+        # Until the last of them is gone, the next postmaster finds its shared memory in use.
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(_is_alive, processes)):
+            if time.monotonic() > deadline:
+                raise PostgresError("PostgreSQL's processes outlive SIGKILL.")
+            time.sleep(0.005)
+
+    def pause(self) -> None:
+        """Stop all of its processes where they are: it takes connections and never answers."""
+        self._suspend()
+
+    def resume(self) -> None:
+        """Let them go on."""
+        postmaster = psutil.Process(self.pid)
+        for process in (*postmaster.children(), postmaster):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def create_database(self) -> str:
+        """Create an empty database and give its URL."""
+        name = f"test_{secrets.token_hex(8)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
+    def _suspend(self) -> list[psutil.Process]:
+        postmaster = psutil.Process(self.pid)
+        postmaster.suspend()  # first, so that it has no more children
+        children = postmaster.children()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.suspend()
+        return [*children, postmaster]
+
+    def _read_pid_file(self) -> str:
+        return self._pid_file.read_text() if self._pid_file.exists() else ""
+
+    def _end_guard(self) -> None:
+        if self._guard is None or self._guard.stdin is None:
+            return
+        if self._guard.poll() is None:
+            self._guard.wait(STOP_SECONDS)
+        self._guard.stdin.close()
+        self._guard = None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    # An orphan stays a zombie where process 1 of the container does not care for it.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def run_postgres(
+    *,
+    durable: bool = True,
+    max_connections: int = 100,
+    source: PostgresSource | None = None,
+) -> Iterator[PostgresServer]:
+    """Run an empty PostgreSQL until the block ends; it ends with us too if we are killed.
+
+    Its data is in the folder for temporary files: for a benchmark of commits, TMPDIR says on which
+    disk.
+
+    Args:
+        durable: a commit is on disk; without it, it survives `kill` but no power cut.
+        max_connections: how many it takes.
+        source: run the PostgreSQL of this place only.
+
+    Raises:
+        PostgresError: there is none that is recent enough, or it does not start.
+    """
+    binaries = find_postgres(source)
+    owner = choose_owner()
+    # Not pytest's folder: a socket's path has at most 107 bytes, and another user must get in.
+    parent = Path(tempfile.gettempdir())
+    if not owner.can_enter(parent):
+        parent = Path("/tmp")  # noqa: S108 - only the parent of a folder with a name of its own
+    with tempfile.TemporaryDirectory(prefix="pg-", dir=parent) as name:
+        folder = Path(name)
+        owner.give(folder)
+        programs = make_usable(binaries, owner, folder)
+        password = secrets.token_urlsafe(16)
+        _create_cluster(programs, folder, owner, password)
+        port = find_free_port()
+        settings = [
+            "listen_addresses=127.0.0.1",
+            f"port={port}",
+            f"unix_socket_directories={folder}",
+            f"max_connections={max_connections}",
+            *(() if durable else NOT_DURABLE),
+        ]
+        server = PostgresServer(
+            url=f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres",
+            socket_url=f"postgresql://{USER}:{password}@/postgres?host={folder}&port={port}",
+            port=port,
+            folder=folder,
+            _command=[
+                *(programs / "postgres", "-D", folder / "data"),
+                *(part for setting in settings for part in ("-c", setting)),
+            ],
+            _owner=owner,
+        )
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -> None:
+    password_file = folder / "password"
+    password_file.touch(0o600)
+    password_file.write_text(password)
+    owner.give(password_file)
+    command: list[str | Path] = [
+        *(programs / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password_file),
+        # The same everywhere, whatever the machine speaks.
+        *("-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
+    ]
+    with _start_guarded(command, folder, owner) as guard:
+        status = guard.wait(START_SECONDS)
+    if status != 0:
+        log = (folder / "log").read_text(errors="replace")
+        raise PostgresError(f"initdb failed with status {status}: {log}")
+    password_file.unlink()
+
+
+def _start_guarded(
+    command: Sequence[str | Path], folder: Path, owner: Owner
+) -> subprocess.Popen[bytes]:
+    """Start it in a session of its own, so that Ctrl-C misses it."""
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - the command is ours
+            [
+                *(sys.executable, "-I", "-S", GUARD),
+                *(folder, str(owner.user_id), str(owner.group_id), *command),
+            ],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run one for the whole session: each test creates a database of its own."""
+    with run_postgres(durable=False, max_connections=300) as server:
+        yield server
