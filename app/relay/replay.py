@@ -5,20 +5,19 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from app.domain.contract import is_event_id
 from app.domain.criteria import Criteria
 from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUnavailable
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
-from app.domain.instants import Instant, from_seconds
+from app.domain.instants import from_seconds
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-# What one commit marks: some 10 ms that events wait behind.
-_WINDOW: Final = 2000
+# What one commit marks: some 20 ms that events wait behind.
+_STEP_ENTITIES: Final = 1000
 # Of the time in which events come in, a replay takes this share; with nobody waiting, all of it.
 _SHARE: Final = 0.1
 # A replay that is done by then is answered as completed.
@@ -70,10 +69,6 @@ class Replayer:
         now = from_seconds(self._clock())
         # Before anything is noted: a wrong id is no replay.
         matches = await self.count(criteria)
-        if criteria.is_about_events:
-            # What comes from now on is written anyway, and would never let it end.
-            until = now + 1 if criteria.until is None else min(criteria.until, now + 1)
-            criteria = replace(criteria, until=Instant(until))
         replay_id = ReplayId(str(uuid.uuid4()))
         await self._store.begin_replay(
             replay_id=replay_id,
@@ -151,7 +146,9 @@ class Replayer:
     async def _advance(self, number: int) -> bool:
         events_before = self._store.events_stored
         started = time.monotonic()
-        goes_on = await self._store.advance_replay(number, from_seconds(self._clock()), _WINDOW)
+        goes_on = await self._store.advance_replay(
+            number, from_seconds(self._clock()), _STEP_ENTITIES
+        )
         took_seconds = time.monotonic() - started
         self._wake_dispatcher()
         if goes_on and self._store.events_stored != events_before:

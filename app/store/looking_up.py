@@ -24,8 +24,8 @@ from app.domain.history import Backlog, EntityView, EventPage, Position, StoredE
 from app.domain.instants import Instant
 from app.store.schema import entities, events
 
-# How many events one page looks at, whatever the criteria let through: 5 to 10 ms here.
-WINDOW_EVENTS = 5_000
+# How many events one page looks at, whatever the criteria let through: 2 to 9 ms here.
+WINDOW_EVENTS = 2_500
 # Up to so many entities that are pending or dead, their events are looked up from them.
 _FEW_ENTITIES = 5_000
 

@@ -1,7 +1,9 @@
 """Replays: counting what is meant, marking it to be written again, and the record of it all.
 
-A replay advances by windows. Each is one transaction that marks some entities and notes the place
-where the next one begins, so that a replay goes on where it was, whatever ends the process.
+A replay goes through its entities in the order of kind and key. Each step is one transaction that
+marks some and notes the last of them, so that a replay goes on where it was, whatever ends the
+process. In any other order each mark would dirty a page of its own: following the events made it
+thirty times slower.
 """
 
 import json
@@ -19,13 +21,12 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    true,
     tuple_,
     update,
 )
 
 from app.domain.criteria import Criteria, read_criteria, write_criteria
-from app.domain.entities import EntityRef, EntityState, Priority
+from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, Priority
 from app.domain.events import EventId
 from app.domain.history import (
     Matches,
@@ -41,17 +42,20 @@ from app.store.looking_up import find_events, match_events, walk_events_of
 from app.store.schema import entities, events, replays
 
 _IDS_PER_QUERY = 500
-_key = tuple_(entities.c.kind, entities.c.key)
-_position = tuple_(events.c.received_at, events.c.sequence)
 _OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """Which entities are next: a condition on them, and where to go on; None at the end."""
+class Targets:
+    """Entities that a replay has still to mark, in their order.
 
-    condition: ColumnElement[bool]
-    place: str | None
+    Attributes:
+        refs: as many as were asked for; fewer at the end.
+        is_end: whether no others come after them.
+    """
+
+    refs: tuple[EntityRef, ...]
+    is_end: bool
 
 
 def find_events_by_ids(
@@ -77,8 +81,7 @@ def count_matches(connection: Connection, criteria: Criteria) -> Matches:
         total = select(func.coalesce(func.sum(groups.c.matched), 0), func.count())
         return Matches(*connection.execute(total.select_from(groups)).one())
     if criteria.entity is not None:
-        window = _find_entity(criteria, criteria.entity)
-        of_it = select(func.count()).select_from(entities).where(window.condition)
+        of_it = select(func.count()).select_from(entities).where(*_match_entities(criteria))
         return Matches(
             connection.execute(_select_matching(criteria, func.count())).scalar_one(),
             connection.execute(of_it).scalar_one(),
@@ -123,25 +126,40 @@ def begin_replay(
     )
 
 
-def advance_replay(session: WriteSession, number: int, now: Instant, size: int) -> bool:
-    """Mark what the next `size` events or entities bring; False when nothing is left to do.
+def find_targets(connection: Connection, number: int, limit: int) -> Targets:
+    """Read the next entities that a replay has to mark."""
+    row = connection.execute(
+        select(replays.c.filter, replays.c.place).where(replays.c.number == number)
+    ).one()
+    criteria = read_criteria(row.filter)
+    after = None if row.place is None else _read_place(row.place)
+    if criteria.event_ids is not None:
+        found = find_events_by_ids(connection, criteria.event_ids).values()
+        refs = sorted({event.entity.ref for event in found if criteria.matches(event)})
+        refs = [ref for ref in refs if after is None or ref > after]
+    else:
+        rows = connection.execute(_select_targets(criteria, after).limit(limit + 1))
+        refs = [EntityRef(Kind(row.kind), EntityKey(row.key)) for row in rows]
+    return Targets(tuple(refs[:limit]), is_end=len(refs) <= limit)
 
-    An entity that this replay has marked before is not marked again.
+
+def mark_targets(session: WriteSession, number: int, targets: Targets, now: Instant) -> bool:
+    """Have entities written again as they are desired now, and note how far the replay is.
+
+    Returns:
+        Whether the replay goes on; it does not where it is not running.
     """
     connection = session.connection
-    row = connection.execute(
-        select(replays.c.filter, replays.c.place)
-        .where(replays.c.number == number, replays.c.status == ReplayStatus.RUNNING)
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
+    running = select(replays.c.number).where(
+        replays.c.number == number, replays.c.status == ReplayStatus.RUNNING
+    )
+    if connection.execute(running.with_for_update()).one_or_none() is None:
         return False
-    window = _find_window(connection, read_criteria(row.filter), row.place, size)
-    not_yet = window.condition & entities.c.replay.is_distinct_from(number)
-    _note_superseded(connection, not_yet)
+    are_meant = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in targets.refs])
+    _note_superseded(connection, number, are_meant)
     marked = connection.execute(
         update(entities)
-        .where(not_yet)
+        .where(are_meant)
         .values(
             replay=number,
             state=EntityState.PENDING,
@@ -161,13 +179,13 @@ def advance_replay(session: WriteSession, number: int, now: Instant, size: int) 
             last_error=None,
         )
     ).rowcount
-    status = ReplayStatus.COMPLETED if window.place is None else ReplayStatus.RUNNING
-    connection.execute(
-        update(replays)
-        .where(replays.c.number == number)
-        .values(marked=replays.c.marked + marked, place=window.place, status=status)
-    )
-    return window.place is not None
+    values: dict[str, Any] = {"marked": replays.c.marked + marked}
+    if targets.refs:
+        values["place"] = json.dumps(tuple(targets.refs[-1]))
+    if targets.is_end:
+        values["status"] = ReplayStatus.COMPLETED
+    connection.execute(update(replays).where(replays.c.number == number).values(**values))
+    return not targets.is_end
 
 
 def fail_replay(session: WriteSession, number: int) -> None:
@@ -212,91 +230,52 @@ def _select_matching(criteria: Criteria, *columns: ColumnElement[Any]) -> Select
     return statement
 
 
-def _find_window(
-    connection: Connection, criteria: Criteria, place: str | None, size: int
-) -> _Window:
-    if criteria.event_ids is not None:
-        return _cut_ids(connection, criteria, place, size)
+def _read_place(place: str) -> EntityRef:
+    kind, key = json.loads(place)
+    return EntityRef(Kind(kind), EntityKey(key))
+
+
+def _select_targets(criteria: Criteria, after: EntityRef | None) -> Select[Any]:
+    """Give the kinds and keys of the entities to mark, in their order."""
+    if criteria.is_about_events:
+        kind, key = events.c.kind, events.c.key
+        statement = _select_matching(criteria, kind, key).distinct()
+    else:
+        kind, key = entities.c.kind, entities.c.key
+        statement = select(kind, key).where(*_match_entities(criteria))
+    if after is not None:
+        statement = statement.where(tuple_(kind, key) > tuple_(after.kind.value, after.key))
+    return statement.order_by(kind, key)
+
+
+def _match_entities(criteria: Criteria) -> list[ColumnElement[bool]]:
+    """Give the conditions on the entities where the events need not be looked at."""
+    conditions: list[ColumnElement[bool]] = []
     if criteria.entity is not None:
-        return _find_entity(criteria, criteria.entity)
-    if criteria.is_about_events:
-        return _cut_events(connection, criteria, place, size)
-    return _cut_entities(connection, criteria, place, size)
-
-
-def _cut_ids(connection: Connection, criteria: Criteria, place: str | None, size: int) -> _Window:
-    start = 0 if place is None else int(place)
-    event_ids = criteria.event_ids or ()
-    size = min(size, _IDS_PER_QUERY)
-    found = find_events(connection, event_ids[start : start + size])
-    refs = {event.entity.ref for event in found if criteria.matches(event)}
-    end = start + size
-    return _Window(
-        _key.in_([tuple(ref) for ref in sorted(refs)]),
-        str(end) if end < len(event_ids) else None,
-    )
-
-
-def _find_entity(criteria: Criteria, entity: EntityRef) -> _Window:
-    condition = and_(entities.c.kind == entity.kind, entities.c.key == entity.key)
-    if criteria.is_about_events:
-        matching = _select_matching(criteria, events.c.sequence)
-        return _Window(condition & matching.exists(), None)
+        conditions += [
+            entities.c.kind == criteria.entity.kind,
+            entities.c.key == criteria.entity.key,
+        ]
     if criteria.status is not None:
-        condition &= entities.c.state == criteria.status.value
-    return _Window(condition, None)
+        conditions.append(entities.c.state == criteria.status.value)
+    return conditions
 
 
-def _cut_events(
-    connection: Connection, criteria: Criteria, place: str | None, size: int
-) -> _Window:
-    """Take the next events in the order of receipt, and the entities of those that match."""
-    bounds: list[ColumnElement[bool]] = []
-    if place is not None:
-        bounds.append(_position > tuple_(*json.loads(place)))
-    if criteria.since is not None:
-        bounds.append(events.c.received_at >= criteria.since)
-    if criteria.until is not None:
-        bounds.append(events.c.received_at < criteria.until)
-    in_order = (events.c.received_at, events.c.sequence)
-    end = connection.execute(
-        select(*in_order).where(*bounds).order_by(*in_order).limit(1).offset(size - 1)
-    ).one_or_none()
-    if end is not None:
-        bounds.append(_position <= tuple_(*end))
-    matching = _select_matching(criteria, events.c.kind, events.c.key).where(*bounds)
-    return _Window(_key.in_(matching), None if end is None else json.dumps(tuple(end)))
-
-
-def _cut_entities(
-    connection: Connection, criteria: Criteria, place: str | None, size: int
-) -> _Window:
-    """Take the next entities in the order of kind and key."""
-    bounds: list[ColumnElement[bool]] = []
-    if place is not None:
-        bounds.append(_key > tuple_(*json.loads(place)))
-    if criteria.status is not None:
-        bounds.append(entities.c.state == criteria.status.value)
-    in_order = (entities.c.kind, entities.c.key)
-    end = connection.execute(
-        select(*in_order).where(*bounds).order_by(*in_order).limit(1).offset(size - 1)
-    ).one_or_none()
-    if end is not None:
-        bounds.append(_key <= tuple_(*end))
-    return _Window(and_(true(), *bounds), None if end is None else json.dumps(tuple(end)))
-
-
-def _note_superseded(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Note with other replays what they had marked and will not see settled."""
+def _note_superseded(connection: Connection, number: int, are_meant: ColumnElement[bool]) -> None:
+    """Note with earlier replays what they had marked and will not see settled."""
     taken = connection.execute(
         select(entities.c.replay, func.count())
-        .where(condition, entities.c.replay.is_not(None), entities.c.state != EntityState.APPLIED)
+        .where(
+            are_meant,
+            entities.c.replay != number,
+            entities.c.state != EntityState.APPLIED,
+        )
         .group_by(entities.c.replay)
     ).all()
-    for number, count in taken:
+    for earlier, count in taken:
         connection.execute(
             update(replays)
-            .where(replays.c.number == number)
+            .where(replays.c.number == earlier)
             .values(superseded=replays.c.superseded + count)
         )
 

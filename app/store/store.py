@@ -33,6 +33,8 @@ from app.store.migrating import migrate
 
 T = TypeVar("T")
 
+# Finding what a replay is to mark can take a look at every event; 10 MB hold so many.
+_TARGETS_AHEAD = 50_000
 # The dispatcher reads one at a time; the others are for people who look things up.
 _READERS = 4
 
@@ -50,6 +52,7 @@ class Store:
         self._commits = GroupCommit(engine, reach=reach)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._events_stored = 0
+        self._ahead: dict[int, replaying.Targets] = {}
 
     @classmethod
     async def open(cls, store_url: str, *, reach: Reach = ignore) -> Self:
@@ -192,11 +195,26 @@ class Store:
             )
         )
 
-    async def advance_replay(self, number: int, now: Instant, size: int) -> bool:
-        """Mark what the next events or entities bring; False when nothing is left to do."""
-        return await self._commits.run(
-            partial(replaying.advance_replay, number=number, now=now, size=size)
+    async def advance_replay(
+        self, number: int, now: Instant, size: int, *, ahead_entities: int = _TARGETS_AHEAD
+    ) -> bool:
+        """Mark the next `size` entities of a replay; False when it is completed.
+
+        They are looked for `ahead_entities` at a time.
+        """
+        ahead = self._ahead.pop(number, None)
+        if ahead is None:
+            ahead = await self._read(
+                partial(replaying.find_targets, number=number, limit=ahead_entities)
+            )
+        rest = replaying.Targets(ahead.refs[size:], ahead.is_end)
+        next_ = replaying.Targets(ahead.refs[:size], is_end=ahead.is_end and not rest.refs)
+        goes_on = await self._commits.run(
+            partial(replaying.mark_targets, number=number, targets=next_, now=now)
         )
+        if goes_on and rest.refs:
+            self._ahead[number] = rest
+        return goes_on
 
     async def fail_replay(self, number: int) -> None:
         """Give a replay up; what it has marked stays marked."""
