@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,12 +28,14 @@ from app.domain.contract import EventReader
 from app.domain.failpoints import Reach, ignore
 from app.relay.dispatch import IN_FLIGHT_SECONDS, Dispatcher
 from app.relay.health import HealthReporter
+from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.replay import Replayer
 from app.relay.settlements import Settlements
 from app.settings import Settings
+from app.store import signals
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.keys import read_key
@@ -60,7 +64,7 @@ def create_app(
         ConfigurationInvalid: a setting cannot be used. The sentence names it.
     """
     _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
-    signatures = _make_signature_verifier(settings)
+    verifier = _make_signature_verifier(settings)
     # Whatever can be found wrong is found before anything is opened.
     key_set_client = httpx.AsyncClient(transport=transport)
     tokens = _make_token_verifier(settings, key_set_client, clock=clock)
@@ -92,13 +96,15 @@ def create_app(
                 measurements=measurements,
                 in_flight_seconds=IN_FLIGHT_SECONDS + settings.supabase_timeout_seconds,
             )
-            purger = Purger(store, clock=clock, retention_days=settings.retention_days)
-            replayer = Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake)
+            leadership = await _share(store, dispatcher, resources)
+            leads = _leads(leadership)
+            purger = Purger(store, clock=clock, retention_days=settings.retention_days, leads=leads)
+            replayer = Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake, leads=leads)
             app.state.services = Services(
                 clock=clock,
                 gate=Gate(
                     settings.webhook_auth,
-                    signatures=signatures,
+                    signatures=verifier,
                     tokens=tokens,
                     clock=clock,
                 ),
@@ -114,13 +120,16 @@ def create_app(
                 ),
                 replayer=replayer,
                 dispatcher=dispatcher,
-                health=HealthReporter(store, dispatcher, clock=clock),
+                health=HealthReporter(store, dispatcher, clock=clock, leadership=leadership),
                 store=store,
                 admission=Admission(settings.max_in_flight),
                 large_admission=Admission(LARGE_AT_ONCE),
                 reach=reach,
                 measurements=measurements,
             )
+            if store.replicas is not None and leadership is not None:
+                handler = _make_handler(dispatcher, replayer, leadership, settlements)
+                await store.replicas.listen(signals.Pooler(settings.store_pooler), handler)
             for name, work in (("purger", purger.run), ("replayer", replayer.run)):
                 background = asyncio.create_task(work(), name=name)
                 resources.push_async_callback(_cancel, background)
@@ -150,6 +159,51 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         app.include_router(room.router)
     describe_api(app)
     return app
+
+
+async def _share(
+    store: Store, dispatcher: Dispatcher, resources: AsyncExitStack
+) -> Leadership | None:
+    """Have the dispatcher seek and keep the lease, where other relays share the store."""
+    if store.replicas is None:
+        return None
+    leadership = Leadership(
+        store.replicas,
+        holder=f"{socket.gethostname()}/{os.getpid()}",
+        on_gain=dispatcher.wake,
+        describe=lambda: dispatcher.view,
+    )
+    dispatcher.share(leadership)
+    # Let go of when the dispatcher has ended, which is stopped before this.
+    resources.push_async_callback(leadership.release)
+    seeking = asyncio.create_task(leadership.run(), name="leadership")
+    resources.push_async_callback(_cancel, seeking)
+    return leadership
+
+
+def _leads(leadership: Leadership | None) -> Callable[[], bool]:
+    return lambda: leadership is None or leadership.is_held
+
+
+def _make_handler(
+    dispatcher: Dispatcher, replayer: Replayer, leadership: Leadership, settlements: Settlements
+) -> Callable[[str], None]:
+    """Give what handles the signals of other replicas."""
+
+    def handle(payload: str) -> None:
+        match payload:
+            case signals.EVENT:
+                dispatcher.wake()
+            case signals.REPLAY:
+                replayer.wake()
+            case signals.LEASE:
+                leadership.look()
+            case _:
+                marks = signals.read_settled(payload)
+                if marks is not None:
+                    settlements.announce_marks(marks)
+
+    return handle
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -40,7 +40,7 @@ class StoreSettings(BaseSettings):
 
 
 class SecretSettings(BaseSettings):
-    """What is shared with those who call: all that `relay send` and `relay token` need."""
+    """What is shared with those who call: all that `relay send` and `relay events` need."""
 
     model_config = StoreSettings.model_config
 
@@ -48,6 +48,8 @@ class SecretSettings(BaseSettings):
         (), description="whsec_ secrets and whpk_ public keys, by commas; several for rotation."
     )
     jwt_secret: SecretStr | None = Field(None, description="Secret of HS256 tokens.")
+    jwt_issuer: str | None = Field(None, description="What `iss` must be, if anything.")
+    jwt_audience: str | None = Field(None, description="What `aud` must hold, if anything.")
 
     @field_validator("jwt_secret")
     @classmethod
@@ -91,8 +93,6 @@ class Settings(StoreSettings, SecretSettings):
     jwt_algorithms: Words = Field(
         (), description="Algorithms accepted, by commas; by default those that have a key."
     )
-    jwt_issuer: str | None = Field(None, description="What `iss` must be, if anything.")
-    jwt_audience: str | None = Field(None, description="What `aud` must hold, if anything.")
     membership_roles: Words = Field(
         ("OWNER", "ADMIN", "MEMBER"), min_length=1, description="Roles accepted, by commas."
     )
@@ -100,6 +100,10 @@ class Settings(StoreSettings, SecretSettings):
         ("ACTIVE", "INACTIVE"),
         min_length=1,
         description="Statuses accepted, by commas; all but ACTIVE take access away.",
+    )
+    store_pooler: Literal["auto", "none", "transaction"] = Field(
+        "auto",
+        description="Whether a transaction pooler stands before PostgreSQL; auto finds out.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

@@ -16,6 +16,7 @@
     │   ├── Overloaded
     │   ├── StoreUnavailable
     │   └── KeySetUnavailable
+    ├── LeaseLost                    another replica dispatches
     └── ConfigurationInvalid         the relay cannot start as it is configured
 
 `app.api.problems` gives each its status and its code.
@@ -157,6 +158,13 @@ class KeySetUnavailable(TemporarilyUnavailable):
 
     def __init__(self) -> None:
         super().__init__("The keys of the tokens cannot be fetched.", retry_after_seconds=30)
+
+
+class LeaseLost(RelayError):
+    """Another replica dispatches, or may: nothing is written to Supabase and nothing recorded."""
+
+    def __init__(self) -> None:
+        super().__init__("The lease of the dispatcher is lost.")
 
 
 class ConfigurationInvalid(RelayError):

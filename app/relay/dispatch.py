@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
+from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.domain.failures import Failure, FailureKind
 from app.domain.instants import Instant, after, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
 from app.relay.contested import settle_contested
+from app.relay.dispatcher_view import DispatcherView
+from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.settlements import Settlements
 from app.store.dispatching import Applied, Outcome, Refused
@@ -31,23 +33,8 @@ CONTESTED_ENTITIES: Final = 100
 IN_FLIGHT_SECONDS: Final = 60.0
 # How often an idle relay looks whether Supabase is there, for /health to be true.
 PROBE_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherView:
-    """What monitoring may know of the dispatcher.
-
-    Attributes:
-        crash: the type of the error that its last run died of; None while it runs.
-        breaker: whether Supabase is written to.
-        failure: what stands in the way; None while Supabase answers.
-        has_contact: whether Supabase has been asked at all yet.
-    """
-
-    crash: str | None
-    breaker: BreakerState
-    failure: Failure | None
-    has_contact: bool
+# How often a replica that does not lead looks whether it does.
+_STANDBY_SECONDS: Final = 0.5
 
 
 class _Stopped(Exception):
@@ -59,7 +46,12 @@ class _Stopped(Exception):
 
 
 class Dispatcher:
-    """The one writer to Supabase."""
+    """The one writer to Supabase.
+
+    Where several relays share a store, the one that holds the lease. It makes sure before every
+    request, and everything that it records is checked against the lease in its transaction. What a
+    process that was paused for longer than the lease may have sent all the same is written again.
+    """
 
     def __init__(
         self,
@@ -87,6 +79,14 @@ class Dispatcher:
         self._stopping = False
         self._crash: str | None = None
         self._contact_at: Instant | None = None
+        self._leadership: Leadership | None = None
+        # What the batch has sent, and what was sent when the lease may have been lost.
+        self._sent: set[EntityRef] = set()
+        self._doubtful: set[EntityRef] = set()
+
+    def share(self, leadership: Leadership) -> None:
+        """Dispatch only while this replica leads."""
+        self._leadership = leadership
 
     @property
     def view(self) -> DispatcherView:
@@ -122,6 +122,10 @@ class Dispatcher:
 
     async def _run_once(self) -> None:
         self._signal.clear()
+        await self._make_good()
+        if self._leadership is not None and not self._leadership.is_held:
+            await self._sleep(_STANDBY_SECONDS)
+            return
         wait = self._breaker.seconds_to_wait(self._now())
         if wait > 0:
             await self._sleep(wait, wakeable=False)
@@ -133,6 +137,17 @@ class Dispatcher:
 
         Every entity of the batch is recorded as applied or refused, or is left as it was.
         """
+        self._sent.clear()
+        try:
+            return await self._dispatch_batch()
+        except LeaseLost:
+            self._doubtful |= self._sent
+            logger.warning(
+                "the lease was lost: %d entities are left to whoever dispatches", len(self._sent)
+            )
+            return False
+
+    async def _dispatch_batch(self) -> bool:
         await self._end_flights()
         # While the breaker is open, one entity is the probe.
         limit = 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
@@ -140,7 +155,7 @@ class Dispatcher:
         if not entities:
             return False
         until = after(self._now(), self._in_flight_seconds)
-        await self._store.note_in_flight(entities, until)
+        await self._store.note_in_flight(entities, until, token=self._require_lease())
         outcomes: list[Outcome] = []
         uncertain: set[EntityRef] = {entity.ref for entity in entities}
         plan = plan_batch(entities)
@@ -158,11 +173,12 @@ class Dispatcher:
         finally:
             # What Supabase has taken is recorded whatever ended the batch.
             if outcomes:
-                await self._store.record_outcomes(outcomes, self._now())
+                token = self._require_lease()
+                await self._store.record_outcomes(outcomes, self._now(), token=token)
                 self._measurements.count_outcomes(outcomes, self._now())
                 self._settlements.announce(outcome.entity.ref for outcome in outcomes)
         certain = [entity for entity in entities if entity.ref not in uncertain]
-        await self._store.forget_in_flight(certain, until)
+        await self._store.forget_in_flight(certain, until, token=self._require_lease())
         return True
 
     async def _dispatch(self, write: Write, outcomes: list[Outcome]) -> None:
@@ -176,7 +192,7 @@ class Dispatcher:
         now = self._now()
         if self._flights_seen_at is None or seconds_between(self._flights_seen_at, now) >= 1.0:
             self._flights_seen_at = now
-            await self._store.end_flights(now)
+            await self._store.end_flights(now, token=self._require_lease())
 
     async def _apply(
         self,
@@ -205,7 +221,8 @@ class Dispatcher:
         partners = await self._store.pick_contested(kind, CONTESTED_ENTITIES)
         others = [entity for entity in partners if entity.ref not in known]
         # They are not of this batch, so their note stays: they are written once more.
-        await self._store.note_in_flight(others, after(self._now(), self._in_flight_seconds))
+        until = after(self._now(), self._in_flight_seconds)
+        await self._store.note_in_flight(others, until, token=self._require_lease())
         together = [entity for entity, _ in contested] + others
 
         async def write_alone(entity: PendingEntity) -> Failure | None:
@@ -220,12 +237,33 @@ class Dispatcher:
 
     async def _write(self, write: Write) -> Failure | None:
         self._reach(Failpoint.BEFORE_WRITE)
+        self._sent.update(entity.ref for entity in write.entities)
+        # The last thing before the request: a pause that comes later is made good.
+        self._require_lease()
         failure = await self._supabase.apply(write)
         self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
             raise _Stopped(failure)
         self._note_answer()
         return failure
+
+    def _require_lease(self) -> int | None:
+        """Give the token to record under; None where nobody else could dispatch.
+
+        Raises:
+            LeaseLost: this replica does not lead any more.
+        """
+        return None if self._leadership is None else self._leadership.require()
+
+    async def _make_good(self) -> None:
+        """Have written again what was sent when the lease may have been lost."""
+        if not self._doubtful:
+            return
+        refs = sorted(self._doubtful)
+        now = self._now()
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.write_again(refs, now, after(now, self._in_flight_seconds))
+            self._doubtful.difference_update(refs)
 
     def _judge(self, entity: PendingEntity, failure: Failure) -> Refused:
         verdict = judge_refusal(entity, failure, self._now(), self._jitter())
@@ -255,6 +293,8 @@ class Dispatcher:
         if next_due is not None:
             # Nothing was due just now: what says otherwise is a moment from being so.
             wait = min(wait, max(0.05, seconds_between(now, next_due)))
+        if self._leadership is not None:
+            wait = min(wait, self._leadership.poll_seconds)
         await self._sleep(wait)
 
     async def _sleep(self, seconds: float, *, wakeable: bool = True) -> None:

@@ -11,6 +11,8 @@ from app.domain.failures import FailureKind
 from app.domain.history import Backlog
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.relay.dispatch import Dispatcher
+from app.relay.dispatcher_view import DispatcherView
+from app.relay.leadership import Leadership
 from app.store.store import Store
 
 # How often a look at the health commits something, so that a full disk shows before an event fails.
@@ -74,24 +76,35 @@ _SUPABASE_REASONS = {
 class HealthReporter:
     """Asks the parts how they fare."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        *,
+        clock: Callable[[], float],
+        leadership: Leadership | None = None,
+    ) -> None:
         self._store = store
         self._dispatcher = dispatcher
+        self._leadership = leadership
         self._clock = clock
         self._beaten_at: float | None = None
 
     async def report(self) -> Health:
         """Look at everything now."""
         backlog: Backlog | None = None
+        view: DispatcherView | None = self._dispatcher.view
         try:
             backlog = await self._store.measure_backlog()
             store = await self._check_store()
+            if self._leadership is not None and not self._leadership.is_held:
+                view = await self._leadership.read_others_view()
         except StoreUnavailable:
             store = Check(HealthStatus.DOWN, "the store cannot be read")
         return Health(
             store,
-            self._check_dispatcher(),
-            self._check_supabase(),
+            _check_dispatcher(view),
+            _check_supabase(view),
             backlog,
             oldest_pending_seconds=self._age(backlog.oldest_pending_since if backlog else None),
             oldest_removal_seconds=self._age(backlog.oldest_removal_since if backlog else None),
@@ -112,20 +125,22 @@ class HealthReporter:
             return Check(HealthStatus.OK)
         return Check(HealthStatus.DOWN, f"the last commit failed: {self._store.failure}")
 
-    def _check_dispatcher(self) -> Check:
-        crash = self._dispatcher.view.crash
-        if crash is None:
-            return Check(HealthStatus.OK)
-        return Check(HealthStatus.DEGRADED, f"crashed ({crash}) and starts again")
 
-    def _check_supabase(self) -> Check:
-        view = self._dispatcher.view
-        if view.failure is not None:
-            reason = _SUPABASE_REASONS.get(view.failure.kind, view.failure.kind.value)
-            return Check(
-                HealthStatus.DEGRADED,
-                f"{reason}: {view.failure.code}, {view.failure.message}",
-            )
-        if not view.has_contact:
-            return Check(HealthStatus.DEGRADED, "not reached yet")
+def _check_dispatcher(view: DispatcherView | None) -> Check:
+    if view is None:
+        return Check(HealthStatus.DEGRADED, "no replica dispatches at the moment")
+    if view.crash is None:
         return Check(HealthStatus.OK)
+    return Check(HealthStatus.DEGRADED, f"crashed ({view.crash}) and starts again")
+
+
+def _check_supabase(view: DispatcherView | None) -> Check:
+    if view is None or (view.failure is None and not view.has_contact):
+        return Check(HealthStatus.DEGRADED, "not reached yet")
+    if view.failure is not None:
+        reason = _SUPABASE_REASONS.get(view.failure.kind, view.failure.kind.value)
+        return Check(
+            HealthStatus.DEGRADED,
+            f"{reason}: {view.failure.code}, {view.failure.message}",
+        )
+    return Check(HealthStatus.OK)

@@ -16,19 +16,32 @@ _DAY_SECONDS: Final = 86_400
 _BITE_EVENTS: Final = 500
 _PAUSE_SECONDS: Final = 0.05
 _INTERVAL_SECONDS: Final = 3600.0
+_STANDBY_SECONDS: Final = 60.0
 
 
 class Purger:
     """Removes events past their retention; entities stay, they are the state."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float], retention_days: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        retention_days: int,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._clock = clock
+        # One replica is enough.
+        self._leads = leads
         self._retention_seconds = retention_days * _DAY_SECONDS
 
     async def run(self) -> None:
         """Purge now and then, until cancelled."""
         while True:
+            if not self._leads():
+                await asyncio.sleep(_STANDBY_SECONDS)
+                continue
             try:
                 count = await self.purge()
             except StoreUnavailable:

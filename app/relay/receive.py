@@ -1,6 +1,7 @@
 """Receiving: an authentic, valid event becomes durable, and whoever asked may wait for Supabase."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from app.domain.entities import EntityRef, EventStatus
@@ -69,12 +70,20 @@ class Receiver:
             try:
                 async with asyncio.timeout(seconds):
                     while (status := await self._read_status(event_id)) is EventStatus.PENDING:
-                        await signal.wait()
+                        await self._wait(signal)
                         signal.clear()
                     return status
             except (TimeoutError, StoreUnavailable):
                 # It is stored, whatever becomes of the wait.
                 return EventStatus.PENDING
+
+    async def _wait(self, signal: asyncio.Event) -> None:
+        replicas = self._store.replicas
+        # Where another replica may settle it, look now and then: its signal may be missed.
+        seconds = None if replicas is None else replicas.poll_seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await signal.wait()
 
     async def _read_status(self, event_id: EventId) -> EventStatus:
         event = await self._store.find_event(event_id)

@@ -1,6 +1,7 @@
 """Replaying: entities are written again as they are desired now. It resends and cannot regress."""
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -23,20 +24,32 @@ _SHARE: Final = 0.1
 # A replay that is done by then is answered as completed.
 _ANSWER_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class Replayer:
     """Has entities marked to be written again, one replay after the other."""
 
     def __init__(
-        self, store: Store, *, clock: Callable[[], float], wake_dispatcher: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        wake_dispatcher: Callable[[], None],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
+        # One replica is enough.
+        self._leads = leads
         self._signal = asyncio.Event()
         # Set, and replaced, whenever a replay has ended.
         self._ended = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be a replay to complete."""
+        self._signal.set()
 
     async def count(self, criteria: Criteria) -> Matches:
         """Count what a replay would mark.
@@ -91,11 +104,11 @@ class Replayer:
             remaining = deadline - time.monotonic()
             if replay.status is not ReplayStatus.RUNNING or remaining <= 0:
                 return replay
-            try:
-                async with asyncio.timeout(remaining):
+            # Where another replica marks, its end is found by looking.
+            seconds = remaining if self._leads() else min(remaining, _LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
                     await ended.wait()
-            except TimeoutError:
-                continue
 
     async def find(self, replay_id: ReplayId) -> Replay:
         """Give one replay and what has come of it so far.
@@ -117,9 +130,9 @@ class Replayer:
         while True:
             self._signal.clear()
             try:
-                number = await self._store.find_running_replay()
+                number = await self._store.find_running_replay() if self._leads() else None
                 if number is None:
-                    await self._signal.wait()
+                    await self._wait()
                 else:
                     await self._complete(number)
             except StoreUnavailable:
@@ -129,9 +142,15 @@ class Replayer:
                 logger.exception("looking for replays failed and is tried again")
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    async def _wait(self) -> None:
+        # A replica that begins to lead finds what the one before it has left.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if self._store.replicas is None else _RETRY_SECONDS):
+                await self._signal.wait()
+
     async def _complete(self, number: int) -> None:
         try:
-            while await self._advance(number):
+            while self._leads() and await self._advance(number):
                 pass
         except StoreUnavailable:
             raise

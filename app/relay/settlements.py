@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from app.domain.entities import EntityRef
+from app.store.signals import mark_of
 
 
 class Settlements:
@@ -33,3 +34,10 @@ class Settlements:
         for ref in refs:
             for signal in self._watches.get(ref, ()):
                 signal.set()
+
+    def announce_marks(self, marks: frozenset[str]) -> None:
+        """Another replica has recorded something for entities with these marks; none: for any."""
+        for ref, signals in self._watches.items():
+            if not marks or mark_of(ref) in marks:
+                for signal in signals:
+                    signal.set()

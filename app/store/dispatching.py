@@ -119,6 +119,16 @@ def forget_in_flight(
     )
 
 
+def write_again(
+    session: WriteSession, refs: Sequence[EntityRef], now: Instant, until: Instant
+) -> None:
+    """Have entities written once more, now and after the last time that a request may land."""
+    session.cursor.executemany(
+        statements.WRITE_AGAIN,
+        [{"kind": ref.kind, "key": ref.key, "now": now, "until": until} for ref in refs],
+    )
+
+
 def end_flights(session: WriteSession, now: Instant) -> int:
     """Have what a late request may have undone written once more, and say how many."""
     return session.cursor.execute(statements.WRITE_AGAIN_AFTER_FLIGHT, {"now": now}).rowcount

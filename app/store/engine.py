@@ -1,15 +1,16 @@
-"""Connections to the store, and the lock that keeps it to one relay."""
+"""Connections to the store, whichever database keeps it."""
 
 import fcntl
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
 from typing import Final
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.domain.errors import ConfigurationInvalid
 
@@ -29,59 +30,155 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 8192",
 )
 
+_POSTGRES: Final = "postgresql"
+_OLDEST_POSTGRES: Final = 140_000
+# Looking things up takes four, receiving, the rest of the writing and listening one each.
+POOL_CONNECTIONS: Final = 7
+_CONNECT_SECONDS: Final = 5
+# A statement that takes longer counts as a store that is not available, unless it says that it may.
+STATEMENT_SECONDS: Final = 5
+# A replica that is paused in the middle of a transaction must not hold its locks for longer.
+_IDLE_SECONDS: Final = 3
+
+_CONNECT_ARGUMENTS: Final = {
+    "application_name": "relay",
+    "connect_timeout": _CONNECT_SECONDS,
+    # A connection on which nothing comes back any more is given up within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    # Behind a transaction pooler, the next transaction may run on another server connection.
+    "prepare_threshold": None,
+}
+
 
 def read_store_url(store_url: str) -> URL:
     """Check a STORE_URL.
 
     Raises:
-        ConfigurationInvalid: it is not a `sqlite:///` URL that names a file.
+        ConfigurationInvalid: it names neither a file for SQLite nor a PostgreSQL database.
     """
     try:
-        url = make_url(store_url)
+        # What Heroku and others hand out, and SQLAlchemy does not take.
+        url = make_url(store_url.replace("postgres://", "postgresql://", 1))
     except ArgumentError as error:
         raise ConfigurationInvalid(
             "STORE_URL cannot be read as a URL; for a file: sqlite:///relay.db"
         ) from error
-    if url.get_backend_name() != "sqlite":
-        raise ConfigurationInvalid(
-            f"STORE_URL names {url.get_backend_name()}; this version keeps its store in SQLite:"
-            " sqlite:///relay.db"
-        )
-    if url.database in (None, "", ":memory:"):
-        raise ConfigurationInvalid(
-            "STORE_URL names no file; what is acknowledged must survive: sqlite:///relay.db"
-        )
-    return url
+    match url.get_backend_name():
+        case "sqlite":
+            if url.database in (None, "", ":memory:"):
+                raise ConfigurationInvalid(
+                    "STORE_URL names no file; what is acknowledged must survive: sqlite:///relay.db"
+                )
+            return url.set(drivername="sqlite+pysqlite")
+        case "postgresql":
+            if not url.database:
+                raise ConfigurationInvalid(
+                    "STORE_URL names no database: postgresql://user:password@host/database"
+                )
+            return url.set(drivername="postgresql+psycopg")
+        case name:
+            raise ConfigurationInvalid(
+                f"STORE_URL names {name}; the store is kept by SQLite (sqlite:///relay.db) or"
+                " PostgreSQL (postgresql://user:password@host/database)"
+            )
+
+
+def is_shared(url: URL) -> bool:
+    """Tell whether several relays can use the store at once."""
+    return url.get_backend_name() == _POSTGRES
 
 
 def open_engine(url: URL) -> Engine:
-    """Make the engine; every connection commits durably and begins its transactions itself."""
+    """Make the engine; every connection commits durably and bounds its transactions."""
+    if is_shared(url):
+        return _open_postgres(url)
     engine = create_engine(
-        url.set(drivername="sqlite+pysqlite"),
+        url,
         # An error would quote them, and they are rows.
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_connection(connection: SqliteConnection, _: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # The driver would begin transactions on its own, and only before some statements.
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(pragma)
 
 
-def _begin(connection: Connection) -> None:
+def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and writes then could not be retried by waiting.
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {mode}")
 
 
+def _open_postgres(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        connect_args=_CONNECT_ARGUMENTS,
+        pool_size=POOL_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_CONNECT_SECONDS,
+        # A connection that the server has closed meanwhile (a failover, a database that went to
+        # sleep) is found before it is used.
+        pool_pre_ping=True,
+    )
+    event.listen(engine, "begin", _bound_transaction)
+    return engine
+
+
+def _bound_transaction(connection: Connection) -> None:
+    # For this transaction only: behind a pooler, the session is not ours.
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    seconds = options.get("statement_seconds", STATEMENT_SECONDS)
+    connection.exec_driver_sql(
+        f"SET LOCAL statement_timeout = {seconds * 1000};"
+        f" SET LOCAL idle_in_transaction_session_timeout = {_IDLE_SECONDS * 1000}"
+    )
+
+
+def check_server(connection: Connection) -> None:
+    """Refuse a server that is too old.
+
+    Raises:
+        ConfigurationInvalid: it is.
+    """
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection) and driver.info.server_version < _OLDEST_POSTGRES:
+        raise ConfigurationInvalid("STORE_URL names a PostgreSQL older than 14")
+
+
+def is_store_failure(error: Exception) -> bool:
+    """Tell a store that cannot commit (full, locked, away) from an operation's own fault."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
+        return not isinstance(
+            cause, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError
+        )
+    return (
+        isinstance(cause, sqlite3.OperationalError | sqlite3.InternalError)
+        or type(cause) is sqlite3.DatabaseError
+    )
+
+
+def may_succeed_at_once(error: Exception) -> bool:
+    """Tell whether the same transaction, run again, would have a chance: it lost to another."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
+
+
 @contextmanager
 def hold_lock(url: URL) -> Iterator[None]:
-    """Keep a second relay off the same file while this one runs.
+    """Keep a second relay off the same file while this one runs; a shared store needs no such.
 
     Two relays on one SQLite file would both dispatch, and a late request of the one could undo
     what the other has written.
@@ -89,6 +186,9 @@ def hold_lock(url: URL) -> Iterator[None]:
     Raises:
         ConfigurationInvalid: the store is in use, or its folder cannot be written.
     """
+    if is_shared(url):
+        yield
+        return
     path = Path(f"{url.database}.lock")
     try:
         file = path.open("a")

@@ -1,20 +1,18 @@
 """Group commit: one thread, one connection, one transaction and one fsync for all that waits."""
 
-import asyncio
 import logging
-import sqlite3
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, text
 
 from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.store.engine import BUSY_MILLISECONDS
+from app.store.cursors import open_cursor
+from app.store.engine import BUSY_MILLISECONDS, is_store_failure, may_succeed_at_once
+from app.store.grouping import GroupThread, Outcome, Waiting
+from app.store.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +20,11 @@ T = TypeVar("T")
 
 # Beyond this a group only waits longer for its commit: the fsync is already shared by all.
 MAXIMUM_GROUP = 512
+# How long one group may take before its connection is cut.
+GROUP_SECONDS: Final = 15.0
+_TRIES: Final = 4
+# A connection that has not been used for so long is tried before it is trusted.
+_FRESH_SECONDS: Final = 1.0
 
 
 class WriteSession:
@@ -34,15 +37,14 @@ class WriteSession:
 
     def __init__(self, connection: Connection, *, must_truncate: bool) -> None:
         self.connection = connection
-        driver = connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            raise TypeError("the store speaks SQLite")
-        self.cursor = driver.cursor()
-        self.must_truncate = must_truncate
+        self.cursor = open_cursor(connection)
+        self.is_shared = connection.dialect.name != "sqlite"
+        self.must_truncate = must_truncate and not self.is_shared
+        self.used_at = time.monotonic()
 
     def request_truncation(self) -> None:
         """Have the write-ahead log overwritten after the commit: something was erased."""
-        self.must_truncate = True
+        self.must_truncate = not self.is_shared
 
     def truncate_if_requested(self) -> None:
         """Empty the write-ahead log if that is asked for and no reader stands in the way."""
@@ -54,30 +56,24 @@ class WriteSession:
             self.must_truncate = bool(busy)
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[T]):
-    operation: Callable[[WriteSession], T]
-    future: asyncio.Future[T]
+Operation = Callable[[WriteSession], object]
 
 
-_Outcome = tuple[_Waiting[object], object | None, BaseException | None]
-
-
-class GroupCommit:
+class GroupCommit(GroupThread[Operation]):
     """Runs write operations in groups; `run` returns after the commit that holds its result."""
 
-    def __init__(self, engine: Engine, *, reach: Reach = ignore) -> None:
+    def __init__(
+        self, engine: Engine, *, watchdog: Watchdog | None = None, reach: Reach = ignore
+    ) -> None:
+        super().__init__("store-writer", maximum_weight=MAXIMUM_GROUP)
         self._engine = engine
+        self._watchdog = watchdog
         self._reach = reach
-        self._queue: SimpleQueue[_Waiting[object] | None] = SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._session: WriteSession | None = None
         # The log that a killed process left may hold what was erased since it was written.
         self._must_truncate = True
         self._failure: str | None = None
-        self._closed = False
-        self._thread.start()
+        self.start()
 
     @property
     def failure(self) -> str | None:
@@ -87,72 +83,65 @@ class GroupCommit:
     async def run(self, operation: Callable[[WriteSession], T]) -> T:
         """Run one operation and return its result once it is durable.
 
-        The operation may run twice, the first time undone, when another of its group fails.
+        The operation may run several times, each but the last undone: when another of its group
+        fails, or when the database has it wait for a neighbour that waits for it.
 
         Raises:
             StoreUnavailable: it could not be committed; nothing of it is stored.
         """
-        if self._closed:
-            raise StoreUnavailable
-        future: asyncio.Future[T] = self._loop.create_future()
-        waiting: _Waiting[T] = _Waiting(operation, future)
-        self._queue.put(waiting)  # type: ignore[arg-type]  # the queue holds any T
-        return await future
+        return cast(T, await self.submit(operation))
 
-    async def close(self) -> None:
-        """Finish what waits and end the thread."""
-        self._closed = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+    def handle(self, group: Sequence[Waiting[Operation]]) -> list[Outcome[Operation]]:
+        """Commit all of it, or as much as can be."""
+        return self._commit(group, _TRIES)
 
-    def _work(self) -> None:
-        closing = False
-        while not closing:
-            group, closing = self._next_group()
-            if group:
-                self._answer(self._commit(group))
+    def end(self) -> None:
+        """Close the connection."""
         self._discard_session()
 
-    def _next_group(self) -> tuple[list[_Waiting[object]], bool]:
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        group = [first]
-        while len(group) < MAXIMUM_GROUP:
-            try:
-                waiting = self._queue.get_nowait()
-            except Empty:
-                break
-            if waiting is None:
-                return group, True
-            group.append(waiting)
-        return group, False
-
-    def _commit(self, group: list[_Waiting[object]]) -> list[_Outcome]:
+    def _commit(self, group: Sequence[Waiting[Operation]], tries: int) -> list[Outcome[Operation]]:
         try:
-            session = self._open_session()
-            with session.connection.begin():
-                outcomes: list[_Outcome] = [
-                    (waiting, waiting.operation(session), None) for waiting in group
-                ]
-                self._reach(Failpoint.BEFORE_COMMIT)
-            self._reach(Failpoint.AFTER_COMMIT)
-            session.truncate_if_requested()
+            outcomes = self._commit_once(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
-            if _is_store_failure(error):
+            if may_succeed_at_once(error) and tries > 1:
+                return self._commit(group, tries - 1)
+            if is_store_failure(error):
                 # Only what the driver says: SQLAlchemy also quotes the parameters, rows that is.
-                self._failure = str(getattr(error, "orig", error))
+                self._failure = str(getattr(error, "orig", error)).strip()
                 logger.error("the store cannot commit: %s", self._failure)
                 self._discard_session()
                 return [(waiting, None, StoreUnavailable()) for waiting in group]
             if len(group) == 1:
                 return [(group[0], None, error)]
             # One operation's fault must not take its neighbours along.
-            return [outcome for waiting in group for outcome in self._commit([waiting])]
+            return [outcome for waiting in group for outcome in self._commit([waiting], _TRIES)]
         self._failure = None
         return outcomes
 
+    def _commit_once(self, group: Sequence[Waiting[Operation]]) -> list[Outcome[Operation]]:
+        session = self._open_session()
+        if self._watchdog is None:
+            return self._transact(session, group)
+        with self._watchdog.limit(session.connection, GROUP_SECONDS):
+            return self._transact(session, group)
+
+    def _transact(
+        self, session: WriteSession, group: Sequence[Waiting[Operation]]
+    ) -> list[Outcome[Operation]]:
+        with session.connection.begin():
+            outcomes: list[Outcome[Operation]] = [
+                (waiting, waiting.work(session), None) for waiting in group
+            ]
+            self._reach(Failpoint.BEFORE_COMMIT)
+        self._reach(Failpoint.AFTER_COMMIT)
+        session.truncate_if_requested()
+        session.used_at = time.monotonic()
+        return outcomes
+
     def _open_session(self) -> WriteSession:
+        session = self._session
+        if session is not None and not self._is_alive(session):
+            self._discard_session()
         if self._session is None:
             connection = self._engine.connect()
             self._session = WriteSession(
@@ -161,34 +150,21 @@ class GroupCommit:
             )
         return self._session
 
+    def _is_alive(self, session: WriteSession) -> bool:
+        """Find out whether a server has closed the connection while nobody used it."""
+        if not session.is_shared or time.monotonic() - session.used_at < _FRESH_SECONDS:
+            return True
+        try:
+            with session.connection.begin():
+                session.connection.execute(text("SELECT 1"))
+        except Exception as error:  # noqa: BLE001 - a new connection will tell
+            logger.info("the store's connection has ended (%s)", type(error).__name__)
+            return False
+        return True
+
     def _discard_session(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             self._must_truncate = session.must_truncate
             session.connection.invalidate()
             session.connection.close()
-
-    def _answer(self, outcomes: list[_Outcome]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
-        except RuntimeError:
-            logger.warning("the event loop ended before %d operations were answered", len(outcomes))
-
-
-def _is_store_failure(error: Exception) -> bool:
-    """Tell a store that cannot commit (full, locked, broken) from an operation's own fault."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return (
-        isinstance(cause, sqlite3.OperationalError | sqlite3.InternalError)
-        or type(cause) is sqlite3.DatabaseError
-    )
-
-
-def _resolve(outcomes: list[_Outcome]) -> None:
-    for waiting, result, error in outcomes:
-        if waiting.future.done():
-            continue
-        if error is None:
-            waiting.future.set_result(result)
-        else:
-            waiting.future.set_exception(error)

@@ -9,10 +9,17 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.errors import ConfigurationInvalid
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.store.engine import hold_lock, open_engine, read_store_url
+from app.store.engine import check_server, hold_lock, open_engine, read_store_url
+from app.store.inbox import create_function
+
+# Any number would do that no other program in the database takes.
+_LOCK = 7_205_759_403_792_793_600
+# Migrating many events takes its time.
+_STATEMENT_SECONDS = 1800
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -45,17 +52,25 @@ def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
         raise RuntimeError("no migrations are shipped")
     try:
         # BEGIN IMMEDIATE is the lock: a second process waits here, then finds nothing to do.
-        with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection:
+        options = {"sqlite_begin": "IMMEDIATE", "statement_seconds": _STATEMENT_SECONDS}
+        with engine.connect().execution_options(**options) as connection:
+            if connection.dialect.name == "postgresql":
+                check_server(connection)
+                # The same; it ends with the transaction, also behind a transaction pooler.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             before = MigrationContext.configure(connection).get_current_revision()
             if before != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, head)
                 reach(Failpoint.IN_MIGRATION)
+            if connection.dialect.name == "postgresql":
+                create_function(connection)
             connection.commit()
     except CommandError as error:
         raise ConfigurationInvalid(
             "STORE_URL names a store that a newer version of the relay has migrated"
         ) from error
-    except DBAPIError as error:
-        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {error.orig}") from error
+    except (DBAPIError, PoolTimeoutError) as error:
+        reason = str(getattr(error, "orig", error)).strip()
+        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {reason}") from error
     return before, head

@@ -146,16 +146,22 @@ def find_targets(connection: Connection, number: int, limit: int) -> Targets:
 def mark_targets(session: WriteSession, number: int, targets: Targets, now: Instant) -> bool:
     """Have entities written again as they are desired now, and note how far the replay is.
 
+    What the replay has passed meanwhile is not marked again: a window that was thought lost may
+    have been committed, or another relay may have been at it.
+
     Returns:
         Whether the replay goes on; it does not where it is not running.
     """
     connection = session.connection
-    running = select(replays.c.number).where(
+    running = select(replays.c.place).where(
         replays.c.number == number, replays.c.status == ReplayStatus.RUNNING
     )
-    if connection.execute(running.with_for_update()).one_or_none() is None:
+    row = connection.execute(running.with_for_update()).one_or_none()
+    if row is None:
         return False
-    are_meant = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in targets.refs])
+    after = None if row.place is None else _read_place(row.place)
+    refs = [ref for ref in targets.refs if after is None or ref > after]
+    are_meant = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in refs])
     _note_superseded(connection, number, are_meant)
     marked = connection.execute(
         update(entities)
@@ -180,8 +186,8 @@ def mark_targets(session: WriteSession, number: int, targets: Targets, now: Inst
         )
     ).rowcount
     values: dict[str, Any] = {"marked": replays.c.marked + marked}
-    if targets.refs:
-        values["place"] = json.dumps(tuple(targets.refs[-1]))
+    if refs:
+        values["place"] = json.dumps(tuple(refs[-1]))
     if targets.is_end:
         values["status"] = ReplayStatus.COMPLETED
     connection.execute(update(replays).where(replays.c.number == number).values(**values))

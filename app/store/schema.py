@@ -123,6 +123,16 @@ heartbeat = Table(
     Column("beaten_at", BigInteger, nullable=False, comment="last proof that commits succeed"),
 )
 
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False, comment="rises with each holder"),
+    Column("expires_at", BigInteger, nullable=False, comment="by the database's clock"),
+    Column("report", Text, comment="what the holder says of itself, JSON"),
+)
+
 replays = Table(
     "replays",
     metadata,

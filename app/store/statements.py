@@ -177,6 +177,19 @@ UPDATE entities SET
 WHERE in_flight_until <= :now
 """
 
+# Of a replica that may have written after its lease had ended, by then perhaps a stale row.
+WRITE_AGAIN = """
+UPDATE entities SET
+    state = 'pending',
+    revision = revision + 1,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
+    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
+    in_flight_until = :until
+WHERE kind = :kind AND key = :key
+"""
+
 RECORD_APPLIED = """
 UPDATE entities SET
     state = 'applied',

@@ -5,13 +5,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 
+import psycopg
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.criteria import Criteria
-from app.domain.entities import Kind, PendingEntity
+from app.domain.entities import EntityRef, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failpoints import Reach, ignore
@@ -26,10 +29,24 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store import dispatching, looking_up, receiving, replaying, statements
-from app.store.engine import hold_lock, open_engine, read_store_url
-from app.store.group_commit import GroupCommit
+from app.store import dispatching, leasing, looking_up, receiving, replaying, statements
+from app.store.engine import (
+    STATEMENT_SECONDS,
+    hold_lock,
+    is_shared,
+    open_engine,
+    read_store_url,
+)
+from app.store.group_commit import GroupCommit, WriteSession
+from app.store.inbox import Inbox
 from app.store.migrating import migrate
+from app.store.receiving import Receipt
+from app.store.replicas import Replicas
+from app.store.signals import REPLAY, notify, write_settled
+from app.store.watchdog import Watchdog
+
+# A look at every event, which only a replay and its dry run ask for.
+_SCAN_SECONDS: Final = 300
 
 T = TypeVar("T")
 
@@ -44,13 +61,31 @@ class Store:
 
     What writes returns after its commit; everything that waits at the same moment shares one.
     What reads sees the last commit.
+
+    Attributes:
+        replicas: what relays that share the store tell each other; None where it has but one.
     """
 
-    def __init__(self, engine: Engine, resources: ExitStack, *, reach: Reach = ignore) -> None:
+    def __init__(
+        self, url: URL, engine: Engine, resources: ExitStack, *, reach: Reach = ignore
+    ) -> None:
+        self._url = url
         self._engine = engine
         self._resources = resources
-        self._commits = GroupCommit(engine, reach=reach)
+        self._watchdog: Watchdog | None = None
+        self._inbox: Inbox | None = None
+        if is_shared(url):
+            self._watchdog = Watchdog()
+            resources.callback(self._watchdog.close)
+            self._inbox = Inbox(engine, self._watchdog, reach=reach)
+        self._commits = GroupCommit(engine, watchdog=self._watchdog, reach=reach)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self.replicas: Replicas | None = None
+        if is_shared(url):
+            # A thread of its own: the lease must be renewed however long others read.
+            apart = ThreadPoolExecutor(1, thread_name_prefix="store-replica")
+            resources.callback(apart.shutdown)
+            self.replicas = Replicas(url, partial(self._read_in, apart))
         self._events_stored = 0
         self._ahead: dict[int, replaying.Targets] = {}
 
@@ -67,10 +102,14 @@ class Store:
             engine = open_engine(url)
             resources.callback(engine.dispose)
             await asyncio.to_thread(migrate, engine)
-            return cls(engine, resources.pop_all(), reach=reach)
+            return cls(url, engine, resources.pop_all(), reach=reach)
 
     async def close(self) -> None:
-        """Commit what waits, then let go of the file."""
+        """Commit what waits, then let go of the store."""
+        if self.replicas is not None:
+            await self.replicas.close()
+        if self._inbox is not None:
+            await self._inbox.close()
         await self._commits.close()
         self._readers.shutdown()
         self._resources.close()
@@ -78,6 +117,8 @@ class Store:
     @property
     def failure(self) -> str | None:
         """Why nothing can be committed; None while the store is writable."""
+        if self._inbox is not None and self._inbox.failure is not None:
+            return self._inbox.failure
         return self._commits.failure
 
     @property
@@ -113,9 +154,13 @@ class Store:
         Raises:
             StoreUnavailable: it could not be committed; nothing of it is stored.
         """
-        receipts = await self._commits.run(
-            partial(receiving.store_events, events=events, received_at=received_at)
-        )
+        if self._inbox is not None:
+            work = (events, received_at)
+            receipts = cast(list[Receipt], await self._inbox.submit(work, len(events)))
+        else:
+            receipts = await self._commits.run(
+                partial(receiving.store_events, events=events, received_at=received_at)
+            )
         self._events_stored += len(receipts)
         return receipts
 
@@ -131,23 +176,52 @@ class Store:
         """Read when there is something to do next; None without any."""
         return await self._read(dispatching.read_next_due)
 
-    async def note_in_flight(self, entities: Sequence[PendingEntity], until: Instant) -> None:
-        """Note that requests for these entities may land until then."""
-        await self._commits.run(partial(dispatching.note_in_flight, entities=entities, until=until))
+    async def note_in_flight(
+        self, entities: Sequence[PendingEntity], until: Instant, *, token: int | None = None
+    ) -> None:
+        """Note that requests for these entities may land until then.
 
-    async def forget_in_flight(self, entities: Sequence[PendingEntity], until: Instant) -> None:
-        """Take that note back where it is certain what came of the request."""
-        await self._commits.run(
-            partial(dispatching.forget_in_flight, entities=entities, until=until)
+        Raises:
+            LeaseLost: the lease is not held under this token any more; nothing is noted. So with
+                everything that takes a token, which is None for a store of one relay.
+        """
+        await self._run_leased(
+            token, partial(dispatching.note_in_flight, entities=entities, until=until)
         )
 
-    async def end_flights(self, now: Instant) -> int:
-        """Have what a late request may have undone written once more, and say how many."""
-        return await self._commits.run(partial(dispatching.end_flights, now=now))
+    async def forget_in_flight(
+        self, entities: Sequence[PendingEntity], until: Instant, *, token: int | None = None
+    ) -> None:
+        """Take that note back where it is certain what came of the request."""
+        await self._run_leased(
+            token, partial(dispatching.forget_in_flight, entities=entities, until=until)
+        )
 
-    async def record_outcomes(self, outcomes: Sequence[dispatching.Outcome], now: Instant) -> None:
+    async def end_flights(self, now: Instant, *, token: int | None = None) -> int:
+        """Have what a late request may have undone written once more, and say how many."""
+        return await self._run_leased(token, partial(dispatching.end_flights, now=now))
+
+    async def write_again(self, refs: Sequence[EntityRef], now: Instant, until: Instant) -> None:
+        """Have entities written once more, now and after `until`, whoever dispatches."""
+        await self._commits.run(
+            partial(dispatching.write_again, refs=refs, now=now, until=until),
+        )
+
+    async def record_outcomes(
+        self,
+        outcomes: Sequence[dispatching.Outcome],
+        now: Instant,
+        *,
+        token: int | None = None,
+    ) -> None:
         """Record what came of a batch, for the revisions that were picked."""
-        await self._commits.run(partial(dispatching.record_outcomes, outcomes=outcomes, now=now))
+
+        def record(session: WriteSession) -> None:
+            dispatching.record_outcomes(session, outcomes, now)
+            if session.is_shared:
+                notify(session, write_settled(outcome.entity.ref for outcome in outcomes))
+
+        await self._run_leased(token, record)
 
     async def find_event(self, event_id: EventId) -> StoredEvent | None:
         """Read one event and where its entity stands; None where no such event is stored."""
@@ -172,7 +246,9 @@ class Store:
 
     async def count_matches(self, criteria: Criteria) -> Matches:
         """Count the events and entities that criteria other than ids meet."""
-        return await self._read(partial(replaying.count_matches, criteria=criteria))
+        return await self._read(
+            partial(replaying.count_matches, criteria=criteria), statement_seconds=_SCAN_SECONDS
+        )
 
     async def begin_replay(
         self,
@@ -184,16 +260,20 @@ class Store:
         now: Instant,
     ) -> None:
         """Note who has what replayed, and when, before anything is marked."""
-        await self._commits.run(
-            partial(
-                replaying.begin_replay,
+
+        def begin(session: WriteSession) -> None:
+            replaying.begin_replay(
+                session,
                 replay_id=replay_id,
                 criteria=criteria,
                 matches=matches,
                 requested_by=requested_by,
                 now=now,
             )
-        )
+            if session.is_shared:
+                notify(session, REPLAY)
+
+        await self._commits.run(begin)
 
     async def advance_replay(
         self, number: int, now: Instant, size: int, *, ahead_entities: int = _TARGETS_AHEAD
@@ -205,7 +285,8 @@ class Store:
         ahead = self._ahead.pop(number, None)
         if ahead is None:
             ahead = await self._read(
-                partial(replaying.find_targets, number=number, limit=ahead_entities)
+                partial(replaying.find_targets, number=number, limit=ahead_entities),
+                statement_seconds=_SCAN_SECONDS,
             )
         rest = replaying.Targets(ahead.refs[size:], ahead.is_end)
         next_ = replaying.Targets(ahead.refs[:size], is_end=ahead.is_end and not rest.refs)
@@ -232,14 +313,32 @@ class Store:
         """Read replays, newest first, those before a number."""
         return await self._read(partial(replaying.read_replay_page, before=before, limit=limit))
 
-    async def _read(self, query: Callable[[Connection], T]) -> T:
+    async def _run_leased(self, token: int | None, operation: Callable[[WriteSession], T]) -> T:
+        def run(session: WriteSession) -> T:
+            leasing.require_lease(session, token)
+            return operation(session)
+
+        return await self._commits.run(run)
+
+    async def _read(self, query: Callable[[Connection], T], **options: int) -> T:
+        return await self._read_in(self._readers, query, **options)
+
+    async def _read_in(
+        self, threads: ThreadPoolExecutor, query: Callable[[Connection], T], **options: int
+    ) -> T:
         return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self._run_query, query
+            threads, self._run_query, query, options
         )
 
-    def _run_query(self, query: Callable[[Connection], T]) -> T:
+    def _run_query(self, query: Callable[[Connection], T], options: dict[str, int]) -> T:
         try:
-            with self._engine.connect() as connection:
-                return query(connection)
-        except DBAPIError as error:
+            with self._engine.connect() as plain, ExitStack() as limits:
+                connection = plain.execution_options(**options)
+                if self._watchdog is not None:
+                    seconds = options.get("statement_seconds", STATEMENT_SECONDS) * 2
+                    limits.enter_context(self._watchdog.limit(connection, seconds))
+                result = query(connection)
+                connection.commit()
+                return result
+        except (DBAPIError, PoolTimeoutError, psycopg.Error) as error:
             raise StoreUnavailable from error

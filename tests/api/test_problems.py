@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 
 from app.api.problems import PROBLEMS, make_problem_of
 from app.domain import errors
-from app.domain.errors import ConfigurationInvalid, FieldError, RelayError
+from app.domain.errors import ConfigurationInvalid, FieldError, LeaseLost, RelayError
 from app.main import create_api
 from tests.api.running import assert_problem
 
-# It ends the start, before there is anybody to answer.
-NEVER_ANSWERED = {ConfigurationInvalid}
+# These end a start or a batch, and nobody is there to answer.
+NEVER_ANSWERED = {ConfigurationInvalid, LeaseLost}
 SECRET = "the password is swordfish"
 
 

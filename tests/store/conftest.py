@@ -1,11 +1,14 @@
-"""A real store on a real file."""
+"""A real store: on a real file, and on a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from app.store.engine import open_engine, read_store_url
 from app.store.store import Store
+from tests.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -13,8 +16,25 @@ def store_path(tmp_path: Path) -> Path:
     return tmp_path / "relay.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, store_path: Path) -> str:
+    """Name an empty store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{store_path}"
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    return postgres.create_database()
+
+
 @pytest.fixture
-async def store(store_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{store_path}")
+async def store(store_url: str) -> AsyncIterator[Store]:
+    opened = await Store.open(store_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def engine(store_url: str) -> Iterator[Engine]:
+    """Look into the store by connections of one's own."""
+    opened = open_engine(read_store_url(store_url))
+    yield opened
+    opened.dispose()

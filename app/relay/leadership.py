@@ -1,0 +1,136 @@
+"""Which of the replicas dispatches: the one that holds the lease, as long as it is sure to."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from app.domain.errors import LeaseLost, StoreUnavailable
+from app.relay.dispatcher_view import DispatcherView, read_view, write_view
+from app.store.replicas import Replicas
+
+logger = logging.getLogger(__name__)
+
+# Another replica takes over within the lease and one look, 3.5 s, of a `kill -9`.
+LEASE_SECONDS: Final = 3.0
+_RENEW_SECONDS: Final = 0.75
+_LOOK_SECONDS: Final = 0.5
+# The holder counts from before it asked, and stops this much before the database does.
+_MARGIN_SECONDS: Final = 0.5
+
+
+def read_clock() -> float:
+    """Give seconds that pass whatever the process or the machine does, in suspension too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Leadership:
+    """Seeks the lease and keeps it.
+
+    Args:
+        replicas: where it is kept.
+        holder: names this replica.
+        on_gain: called whenever the lease is gained.
+        describe: tells how the dispatcher fares, for the other replicas to tell.
+        clock: seconds that never stand still.
+    """
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        *,
+        holder: str,
+        on_gain: Callable[[], None],
+        describe: Callable[[], DispatcherView],
+        clock: Callable[[], float] = read_clock,
+    ) -> None:
+        self._replicas = replicas
+        self._holder = holder
+        self._on_gain = on_gain
+        self._describe = describe
+        self._clock = clock
+        self._token: int | None = None
+        self._sure_until = 0.0
+        self._look = asyncio.Event()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this replica dispatches, and nobody else can."""
+        return self._token is not None and self._clock() < self._sure_until
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often to look for what other replicas did."""
+        return self._replicas.poll_seconds
+
+    def require(self) -> int:
+        """Give the token under which to write.
+
+        Raises:
+            LeaseLost: the lease is not held, or may not be any more.
+        """
+        if self._token is None or not self.is_held:
+            raise LeaseLost
+        return self._token
+
+    def look(self) -> None:
+        """The lease may be free."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Seek the lease, or keep it, until cancelled."""
+        while True:
+            try:
+                await self.seek()
+            except StoreUnavailable:
+                # What is held is held until it expires.
+                logger.warning("the lease cannot be renewed or sought: the store is away")
+            except Exception:
+                logger.exception("seeking the lease failed and is tried again")
+            self._look.clear()
+            seconds = _LOOK_SECONDS if self._token is None else _RENEW_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._look.wait()
+
+    async def seek(self) -> None:
+        """Ask once.
+
+        Raises:
+            StoreUnavailable: there was no answer.
+        """
+        asked_at = self._clock()
+        if self._token is None:
+            self._token = await self._replicas.acquire_lease(self._holder, LEASE_SECONDS)
+            if self._token is None:
+                return
+            logger.info("this replica dispatches (lease %d)", self._token)
+            self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
+            self._on_gain()
+            return
+        report = write_view(self._describe())
+        if await self._replicas.renew_lease(self._token, LEASE_SECONDS, report):
+            self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
+        else:
+            logger.warning("another replica dispatches now (lease %d is lost)", self._token)
+            self._token = None
+
+    async def release(self) -> None:
+        """Let another replica take over at once."""
+        token, self._token = self._token, None
+        if token is not None:
+            with contextlib.suppress(StoreUnavailable):
+                await self._replicas.release_lease(token)
+
+    async def read_others_view(self) -> DispatcherView | None:
+        """Give what the replica that dispatches says of itself; None where nobody does.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        lease = await self._replicas.read_lease()
+        if lease is None or not lease.is_held:
+            return None
+        return read_view(lease.report)

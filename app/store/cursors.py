@@ -1,0 +1,71 @@
+"""The driver's own cursor, alike for both databases: named parameters, and nothing in between."""
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Protocol, Self, cast
+
+import psycopg
+from sqlalchemy import Connection
+
+Values = Mapping[str, Any]
+
+
+class Cursor(Protocol):
+    """What the statements in `app.store.statements` are run with; `:name` is a parameter."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement changed; of several runs, of all of them."""
+        ...
+
+    def execute(self, statement: str, values: Values = ..., /) -> Self:
+        """Run a statement; values that it does not name are ignored."""
+        ...
+
+    def executemany(self, statement: str, values: Sequence[Values], /) -> Self:
+        """Run a statement for each; none are fine."""
+        ...
+
+    def fetchone(self) -> Any:
+        """Give the next row; None after the last."""
+        ...
+
+
+def open_cursor(connection: Connection) -> Cursor:
+    """Open one inside the connection's transaction."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        return cast(Cursor, driver.cursor())
+    if isinstance(driver, psycopg.Connection):
+        return _PostgresCursor(driver)
+    raise TypeError("the store speaks SQLite and PostgreSQL")
+
+
+class _PostgresCursor:
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._cursor = connection.cursor()
+
+    @property
+    def rowcount(self) -> int:
+        return self._cursor.rowcount
+
+    def execute(self, statement: str, values: Values | None = None, /) -> Self:
+        self._cursor.execute(_translate(statement), values)
+        return self
+
+    def executemany(self, statement: str, values: Sequence[Values], /) -> Self:
+        if values:
+            # In pipeline mode, by psycopg: one round trip for all of them.
+            self._cursor.executemany(_translate(statement), values)
+        return self
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+
+@cache
+def _translate(statement: str) -> bytes:
+    """Write `:name` as psycopg wants it."""
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement).encode()

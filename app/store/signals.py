@@ -1,0 +1,140 @@
+"""Replicas telling each other that there is something to do, by PostgreSQL's LISTEN and NOTIFY.
+
+A signal only saves a wait: whoever misses one finds out by looking. Behind a transaction pooler
+there is nothing to listen on, and looking is all there is.
+"""
+
+import asyncio
+import logging
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Final
+
+import psycopg
+from sqlalchemy import func, select
+from sqlalchemy.engine import URL
+
+from app.domain.entities import EntityRef
+from app.store.group_commit import WriteSession
+
+logger = logging.getLogger(__name__)
+
+CHANNEL: Final = "relay"
+EVENT: Final = "event"
+"""Something is to be dispatched."""
+REPLAY: Final = "replay"
+"""Something is to be replayed."""
+LEASE: Final = "lease"
+"""Nobody dispatches."""
+_SETTLED: Final = "settled:"
+# PostgreSQL takes payloads shorter than 8,000 bytes.
+_PAYLOAD_BYTES: Final = 7900
+_PROBE_SECONDS: Final = 3.0
+_RETRY_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.5
+
+
+class Pooler(StrEnum):
+    """Whether a transaction pooler stands before PostgreSQL."""
+
+    AUTO = "auto"
+    NONE = "none"
+    TRANSACTION = "transaction"
+
+
+Handler = Callable[[str], None]
+"""Takes the payload of a signal, in the event loop."""
+
+
+def mark_of(ref: EntityRef) -> str:
+    """Give eight characters that stand for an entity; two entities may share them."""
+    return f"{zlib.crc32('/'.join(ref).encode()):08x}"
+
+
+def write_settled(refs: Iterable[EntityRef]) -> str:
+    """Write the payload that tells what was settled; of too many, that anything may be."""
+    payload = _SETTLED + ",".join(mark_of(ref) for ref in refs)
+    return payload if len(payload) <= _PAYLOAD_BYTES else _SETTLED
+
+
+def read_settled(payload: str) -> frozenset[str] | None:
+    """Give the marks of what was settled, none for anything; None where it tells another thing."""
+    if not payload.startswith(_SETTLED):
+        return None
+    return frozenset(filter(None, payload.removeprefix(_SETTLED).split(",")))
+
+
+def notify(session: WriteSession, payload: str) -> None:
+    """Tell all replicas something when the transaction commits."""
+    session.connection.execute(select(func.pg_notify(CHANNEL, payload)))
+
+
+def hears_itself(url: URL) -> bool:
+    """Find out whether what is notified reaches who listens: behind a pooler it does not."""
+    with _connect(url) as listener, _connect(url) as speaker:
+        listener.execute(f"LISTEN {CHANNEL}_probe")
+        speaker.execute(f"NOTIFY {CHANNEL}_probe")
+        return any(True for _ in listener.notifies(timeout=_PROBE_SECONDS, stop_after=1))
+
+
+class Listener:
+    """Listens in a thread of its own, and begins anew whenever its connection ends."""
+
+    def __init__(self, url: URL, handler: Handler) -> None:
+        self._url = url
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
+        self._is_listening = False
+        self._thread = threading.Thread(target=self._work, name="store-listener", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether signals arrive at the moment."""
+        return self._is_listening
+
+    async def close(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with _connect(self._url) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self._is_listening = True
+                    # What was signalled before is not heard: whoever waits looks once.
+                    self._tell(EVENT, LEASE, REPLAY, _SETTLED)
+                    while not self._stopping.is_set():
+                        for signal in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
+                            self._tell(signal.payload)
+            except psycopg.Error as error:
+                if self._is_listening:
+                    logger.warning("signals between replicas are lost (%s)", type(error).__name__)
+                self._is_listening = False
+                self._stopping.wait(_RETRY_SECONDS)
+
+    def _tell(self, *payloads: str) -> None:
+        for payload in payloads:
+            try:
+                self._loop.call_soon_threadsafe(self._handler, payload)
+            except RuntimeError:
+                # The event loop has ended, and so will this.
+                return
+
+
+def _connect(url: URL) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(
+        url.set(drivername="postgresql").render_as_string(hide_password=False),
+        autocommit=True,
+        connect_timeout=5,
+        application_name="relay",
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        prepare_threshold=None,
+    )
