@@ -2,17 +2,14 @@
 
 import json
 import secrets as randomness
-import time
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from app.auth.signatures import generate_key_pair, generate_symmetric_secret
-from app.auth.tokens import Scope, mint_token
 from app.cli.console import errors, output
 from app.domain.errors import ConfigurationInvalid
-from app.settings import SecretSettings, read_settings
 
 
 class SecretKind(StrEnum):
@@ -32,11 +29,16 @@ def secret(
 ) -> None:
     """Make a new secret and say where it goes.
 
-    To rotate without a gap: put the new one beside the old one in WEBHOOK_SECRETS (separated by a
-    comma), restart the relay, let the backend sign with the new one, then take the old one out.
+    To rotate without a gap: put the new one beside the old one in WEBHOOK_SECRETS
+    (separated by a comma), restart the relay, let the backend sign with the new
+    one, then take the old one out. Of JWT_SECRET there is one at a time: tokens
+    that the old one signed end with the restart.
 
     Example: [bold]relay secret --kind ed25519[/]
     """
+    # Here and not above: completion and --help need not wait for the cryptography.
+    from app.auth.signatures import generate_key_pair, generate_symmetric_secret
+
     match kind:
         case SecretKind.HMAC:
             shared = generate_symmetric_secret()
@@ -57,36 +59,71 @@ def secret(
     errors.print(note, style="dim")
 
 
+def _complete_scopes(incomplete: str) -> Iterator[str]:
+    from app.auth.tokens import Scope
+
+    return (scope for scope in Scope if scope.startswith(incomplete))
+
+
+def _check_scopes(scopes: list[str]) -> list[str]:
+    from app.auth.tokens import Scope
+
+    for scope in scopes:
+        if scope not in list(Scope):
+            raise typer.BadParameter(f"{scope!r} is not one of {', '.join(Scope)}")
+    return scopes
+
+
 def token(
     scope: Annotated[
-        list[Scope], typer.Option(help="What the token allows; may be given several times.")
+        list[str],
+        typer.Option(
+            callback=_check_scopes,
+            autocompletion=_complete_scopes,
+            help="What the token allows: events:read, replay:write, webhooks:write; may be given"
+            " several times.",
+        ),
     ],
     subject: Annotated[str, typer.Option(help="Whose token it is; replays are audited by it.")] = (
         "operator"
     ),
-    hours: Annotated[float, typer.Option(min=0.01, help="How long it is valid.")] = 1.0,
-    issuer: Annotated[str | None, typer.Option(help="`iss`, where JWT_ISSUER is set.")] = None,
-    audience: Annotated[str | None, typer.Option(help="`aud`, where JWT_AUDIENCE is set.")] = None,
+    hours: Annotated[float, typer.Option(min=0.01, max=87_600, help="How long it is valid.")] = 1.0,
+    issuer: Annotated[str | None, typer.Option(help="`iss`; default: JWT_ISSUER.")] = None,
+    audience: Annotated[str | None, typer.Option(help="`aud`; default: JWT_AUDIENCE.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For machines: the token, and the claims in it.")
+    ] = False,
 ) -> None:
     """Sign a token with JWT_SECRET, for /replay and /events.
 
-    Example: [bold]relay token --scope replay:write --scope events:read --subject jane[/]
+    `relay events` and `relay replay` need none where JWT_SECRET is set: they sign
+    their own.
+
+    Example: [bold]relay token --scope replay:write --scope events:read --subject jane[/],
+    or [bold]export RELAY_TOKEN=$(relay token --scope events:read)[/]
     """
+    from app.auth.tokens import Scope, mint_token
+    from app.cli.operators import make_claims
+    from app.settings import SecretSettings, read_settings
+
     settings = read_settings(SecretSettings)
     if settings.jwt_secret is None:
         raise ConfigurationInvalid(
             "JWT_SECRET is not set; `relay secret --kind jwt` makes one. Where JWT_JWKS_URL is"
             " used, your identity provider signs the tokens."
         )
-    now = int(time.time())
-    claims: dict[str, object] = {
-        "sub": subject,
-        "scope": " ".join(scope),
-        "iat": now,
-        "exp": now + round(hours * 3600),
-    }
+    claims = make_claims(
+        settings,
+        scopes=[Scope(word) for word in scope],
+        subject=subject,
+        seconds=round(hours * 3600),
+    )
     if issuer is not None:
         claims["iss"] = issuer
     if audience is not None:
         claims["aud"] = audience
-    output.print(mint_token(claims, secret=settings.jwt_secret.get_secret_value()), markup=False)
+    signed = mint_token(claims, secret=settings.jwt_secret.get_secret_value())
+    if as_json:
+        output.print_json(data={"token": signed, "claims": claims})
+    else:
+        output.print(signed, markup=False)

@@ -1,11 +1,13 @@
 """The `relay` command: every subcommand, and what they have in common."""
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
-from app.cli import demo, keys, maintenance, send, serve
-from app.cli.console import errors
+from app.cli import demo, events, keys, maintenance, replay, send, serve
+from app.cli.console import complain, errors, tidy
+from app.cli.failures import CommandFailed
 from app.domain.errors import ConfigurationInvalid
 
 app = typer.Typer(
@@ -20,16 +22,27 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(send.send)
+app.command()(events.events)
+app.command()(replay.replay)
 app.command()(keys.token)
 app.command()(keys.secret)
 app.command()(maintenance.migrate)
 app.command()(maintenance.openapi)
 
 
-def main() -> None:
-    """Run the command; what cannot be configured is one sentence and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; whatever goes wrong is a sentence and an exit code.
+
+    Args:
+        arguments: those after the command's name; None for the process's own.
+    """
     try:
-        app()
+        app(args=arguments)
     except ConfigurationInvalid as error:
-        errors.print(f"[bold red]relay:[/] {error}", highlight=False)
+        complain("relay", str(error))
         sys.exit(2)
+    except CommandFailed as error:
+        complain("relay", str(error))
+        for detail in error.details:
+            errors.print(f"  {tidy(detail)}", markup=False)
+        sys.exit(error.exit_code)

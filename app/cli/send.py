@@ -3,27 +3,53 @@
 import shlex
 import sys
 import time
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 
-from app.cli.console import errors, output
-from app.cli.sending import TIMEOUT_SECONDS, make_body, name_endpoint, sign_body
-from app.domain.errors import ConfigurationInvalid
-from app.settings import SecretSettings, read_settings
+from app.cli import options
+from app.cli.console import errors, output, tidy
+from app.cli.failures import Misused
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def send(
     event_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="membership.created, …; - reads a whole body.")
-    ],
-    fields: Annotated[
-        list[str] | None, typer.Argument(metavar="FIELD=VALUE…", help="The fields of `data`.")
+        str | None,
+        typer.Argument(
+            metavar="[TYPE]",
+            autocompletion=options.complete_types,
+            help="membership.created, …; - reads a whole body.",
+        ),
     ] = None,
-    url: Annotated[
-        str, typer.Option(envvar="RELAY_URL", help="Where the relay is.")
-    ] = "http://127.0.0.1:8080",
+    fields: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FIELD=VALUE]…",
+            autocompletion=options.complete_fields,
+            help="The fields of `data`.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="Send events of this file instead: NDJSON, a line each; - is standard input.",
+        ),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(help="With --file: write the lines that are refused here, with the reasons."),
+    ] = None,
+    retry_seconds: Annotated[
+        float,
+        typer.Option(min=0, help="With --file: how long to try while the relay is away."),
+    ] = 60.0,
+    url: options.Url = options.DEFAULT_URL,
     secret: Annotated[
         str | None,
         typer.Option(help="whsec_ or whsk_; default: the first whsec_ of WEBHOOK_SECRETS."),
@@ -40,13 +66,44 @@ def send(
     as_curl: Annotated[
         bool, typer.Option("--curl", help="Print the signed request as a curl command instead.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer's body only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer's body, or the summary, only.")
+    ] = False,
 ) -> None:
-    """Sign one event and post it. Exit code 0: taken; 1: refused; 3: the relay is not there.
+    """Sign one event and post it, or a whole file of them.
 
-    Example: [bold]relay send membership.created trip_id=456e7890-e89b-12d3-a456-426614174001
-    user_id=123e4567-e89b-12d3-a456-426614174000 role=MEMBER status=ACTIVE --wait 5[/]
+    A file has a line for each event, {"id", "type", "timestamp", "data"}; one
+    without an id gets one made from what it says. After Ctrl-C or a kill the same
+    command goes on where it was; a line that is refused is told of and holds up
+    no other. Exit code 0: taken; 1: refused, or some lines were; 3: the relay is
+    not there.
+
+    Example: [bold]relay send membership.created
+    trip_id=456e7890-e89b-12d3-a456-426614174001
+    user_id=123e4567-e89b-12d3-a456-426614174000 role=MEMBER status=ACTIVE --wait
+    5[/], or [bold]relay send --file events.ndjson --rejects rejects.ndjson[/]
     """
+    if file is not None:
+        if event_type or as_curl or (event_id, timestamp, wait) != (None, None, None):
+            raise Misused("--file takes no TYPE, --id, --timestamp, --wait or --curl")
+        # Here and not above: completion and --help need not wait for what only a request needs.
+        from app.cli.send_file import send_file
+
+        send_file(
+            file,
+            url=url,
+            secret=secret or _find_secret(),
+            rejects=rejects,
+            patience_seconds=retry_seconds,
+            as_json=as_json,
+        )
+        return
+    if rejects is not None:
+        raise Misused("--rejects goes with --file")
+    if event_type is None:
+        raise Misused("give the TYPE of an event, - to read a body, or --file")
+    from app.cli.sending import make_body, name_endpoint, sign_body
+
     if event_type == "-":
         body = sys.stdin.buffer.read()
     else:
@@ -55,22 +112,30 @@ def send(
     if as_curl:
         output.print(_write_curl(name_endpoint(url), headers, body), markup=False)
         return
-    try:
+    _post(url, headers, body, as_json=as_json)
+
+
+def _post(url: str, headers: dict[str, str], body: bytes, *, as_json: bool) -> None:
+    import httpx
+
+    from app.cli.remote import make_failure, read_document, translated_failures
+    from app.cli.sending import TIMEOUT_SECONDS, name_endpoint
+
+    with translated_failures(url):
         started = time.perf_counter()
         response = httpx.post(
             name_endpoint(url), content=body, headers=headers, timeout=TIMEOUT_SECONDS
         )
         took_milliseconds = (time.perf_counter() - started) * 1000
-    except httpx.HTTPError as error:
-        errors.print(f"[bold red]relay send:[/] no relay answers at {url}: {error}")
-        raise typer.Exit(3) from error
+    if read_document(response) is None:
+        raise make_failure(response)
     if as_json:
         typer.echo(response.text)
     else:
         _show(response, took_milliseconds)
     if response.status_code >= 500:
         raise typer.Exit(3)
-    if response.is_error:
+    if not response.is_success:
         raise typer.Exit(1)
 
 
@@ -85,6 +150,9 @@ def _read_fields(fields: list[str]) -> dict[str, str]:
 
 
 def _find_secret() -> str:
+    from app.domain.errors import ConfigurationInvalid
+    from app.settings import SecretSettings, read_settings
+
     for secret in read_settings(SecretSettings).webhook_secrets:
         if secret.get_secret_value().startswith("whsec_"):
             return secret.get_secret_value()
@@ -100,22 +168,22 @@ def _write_curl(endpoint: str, headers: dict[str, str], body: bytes) -> str:
     return " \\\n  ".join(parts)
 
 
-def _show(response: httpx.Response, took_milliseconds: float) -> None:
-    try:
-        document: Any = response.json()
-    except ValueError:
-        document = {}
-    if not isinstance(document, dict):
-        document = {}
+def _show(response: "httpx.Response", took_milliseconds: float) -> None:
+    from app.cli.batches import explain_unsigned
+    from app.cli.remote import list_errors
+
+    document: dict[str, Any] = response.json()
     if response.is_success:
-        output.print(
-            f"[green]{response.status_code}[/] {document.get('status')}"
-            f" [bold]{document.get('event_id')}[/] [dim]{took_milliseconds:.0f} ms[/]"
-        )
+        output.print(f"[green]{response.status_code}[/] {document.get('status')} ", end="")
+        output.print(tidy(str(document.get("event_id"))), style="bold", markup=False, end="")
+        output.print(f" [dim]{took_milliseconds:.0f} ms[/]")
         return
+    errors.print(f"[bold red]{response.status_code}[/] ", end="")
     errors.print(
-        f"[bold red]{response.status_code}[/] {document.get('code', '')}:"
-        f" {document.get('detail', response.text[:200])}"
+        tidy(f"{document.get('code', '')}: {document.get('detail', response.text[:200])}"),
+        markup=False,
     )
-    for problem in document.get("errors", []):
-        errors.print(f"  {problem['pointer'] or '(body)'}: {problem['detail']}", markup=False)
+    if response.status_code == 401:
+        errors.print(f"  {explain_unsigned(response)}", markup=False)
+    for problem in list_errors(document):
+        errors.print(f"  {tidy(problem)}", markup=False)

@@ -1,0 +1,130 @@
+"""What the commands that speak to a relay take alike."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from app.domain.entities import Kind
+from app.domain.events import EventType
+from app.domain.instants import parse_timestamp
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+
+
+def _check_url(url: str) -> str:
+    if re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) is None:
+        raise typer.BadParameter(f"{url!r} is not of the form https://relay.example.com")
+    return url.rstrip("/")
+
+
+def complete_types(incomplete: str) -> Iterator[str]:
+    """Give the event types that begin so."""
+    return (event_type for event_type in EventType if event_type.startswith(incomplete))
+
+
+def complete_fields(context: typer.Context, incomplete: str) -> list[str]:
+    """Give the fields of the event type that stands before, and the values that are known."""
+    from app.domain.contract import DATA_SCHEMAS  # it takes a while, and only here is it needed
+
+    given = context.params.get("event_type")
+    if given not in list(EventType):
+        return []
+    fields = DATA_SCHEMAS[EventType(given)].json_schema()["required"]
+    candidates = [f"{field}=" for field in fields]
+    if incomplete.startswith("status="):
+        candidates = ["status=ACTIVE", "status=INACTIVE"]
+    elif incomplete.startswith("role="):
+        candidates = ["role=OWNER", "role=ADMIN", "role=MEMBER"]
+    return [candidate for candidate in candidates if candidate.startswith(incomplete)]
+
+
+def _complete_patterns(incomplete: str) -> Iterator[str]:
+    patterns = [*(f"{kind}.*" for kind in Kind), *EventType]
+    return (pattern for pattern in patterns if pattern.startswith(incomplete))
+
+
+def _complete_entities(incomplete: str) -> Iterator[str]:
+    return (f"{kind}/" for kind in Kind if kind.startswith(incomplete))
+
+
+def _read_moment(text: str | None) -> str | None:
+    """Give an RFC 3339 date-time for one, or for `15m`, `2h`, `3d` ago."""
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is None:
+            parse_timestamp(text)
+            return text
+        moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{text!r} is neither 15m, 2h, 3d (so long ago) nor a date-time with an offset like"
+            " 2026-01-02T03:04:05Z"
+        ) from error
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _check_entity(text: str | None) -> str | None:
+    if text is not None:
+        kind, _, key = text.partition("/")
+        if kind not in list(Kind) or not key:
+            raise typer.BadParameter(
+                f"{text!r} is not of the form user/<id>, trip/<id> or"
+                " membership/<trip_id>/<user_id>"
+            )
+    return text
+
+
+def _split_types(texts: list[str] | None) -> list[str]:
+    return [word.strip() for text in texts or [] for word in text.split(",") if word.strip()]
+
+
+Url = Annotated[
+    str, typer.Option(envvar="RELAY_URL", callback=_check_url, help="Where the relay is.")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RELAY_TOKEN",
+        help="An operator's token; default: one signed with JWT_SECRET, for five minutes.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        callback=_read_moment,
+        metavar="TIME",
+        help="Received then or later: 15m, 2h, 3d (ago), or RFC 3339.",
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(callback=_read_moment, metavar="TIME", help="Received before then."),
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        callback=_split_types,
+        autocompletion=_complete_patterns,
+        metavar="TYPE",
+        help="user.deleted, membership.*, …; may be given several times.",
+    ),
+]
+Entity = Annotated[
+    str | None,
+    typer.Option(
+        "--entity",
+        callback=_check_entity,
+        autocompletion=_complete_entities,
+        metavar="ENTITY",
+        help="user/<id>, trip/<id> or membership/<trip_id>/<user_id>.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

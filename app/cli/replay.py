@@ -1,0 +1,158 @@
+"""`relay replay`: have something written to Supabase again, and watch it."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.console import count, errors, output
+from app.cli.failures import Misused
+from app.domain.entities import EntityState
+
+if TYPE_CHECKING:
+    from app.cli.answers import ReplayMatch
+    from app.cli.remote import Document, RemoteRelay
+
+
+def replay(
+    event_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[EVENT_ID]…", help="These events.")
+    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    types: options.Types = None,
+    entity: options.Entity = None,
+    status: Annotated[
+        EntityState | None, typer.Option(help="Only events that stand there now.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything; instead of any criterion.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what matches.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Stay until all of it is written.")
+    ] = True,
+    patience: Annotated[
+        float,
+        typer.Option("--still-seconds", min=1, help="Stay no longer than nothing moves for."),
+    ] = 300.0,
+    show: Annotated[
+        str | None,
+        typer.Option("--show", metavar="REPLAY_ID", help="How far an earlier replay is."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="The latest replays.")] = False,
+    as_json: options.AsJson = False,
+    url: options.Url = options.DEFAULT_URL,
+    token: options.Token = None,
+) -> None:
+    """Write to Supabase again what the events that meet every criterion are about.
+
+    What is desired now is written, so that no replay can bring back a stale
+    state. It counts first and asks. Ctrl-C ends the watching only: the relay goes
+    on. Needs `replay:write`. Exit code 0: done; 1: refused, or some of it is
+    dead; 3: no relay there, or nothing moves.
+
+    Example: [bold]relay replay --status dead --since 2h[/], then [bold]relay replay --show
+    REPLAY_ID[/]
+    """
+    # Here and not above: completion and --help need not wait for what only a request needs.
+    from app.auth.tokens import Scope
+    from app.cli.remote import open_relay
+    from app.cli.replay_views import list_replays, show_replay
+
+    criteria: dict[str, Any] = {
+        "event_ids": event_ids or None,
+        "since": since,
+        "until": until,
+        "types": types or None,
+        "entity": _split_entity(entity),
+        "status": status,
+        "all": everything or None,
+    }
+    body = {name: value for name, value in criteria.items() if value is not None}
+    _check_choice(body, show=show, list_=list_)
+    with open_relay(url, token, Scope.REPLAY_WRITE) as relay:
+        if list_:
+            list_replays(relay, as_json=as_json)
+        elif show is not None:
+            show_replay(relay, show, as_json=as_json)
+        elif dry_run:
+            _show_match(*_count(relay, body), as_json=as_json)
+        elif yes or _confirm(relay, body):
+            _start(relay, body, patience=patience if wait else None, as_json=as_json)
+
+
+def _check_choice(body: "Document", *, show: str | None, list_: bool) -> None:
+    if sum((bool(body), show is not None, list_)) > 1:
+        raise Misused("--show and --list take no criterion beside them")
+    if "all" in body and len(body) > 1:
+        raise Misused("--all takes no other criterion beside it")
+    if not body and show is None and not list_:
+        raise Misused(
+            "say what to replay: EVENT_ID, --since, --until, --type, --entity, --status, or --all"
+        )
+
+
+def _split_entity(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    kind, _, key = text.partition("/")
+    return {"kind": kind, "key": key}
+
+
+def _count(relay: "RemoteRelay", body: "Document") -> tuple["Document", "ReplayMatch"]:
+    from app.cli.answers import ReplayMatch
+
+    document = relay.post("/replay", {**body, "dry_run": True})
+    return document, relay.read(document, ReplayMatch)
+
+
+def _describe(match: "ReplayMatch") -> str:
+    return f"{count(match.matched_events, 'event')} of {count(match.entities, 'entity')}"
+
+
+def _show_match(document: "Document", match: "ReplayMatch", *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(data=document)
+    else:
+        output.print(f"{_describe(match)} would be replayed.")
+
+
+def _confirm(relay: "RemoteRelay", body: "Document") -> bool:
+    if not sys.stdin.isatty():
+        raise Misused("nobody is there to be asked: give --yes, or --dry-run to count")
+    _, match = _count(relay, body)
+    if not match.matched_events:
+        errors.print("No event meets that; nothing is replayed.")
+        return False
+    errors.print(
+        f"{_describe(match)}: each entity is written to Supabase again as it is desired now."
+    )
+    if not typer.confirm("Replay?", err=True):
+        errors.print("Nothing is replayed.")
+        raise typer.Exit(1)
+    return True
+
+
+def _start(
+    relay: "RemoteRelay", body: "Document", *, patience: float | None, as_json: bool
+) -> None:
+    from app.cli.answers import ReplayMatch
+    from app.cli.replay_views import end_with, print_replay, watch_replay
+
+    document = relay.post("/replay", body)
+    started = relay.read(document, ReplayMatch)
+    replay_id = str(started.replay_id)
+    if patience is None:
+        if as_json:
+            output.print_json(data=document)
+        else:
+            output.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")
+            errors.print(f"How far it is: relay replay --show {replay_id}", style="dim")
+        return
+    errors.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")
+    document, last = watch_replay(relay, replay_id, patience_seconds=patience)
+    print_replay(document, last, as_json=as_json)
+    end_with(last)

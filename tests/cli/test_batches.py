@@ -1,0 +1,203 @@
+"""Sending batches: tried again while the relay is away, judged line by line."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from app.auth.signatures import SignatureVerifier
+from app.cli.batches import BatchSender, Verdict
+from app.cli.event_lines import EventLine, Place, read_lines
+from app.cli.failures import CommandFailed, Refused, RelayAway
+from app.domain.errors import FieldError
+from tests.api.running import WEBHOOK_SECRET
+
+LINES = list(read_lines(io.BytesIO(b'{"id":"1"}\n{"id":"2"}\nbroken\n{"id":"4"}\n'), Place.start()))
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def accept(request: httpx.Request) -> httpx.Response:
+    events = json.loads(request.content)["events"]
+    results = [{"event_id": event["id"], "status": "accepted"} for event in events]
+    return httpx.Response(202, json={"results": results})
+
+
+def refuse(status: int, code: str = "x", **more: Any) -> Handler:
+    headers = {name.replace("_", "-"): more.pop(name) for name in ("retry_after",) if name in more}
+    body = {"code": code, "detail": "It is so.", **more}
+    return lambda _: httpx.Response(status, json=body, headers=headers)
+
+
+def fail(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("Connection refused", request=request)
+
+
+@dataclass
+class Bench:
+    """A sender whose relay answers as given, the last for ever, and whose pauses take no time."""
+
+    answers: list[Handler]
+    patience_seconds: float = 1e9
+    requests: list[httpx.Request] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def send(self, lines: list[EventLine] = LINES) -> list[Verdict]:
+        client = httpx.Client(
+            base_url="http://relay.test", transport=httpx.MockTransport(self._answer)
+        )
+        with client:
+            return BatchSender(
+                client,
+                WEBHOOK_SECRET,
+                patience_seconds=self.patience_seconds,
+                report_wait=lambda reason, _: self.reasons.append(reason),
+                pause=self.pauses.append,
+            ).send(lines)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return answer(request)
+
+
+def statuses(verdicts: list[Verdict]) -> list[tuple[int, str]]:
+    return [(verdict.line.place.lines, verdict.status) for verdict in verdicts]
+
+
+def test_batch_is_signed_and_judged_in_the_order_of_its_lines() -> None:
+    bench = Bench([accept])
+    assert statuses(bench.send()) == [
+        (1, "accepted"),
+        (2, "accepted"),
+        (3, "invalid"),
+        (4, "accepted"),
+    ]
+    (request,) = bench.requests
+    assert str(request.url) == "http://relay.test/webhooks/batch"
+    assert [event["id"] for event in json.loads(request.content)["events"]] == ["1", "2", "4"]
+    headers = request.headers
+    failure = SignatureVerifier([WEBHOOK_SECRET], tolerance=timedelta(minutes=5)).verify(
+        webhook_id=headers["webhook-id"].encode(),
+        webhook_timestamp=headers["webhook-timestamp"].encode(),
+        webhook_signature=headers["webhook-signature"].encode(),
+        body=request.content,
+        now=float(headers["webhook-timestamp"]),
+    )
+    assert failure is None
+
+
+def test_batch_with_nothing_to_send_is_not_sent() -> None:
+    bench = Bench([accept])
+    assert statuses(bench.send(LINES[2:3])) == [(3, "invalid")]
+    assert bench.requests == []
+
+
+def test_batch_results_become_verdicts_with_pointers_into_the_line() -> None:
+    errors = [{"pointer": "/events/1/data/id", "detail": "must be a UUID"}]
+    results = [
+        {"event_id": "1", "status": "duplicate"},
+        {"event_id": "2", "status": "invalid", "errors": errors},
+        {"event_id": "4", "status": "conflict"},
+    ]
+    verdicts = Bench([lambda _: httpx.Response(200, json={"results": results})]).send()
+    assert [verdict.status for verdict in verdicts] == [
+        "duplicate",
+        "invalid",
+        "invalid",
+        "conflict",
+    ]
+    assert verdicts[1].errors == (FieldError("/data/id", "must be a UUID"),)
+    assert "another body" in verdicts[3].errors[0].detail
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        fail,
+        refuse(429, "overloaded"),
+        refuse(503, "store-unavailable"),
+        refuse(500, "internal-error"),
+        lambda _: httpx.Response(502, text="<html>"),
+        lambda _: httpx.Response(200, text="<html>"),
+    ],
+)
+def test_batch_is_sent_again_while_the_relay_is_away(failing: Handler) -> None:
+    bench = Bench([failing] * 5 + [accept])
+    assert [verdict.status for verdict in bench.send()].count("accepted") == 3
+    assert len(bench.requests) == 6
+    assert len({request.content for request in bench.requests}) == 1
+    assert len(bench.pauses) == len(bench.reasons) == 5
+    assert all(0 <= pause <= 60 for pause in bench.pauses)
+
+
+def test_batch_waits_as_long_as_it_is_asked_to() -> None:
+    bench = Bench([refuse(503, retry_after="7"), refuse(429, retry_after="99999"), accept])
+    bench.send()
+    assert bench.pauses == [pytest.approx(7), 900]
+
+
+def test_batch_is_given_up_when_the_relay_is_away_for_too_long() -> None:
+    bench = Bench([refuse(503, retry_after="7")], patience_seconds=6)
+    with pytest.raises(RelayAway, match="503"):
+        bench.send()
+    assert (len(bench.requests), bench.pauses) == (1, [])
+
+
+def test_batch_that_is_none_as_a_whole_is_split_until_the_culprit_is_alone() -> None:
+    def judge(request: httpx.Request) -> httpx.Response:
+        if b'"2"' in request.content:
+            places = [{"pointer": "", "detail": "is nested too deeply"}]
+            return refuse(422, "input-invalid", errors=places)(request)
+        return accept(request)
+
+    bench = Bench([judge])
+    verdicts = bench.send()
+    assert statuses(verdicts) == [(1, "accepted"), (2, "invalid"), (3, "invalid"), (4, "accepted")]
+    assert verdicts[1].errors == (FieldError("", "is nested too deeply"),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (refuse(401, "unauthenticated"), "WEBHOOK_SECRETS"),
+        (refuse(403, "scope-missing"), "403 scope-missing: It is so."),
+        (refuse(404, "path-not-found"), "another version"),
+    ],
+)
+def test_batch_that_the_relay_will_never_take_is_not_sent_again(
+    answer: Handler, sentence: str
+) -> None:
+    bench = Bench([answer])
+    with pytest.raises(CommandFailed, match=sentence):
+        bench.send()
+    assert len(bench.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "sentence"),
+    [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", "ahead of"),
+        ("Thu, 01 Jan 2099 00:00:00 GMT", "behind"),
+        ("no date", "WEBHOOK_SECRETS"),
+    ],
+)
+def test_batch_whose_signature_is_refused_says_whether_it_is_the_clock(
+    date: str, sentence: str
+) -> None:
+    bench = Bench([lambda _: httpx.Response(401, json={"code": "x"}, headers={"date": date})])
+    with pytest.raises(Refused, match=sentence):
+        bench.send()
+
+
+@pytest.mark.parametrize("results", [None, [], [{"status": "accepted"}] * 4])
+def test_batch_answered_by_no_relay_is_not_taken_for_sent(results: object) -> None:
+    bench = Bench([lambda _: httpx.Response(200, json={"results": results})])
+    with pytest.raises(RelayAway):
+        bench.send()

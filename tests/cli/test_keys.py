@@ -1,0 +1,83 @@
+"""`relay secret` and `relay token`."""
+
+import json
+import time
+
+import pytest
+
+from app.auth.signatures import sign
+from app.auth.tokens import Scope, TokenVerifier
+from tests.api.running import JWT_SECRET
+from tests.cli.conftest import RunCommand
+
+
+async def test_token_says_what_is_asked_and_what_the_settings_say(
+    run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
+    monkeypatch.setenv("JWT_AUDIENCE", "relay")
+    arguments = ("token", "--scope", "events:read", "--scope", "replay:write", "--subject", "jane")
+    made = json.loads(run(*arguments, "--hours", "2", "--json").out)
+    assert made["claims"]["iss"] == "https://issuer.test"
+    assert abs(made["claims"]["exp"] - time.time() - 7200) < 30
+    verifier = TokenVerifier(
+        algorithms=["HS256"],
+        secret=JWT_SECRET,
+        key_set=None,
+        issuer="https://issuer.test",
+        audience="relay",
+    )
+    for token in (made["token"], run(*arguments).out.strip()):
+        claims = await verifier.verify(token)
+        assert claims.subject == "jane"
+        assert claims.scopes == {"events:read", "replay:write"}
+
+
+def test_token_says_what_the_options_say_before_the_settings(
+    run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
+    options = ("--issuer", "other", "--audience", "another", "--json")
+    claims = json.loads(run("token", "--scope", "events:read", *options).out)["claims"]
+    assert (claims["iss"], claims["aud"]) == ("other", "another")
+
+
+def test_token_without_a_secret_says_how_to_make_one(
+    run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JWT_SECRET")
+    done = run("token", "--scope", "events:read")
+    assert done.code == 2
+    assert "relay secret --kind jwt" in done.err
+
+
+def test_token_for_an_unknown_scope_names_those_there_are(run: RunCommand) -> None:
+    done = run("token", "--scope", "everything")
+    assert done.code == 2
+    assert all(scope in done.err for scope in Scope)
+
+
+def test_secret_of_each_kind_prints_only_what_goes_into_the_environment(run: RunCommand) -> None:
+    for kind, names in (
+        ("hmac", ["WEBHOOK_SECRETS"]),
+        ("ed25519", ["WEBHOOK_SECRETS", "private_key"]),
+        ("jwt", ["JWT_SECRET"]),
+    ):
+        done = run("secret", "--kind", kind)
+        lines = dict(line.split("=", 1) for line in done.out.splitlines())
+        assert list(lines) == names
+        assert done.err
+        assert list(json.loads(run("secret", "--kind", kind, "--json").out)) == names
+
+
+def test_secret_of_ed25519_is_a_pair_that_signs(run: RunCommand) -> None:
+    pair = json.loads(run("secret", "--kind", "ed25519", "--json").out)
+    assert pair["WEBHOOK_SECRETS"].startswith("whpk_")
+    entry = sign(pair["private_key"], webhook_id="evt_1", timestamp=1, body=b"{}")
+    assert entry.startswith("v1a,")
+
+
+def test_secret_explains_rotation(run: RunCommand) -> None:
+    shown = " ".join(run("secret", "--help").out.split())
+    assert "put the new one beside the old one in WEBHOOK_SECRETS" in shown
+    assert "tokens that the old one signed end with the restart" in shown

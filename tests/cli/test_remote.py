@@ -1,0 +1,162 @@
+"""What goes wrong between the command and a relay is one sentence, and never a traceback."""
+
+import socket
+import threading
+
+import pytest
+
+from app.auth.tokens import Scope, TokenVerifier
+from app.cli.operators import OwnToken
+from tests.api.running import JWT_SECRET
+from tests.auth.issuer import Clock
+from tests.cli.conftest import Done, RunCommand
+from tests.cli.documents import make_event, make_page
+from tests.cli.wire import Answer, Wire, document, problem
+
+
+def assert_sentence(done: Done, code: int, *parts: str) -> None:
+    assert done.code == code, done
+    assert done.out == ""
+    assert done.err.startswith("relay: ")
+    assert "Traceback" not in done.err
+    for part in parts:
+        assert part in done.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "parts"),
+    [
+        (problem(401, "unauthenticated"), 1, ["signed with this JWT_SECRET", "JWT_ISSUER"]),
+        (problem(403, "scope-missing"), 1, ["relay token --scope events:read"]),
+        (problem(403, "operator-access-not-configured"), 1, ["relay secret --kind jwt"]),
+        (problem(404, "path-not-found"), 3, ["does not know /events", "another version"]),
+        (problem(503, "store-unavailable", "Not now."), 3, ["503", "Not now."]),
+        (problem(429, "overloaded", "Too many."), 3, ["429", "Too many."]),
+        (problem(500, "internal-error", "It failed."), 3, ["It failed."]),
+        (
+            problem(
+                422, "input-invalid", "No.", errors=[{"pointer": "/since", "detail": "is [odd]"}]
+            ),
+            1,
+            ["422 input-invalid: No.", "  /since: is [odd]"],
+        ),
+        (problem(418, "new\x1b[2J[/bold]", "A teapot."), 1, ["418", "A teapot."]),
+        (
+            Answer(502, b"<html>Bad Gateway", {"content-type": "text/html; charset=utf-8"}),
+            3,
+            ["something else: 502 Bad Gateway, text/html", "proxy"],
+        ),
+        (Answer(200, b"<html>Welcome"), 3, ["something else: 200 OK, no content type"]),
+        (Answer(200, b"[1]", {"content-type": "application/json"}), 3, ["something else"]),
+        (Answer(404, b"\xff\xfe\x00"), 3, ["something else: 404"]),
+        (
+            Answer(301, b"", {"location": "https://relay.test/events"}),
+            3,
+            ["at https://relay.test/events: give that to --url"],
+        ),
+        (document({"events": "none"}), 3, ["another version"]),
+        (document(make_page(make_event() | {"status": None})), 3, ["another version"]),
+    ],
+)
+def test_answer_that_does_not_help_is_a_sentence(
+    wire: Wire, run: RunCommand, answer: Answer, code: int, parts: list[str]
+) -> None:
+    wire.answers = [answer]
+    done = run("events")
+    assert_sentence(done, code, *parts)
+    assert "\x1b" not in done.err
+
+
+def test_relay_that_is_not_there_is_a_sentence(run: RunCommand) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        done = run("events", "--url", url)
+    assert_sentence(done, 3, f"no relay answers at {url}: ", "Connection refused")
+
+
+def test_relay_that_speaks_no_tls_is_a_sentence(wire: Wire, run: RunCommand) -> None:
+    done = run("events", "--url", wire.url.replace("http:", "https:"))
+    assert_sentence(done, 3, "http:// and not https://")
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_server_of_something_else_is_a_sentence(run: RunCommand, said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = run("events", "--url", f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert_sentence(done, 3, "no relay answers at")
+
+
+def test_token_given_is_carried(
+    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.answers = [document(make_page())]
+    run("events", "--token", "a.b.c")
+    monkeypatch.setenv("RELAY_TOKEN", " Bearer d.e.f\n")
+    run("events")
+    assert [asked.bearer for asked in wire.asked] == ["a.b.c", "d.e.f"]
+
+
+@pytest.mark.parametrize("token", ["", " ", "a b", "é", "a\nb"])
+def test_token_that_no_header_can_carry_is_refused(wire: Wire, run: RunCommand, token: str) -> None:
+    assert_sentence(run("events", "--token", token), 2, "is no token")
+    assert wire.asked == []
+
+
+def test_token_given_that_is_not_accepted_says_how_to_get_one(wire: Wire, run: RunCommand) -> None:
+    wire.answers = [problem(401, "unauthenticated")]
+    done = run("replay", "--list", "--token", "a.b.c")
+    assert_sentence(done, 1, "expired", "relay token --scope replay:write")
+    assert "a.b.c" not in done.err
+
+
+async def test_token_is_minted_with_exactly_the_scope(
+    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
+    monkeypatch.setenv("JWT_AUDIENCE", "relay")
+    wire.answers = [document(make_page())]
+    run("events")
+    verifier = TokenVerifier(
+        algorithms=["HS256"],
+        secret=JWT_SECRET,
+        key_set=None,
+        issuer="https://issuer.test",
+        audience="relay",
+    )
+    claims = await verifier.verify(wire.asked[0].bearer)
+    assert claims.scopes == {"events:read"}
+    assert claims.subject
+
+
+async def test_token_minted_is_renewed_before_it_expires(
+    run: RunCommand,
+) -> None:
+    del run  # for its environment
+    clock = Clock(0.0)
+    own = OwnToken(Scope.REPLAY_WRITE, clock=clock)
+    first = own.give()
+    clock.advance(100)
+    assert own.give() is first
+    clock.advance(100)
+    assert own.give() is not first
+
+
+def test_token_that_cannot_be_minted_is_a_sentence(
+    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JWT_SECRET")
+    assert_sentence(run("events"), 2, "--token", "JWT_SECRET", "events:read")
+    monkeypatch.setenv("JWT_SECRET", "short")
+    assert_sentence(run("events"), 2, "JWT_SECRET: must be at least")
+    assert wire.asked == []

@@ -1,0 +1,259 @@
+"""`relay send --file`, against a wire."""
+
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import RunCommand
+from tests.cli.wire import Answer, Asked, Wire, document, problem
+
+BOOKMARK = Path("events.ndjson.relay-progress")
+
+
+def write_events(count: int, *, path: str = "events.ndjson", first: int = 1) -> bytes:
+    content = b"".join(b'{"id":"evt_%d"}\n' % n for n in range(first, first + count))
+    Path(path).write_bytes(content)
+    return content
+
+
+def accept(asked: Asked) -> Answer:
+    """Take every event but those whose id says what else becomes of it."""
+    results: list[dict[str, Any]] = []
+    for index, event in enumerate(asked.body["events"]):
+        word = str(event["id"]).partition("-")[0]
+        status = word if word in ("duplicate", "conflict", "invalid") else "accepted"
+        result: dict[str, Any] = {"event_id": event["id"], "status": status}
+        if status == "invalid":
+            pointer = f"/events/{index}/data/id"
+            result["errors"] = [{"pointer": pointer, "detail": "must be a UUID"}]
+        results.append(result)
+    return document({"results": results}, 202)
+
+
+def ids(wire: Wire) -> Iterator[str]:
+    return (event["id"] for asked in wire.asked for event in asked.body["events"])
+
+
+def test_file_is_sent_in_batches_and_leaves_nothing_beside_it(wire: Wire, run: RunCommand) -> None:
+    write_events(2500)
+    wire.answers = [accept]
+    done = run("send", "--file", "events.ndjson", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == {
+        "lines": 2500,
+        "accepted": 2500,
+        "duplicate": 0,
+        "conflict": 0,
+        "invalid": 0,
+    }
+    assert [len(asked.body["events"]) for asked in wire.asked] == [1000, 1000, 500]
+    assert list(ids(wire)) == [f"evt_{n}" for n in range(1, 2501)]
+    assert [path.name for path in Path().iterdir()] == ["events.ndjson"]
+
+
+def test_file_from_standard_input_is_sent(
+    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"id":"a"}\n{"id":"b"}')))
+    wire.answers = [accept]
+    done = run("send", "--file", "-")
+    assert done.code == 0
+    assert done.out.startswith("2 lines: 2 accepted ")
+    assert list(ids(wire)) == ["a", "b"]
+    assert list(Path().iterdir()) == []
+
+
+def test_file_with_lines_that_are_refused_tells_of_each_and_sends_the_others(
+    wire: Wire, run: RunCommand
+) -> None:
+    Path("events.ndjson").write_text(
+        '{"id":"invalid-1","data":{"id":"7"}}\n\nnonsense\n{"id":"conflict-1"}\n'
+        '{"id":"duplicate-1"}\n[1]\n{"id":"evt_1"}\n'
+    )
+    wire.answers = [accept]
+    done = run("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        "line 1: invalid: /data/id must be a UUID",
+        "line 3: invalid: is not valid JSON",
+        "line 4: conflict: this id was stored before with another body",
+        "line 6: invalid: must be an object",
+    ]
+    assert "7 lines: 1 accepted, 1 duplicate, 1 conflict, 3 invalid" in done.out
+    rejects = [json.loads(line) for line in Path("rejects.ndjson").read_text().splitlines()]
+    assert rejects[0] == {
+        "line": 1,
+        "status": "invalid",
+        "errors": [{"pointer": "/data/id", "detail": "must be a UUID"}],
+        "id": "invalid-1",
+        "data": {"id": "7"},
+    }
+    assert [(reject["line"], reject["status"]) for reject in rejects] == [
+        (1, "invalid"),
+        (3, "invalid"),
+        (4, "conflict"),
+        (6, "invalid"),
+    ]
+    assert (rejects[1]["text"], rejects[3]["text"]) == ("nonsense", "[1]")
+    assert not BOOKMARK.exists()
+
+
+def test_file_with_many_refused_lines_shows_some_and_writes_all(
+    wire: Wire, run: RunCommand
+) -> None:
+    Path("events.ndjson").write_text("x\n" * 3000)
+    done = run("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
+    assert len(done.err.splitlines()) == 21
+    assert "only counted" in done.err
+    assert len(Path("rejects.ndjson").read_text().splitlines()) == 3000
+    assert wire.asked == []
+
+
+def interrupt(asked: Asked) -> Answer:
+    """Answer a request as a relay that is gone for longer than anybody waits."""
+    del asked
+    return problem(503, "store-unavailable", "The store is not writable at the moment.")
+
+
+def test_file_goes_on_where_an_earlier_run_stopped(wire: Wire, run: RunCommand) -> None:
+    write_events(2500)
+    with Path("events.ndjson").open("ab") as file:
+        file.write(b"nonsense\n")
+    content = Path("events.ndjson").read_bytes()
+    Path("events.ndjson").write_bytes(b"broken\n" + content)
+    wire.answers = [accept, accept, interrupt]
+    arguments = ("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
+    stopped = run(*arguments, "--retry-seconds", "0")
+    assert stopped.code == 3
+    assert "The store is not writable at the moment" in stopped.err
+    assert "Done as far as line 2,000; the same command goes on from there." in stopped.err
+    assert BOOKMARK.exists()
+    # As a kill between the file of rejects and the bookmark leaves it.
+    with Path("rejects.ndjson").open("ab") as file:
+        file.write(b'{"line": 2501')
+    wire.asked.clear()
+    wire.answers = [accept]
+    done = run(*arguments)
+    assert "Going on after line 2,000 of events.ndjson." in done.err
+    assert list(ids(wire)) == [f"evt_{n}" for n in range(2000, 2501)]
+    assert "2,502 lines: 2,500 accepted, 2 invalid" in done.out
+    rejects = [json.loads(line) for line in Path("rejects.ndjson").read_text().splitlines()]
+    assert [reject["line"] for reject in rejects] == [1, 2502]
+    assert not BOOKMARK.exists()
+
+
+def test_file_whose_rejects_were_taken_away_goes_on_with_new_ones(
+    wire: Wire, run: RunCommand
+) -> None:
+    content = b"broken\n" + write_events(1500) + b"broken\n"
+    Path("events.ndjson").write_bytes(content)
+    wire.answers = [accept, interrupt]
+    arguments = ("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
+    run(*arguments, "--retry-seconds", "0")
+    Path("rejects.ndjson").unlink()
+    wire.answers = [accept]
+    run(*arguments)
+    (reject,) = Path("rejects.ndjson").read_text().splitlines()
+    assert json.loads(reject)["line"] == 1502
+
+
+@pytest.mark.parametrize("changed", ["file", "relay", "bookmark"])
+def test_file_that_has_changed_is_sent_anew_and_says_why(
+    wire: Wire, run: RunCommand, changed: str
+) -> None:
+    write_events(1500)
+    wire.answers = [accept, interrupt]
+    run("send", "--file", "events.ndjson", "--retry-seconds", "0")
+    wire.asked.clear()
+    wire.answers = [accept]
+    url = wire.url
+    match changed:
+        case "file":
+            write_events(1500, first=2)
+            reason = "it has changed since the last run"
+        case "relay":
+            url = wire.url.replace("127.0.0.1", "localhost")
+            reason = f"the last run sent to {wire.url}"
+        case _:
+            BOOKMARK.write_bytes(b"{")
+            reason = ""
+    done = run("send", "--file", "events.ndjson", "--url", url)
+    assert done.code == 0
+    assert reason in done.err
+    assert len(list(ids(wire))) == 1500
+
+
+def test_file_sent_from_a_folder_that_cannot_be_written_is_sent_all_the_same(
+    wire: Wire, run: RunCommand
+) -> None:
+    write_events(1500)
+    # Where the bookmark would go there is a folder: that refuses root too.
+    Path(f"{BOOKMARK}.partial").mkdir()
+    wire.answers = [accept]
+    done = run("send", "--file", "events.ndjson")
+    assert done.code == 0
+    assert done.err.count("cannot be written") == 1
+    assert len(list(ids(wire))) == 1500
+
+
+def test_file_is_sent_again_while_the_relay_is_away_and_says_so(
+    wire: Wire, run: RunCommand
+) -> None:
+    write_events(1)
+    wire.answers = [problem(503, "store-unavailable", "Not now."), accept]
+    done = run("send", "--file", "events.ndjson")
+    assert done.code == 0
+    assert "Not now; again in " in done.err
+
+
+def test_file_that_is_not_accepted_stops_at_once(wire: Wire, run: RunCommand) -> None:
+    write_events(1)
+    wire.answers = [problem(401, "unauthenticated")]
+    done = run("send", "--file", "events.ndjson")
+    assert (done.code, len(wire.asked)) == (1, 1)
+    assert "log says which. Done as far as line 0; the same command" in done.err
+
+
+def test_file_interrupted_by_the_keyboard_says_how_to_go_on(wire: Wire, run: RunCommand) -> None:
+    write_events(1500)
+
+    def press(asked: Asked) -> Answer:
+        os.kill(os.getpid(), signal.SIGINT)
+        return accept(asked)
+
+    wire.answers = [accept, press]
+    done = run("send", "--file", "events.ndjson")
+    assert done.code == 130
+    assert "Done as far as line 1,000; the same command goes on from there." in done.err
+    assert BOOKMARK.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--file", "missing.ndjson"), "missing.ndjson cannot be read: No such file"),
+        (("--file", "."), "cannot be read: Is a directory"),
+        (("--file", "events.ndjson", "--rejects", "events.ndjson"), "names the file of events"),
+        (("--file", "events.ndjson", "--rejects", "no/where"), "no/where cannot be written"),
+        (("user.created", "--file", "events.ndjson"), "--file takes no TYPE"),
+        (("--file", "events.ndjson", "--wait", "0"), "--file takes no TYPE"),
+        (("--file", "events.ndjson", "--curl"), "--file takes no TYPE"),
+        ((), "give the TYPE"),
+        (("user.created", "--rejects", "x"), "--rejects goes with --file"),
+    ],
+)
+def test_file_that_cannot_be_meant_is_not_sent(
+    wire: Wire, run: RunCommand, arguments: tuple[str, ...], sentence: str
+) -> None:
+    content = write_events(3)
+    done = run("send", *arguments)
+    assert (done.code, wire.asked) == (2, [])
+    assert sentence in done.err
+    assert Path("events.ndjson").read_bytes() == content

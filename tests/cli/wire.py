@@ -1,0 +1,121 @@
+"""A relay's wire for tests of the command: a real server on loopback whose answers are given."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from app.api.problems import MEDIA_TYPE
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it arrived.
+
+    Attributes:
+        body: of the request, read as JSON; None where there is none.
+    """
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: Mapping[str, str]
+    body: Any
+    content: bytes
+
+    @property
+    def bearer(self) -> str:
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered."""
+
+    status: int = 200
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def document(body: object, status: int = 200) -> Answer:
+    """Answer with JSON."""
+    return Answer(status, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+def problem(status: int, code: str, detail: str = "It is so.", **more: Any) -> Answer:
+    """Answer with a problem, as `app.api.problems` writes it."""
+    body = {"type": "about:blank", "status": status, "code": code, "detail": detail, **more}
+    return Answer(status, json.dumps(body).encode(), {"content-type": MEDIA_TYPE})
+
+
+@dataclass
+class Wire:
+    """What was asked, and what is answered.
+
+    Attributes:
+        answers: given in turn; the last one for ever.
+        asked: every request so far.
+    """
+
+    url: str
+    answers: list[Answer | Callable[[Asked], Answer]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+
+    def take(self, asked: Asked) -> Answer:
+        self.asked.append(asked)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return answer(asked) if callable(answer) else answer
+
+
+class _Server(ThreadingHTTPServer):
+    """Lets callers be gone, as tests of that make them."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+@contextmanager
+def run_wire() -> Iterator[Wire]:
+    """Serve on a free port of loopback until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            content = self.rfile.read(int(self.headers.get("content-length", 0)))
+            url = urlsplit(self.path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = json.loads(content) if content else None
+            answer = wire.take(
+                Asked(self.command, url.path, parse_qs(url.query), headers, body, content)
+            )
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = _answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    wire = Wire(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield wire
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
