@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Final
 
 from app.domain.errors import FieldError, InputInvalid
@@ -18,7 +19,7 @@ def write_cursor(place: tuple[int, ...], listing: str) -> str:
         place: whole numbers of 64 bits.
         listing: names the listing and its criteria.
     """
-    document = json.dumps([*place, _digest(listing)], separators=(",", ":"))
+    document = json.dumps([*place, _digest(place, listing)], separators=(",", ":"))
     return base64.urlsafe_b64encode(document.encode()).rstrip(b"=").decode()
 
 
@@ -26,12 +27,12 @@ def read_cursor(cursor: str, listing: str, numbers: int) -> tuple[int, ...]:
     """Read what `write_cursor` has written for the same listing.
 
     Raises:
-        InputInvalid: it is of another listing, or of none.
+        InputInvalid: it is of another listing, of none, or was altered.
     """
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         *place, digest = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        is_ours = digest == _digest(listing) and len(place) == numbers
+        is_ours = digest == _digest(place, listing) and len(place) == numbers
     except (ValueError, TypeError, RecursionError):
         is_ours = False
     if not is_ours or not all(type(number) is int and abs(number) <= _LARGEST for number in place):
@@ -41,5 +42,5 @@ def read_cursor(cursor: str, listing: str, numbers: int) -> tuple[int, ...]:
     return tuple(place)
 
 
-def _digest(listing: str) -> str:
-    return hashlib.sha256(listing.encode()).hexdigest()[: 2 * _DIGEST_BYTES]
+def _digest(place: Iterable[int], listing: str) -> str:
+    return hashlib.sha256(f"{[*place]} {listing}".encode()).hexdigest()[: 2 * _DIGEST_BYTES]

@@ -140,8 +140,7 @@ async def list_events(
     Events that arrive meanwhile change nothing in the pages that follow.
     """
     await operator.admit(Scope.EVENTS_READ)
-    parameters = request.query_params
-    query = read_query(EventQuery, {name: parameters.getlist(name) for name in parameters})
+    query = read_query(EventQuery, request.query_params.multi_items())
     listing = f"events {write_criteria(query.criteria)}"
     before = None
     if query.cursor is not None:

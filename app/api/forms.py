@@ -1,6 +1,7 @@
 """Validating what an operator sends, with the same strictness and the same pointers as events."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -23,15 +24,18 @@ def read_form(model: type[M], content: bytes) -> M:
     return _validate(model, read_json(content), ())
 
 
-def read_query(model: type[M], parameters: Mapping[str, list[str]]) -> M:
+def read_query(model: type[M], parameters: Iterable[tuple[str, str]]) -> M:
     """Read query parameters into a model; a field that is a list takes one given several times.
 
     Raises:
         InputInvalid: names every parameter that is wrong, as `/query/<name>`.
     """
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for name, text in parameters:
+        by_name[name].append(text)
     values: dict[str, object] = {}
     errors: list[FieldError] = []
-    for name, given in parameters.items():
+    for name, given in by_name.items():
         field = model.model_fields.get(name)
         if field is not None and field.json_schema_extra is REPEATABLE:
             values[name] = given

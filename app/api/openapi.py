@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.bodies import BATCH_BYTES, EVENT_BYTES
+from app.api.examples import EXAMPLES
 from app.api.problems import MEDIA_TYPE, PROBLEMS
 from app.api.replay import ReplayBody
 from app.api.webhooks import MAXIMUM_WAIT_SECONDS
@@ -59,17 +60,6 @@ _FIELD_ERROR_SCHEMA: Final[dict[str, Any]] = {
     "properties": {
         "pointer": {"type": "string", "description": "RFC 6901; the whole body is the empty one."},
         "detail": {"type": "string"},
-    },
-}
-
-_EXAMPLE_EVENT: Final[dict[str, Any]] = {
-    "type": "membership.created",
-    "timestamp": "2026-01-02T03:04:05.678901Z",
-    "data": {
-        "trip_id": "456e7890-e89b-12d3-a456-426614174001",
-        "user_id": "123e4567-e89b-12d3-a456-426614174000",
-        "role": "MEMBER",
-        "status": "ACTIVE",
     },
 }
 
@@ -144,6 +134,8 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
     }
     replay_body = ReplayBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**replay_body.pop("$defs"), "ReplayBody": replay_body}
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     components["securitySchemes"] |= _SECURITY_SCHEMES
     paths = document["paths"]
     for (path, method), own in _OPERATOR_PATHS.items():
@@ -160,7 +152,7 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
 
 def _event_schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
-    mapping: dict[str, str] = {}
+    names: dict[str, str] = {}
     for event_type, adapter in DATA_SCHEMAS.items():
         name = "".join(part.capitalize() for part in event_type.value.split("."))
         data = adapter.json_schema()
@@ -177,27 +169,33 @@ def _event_schemas() -> dict[str, Any]:
                     "description": "When it happened: RFC 3339 with an offset, up to nine"
                     " fractional digits; at most five minutes ahead of the clock.",
                 },
-                "data": data,
+                "data": {"$ref": f"#/components/schemas/{data['title']}"},
             },
         }
-        mapping[event_type.value] = f"#/components/schemas/{name}"
-    any_event = {
-        "oneOf": [{"$ref": ref} for ref in mapping.values()],
-        "discriminator": {"propertyName": "type", "mapping": mapping},
-    }
+        # A schema of its own: what an event and an id are together, few generators can tell.
+        schemas[f"Batch{name}"] = {
+            **schemas[name],
+            "title": f"Batch{name}",
+            "required": ["id", *schemas[name]["required"]],
+            "properties": {
+                "id": {"$ref": "#/components/schemas/EventId"},
+                **schemas[name]["properties"],
+            },
+        }
+        names[event_type.value] = name
     return {
         **schemas,
-        "Event": {"title": "Event", **any_event, "examples": [_EXAMPLE_EVENT]},
+        **_describe_rows(),
+        "Event": {
+            "title": "Event",
+            "description": "A change of a user, a trip or a membership, told apart by `type`.",
+            **_choose(names),
+        },
         "BatchEvent": {
             "title": "BatchEvent",
-            "allOf": [
-                {
-                    "type": "object",
-                    "required": ["id"],
-                    "properties": {"id": {"$ref": "#/components/schemas/EventId"}},
-                },
-                {"$ref": "#/components/schemas/Event"},
-            ],
+            "description": "An event as `POST /webhooks` takes it, with its `id` beside: what the"
+            " header `webhook-id` says there.",
+            **_choose({event_type: f"Batch{name}" for event_type, name in names.items()}),
         },
         "EventId": {
             "title": "EventId",
@@ -237,6 +235,31 @@ def _event_schemas() -> dict[str, Any]:
     }
 
 
+def _describe_rows() -> dict[str, Any]:
+    """Give the schemas of what events say, by title."""
+    schemas = [adapter.json_schema() for adapter in DATA_SCHEMAS.values()]
+    rows: dict[str, Any] = {schema["title"]: schema for schema in schemas}
+    # Which words they may be is a setting: a client must not be built for one deployment alone.
+    rows["MembershipRow"]["properties"]["role"] |= {
+        "description": "One of MEMBERSHIP_ROLES, which are OWNER, ADMIN, MEMBER by default.",
+        "examples": ["MEMBER"],
+    }
+    rows["MembershipRow"]["properties"]["status"] |= {
+        "description": "One of MEMBERSHIP_STATUSES, which are ACTIVE, INACTIVE by default."
+        " Any but ACTIVE takes access away.",
+        "examples": ["ACTIVE"],
+    }
+    return rows
+
+
+def _choose(names: dict[str, str]) -> dict[str, Any]:
+    mapping = {event_type: f"#/components/schemas/{name}" for event_type, name in names.items()}
+    return {
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+    }
+
+
 def _receipt(*statuses: str) -> dict[str, Any]:
     return {
         "title": "Receipt",
@@ -272,7 +295,7 @@ def _event_operation() -> dict[str, Any]:
         "security": [{"WebhookSignature": []}, {"WebhookToken": []}],
         "parameters": [
             _header("webhook-id", {"$ref": "#/components/schemas/EventId"}, required=True),
-            _header("webhook-timestamp", {"type": "string"}, "Unix seconds of this attempt."),
+            _signature_time(),
             _header(
                 "prefer",
                 {"type": "string", "examples": ["wait=5"]},
@@ -300,7 +323,7 @@ def _batch_operation() -> dict[str, Any]:
         "security": [{"WebhookSignature": []}, {"WebhookToken": []}],
         "parameters": [
             _header("webhook-id", {"type": "string"}, "Identifies this attempt of the batch."),
-            _header("webhook-timestamp", {"type": "string"}, "Unix seconds of this attempt."),
+            _signature_time(),
         ],
         "requestBody": _json_body("Batch"),
         "responses": {
@@ -316,6 +339,15 @@ def _header(
 ) -> dict[str, Any]:
     header = {"name": name, "in": "header", "required": required, "schema": schema}
     return header | ({"description": description} if description else {})
+
+
+def _signature_time() -> dict[str, Any]:
+    # Not required by the schema: one who comes with a token alone has no use for it.
+    return _header(
+        "webhook-timestamp",
+        {"type": "string", "pattern": "^[0-9]+$", "examples": ["1767323045"]},
+        "Unix seconds of this attempt. Needed with `webhook-signature`, which covers it.",
+    )
 
 
 def _json_body(schema: str) -> dict[str, Any]:

@@ -109,6 +109,8 @@ class _Bars:
         self._move(self._settled, settled, answer.entities, note)
 
     def _move(self, bar: TaskID, completed: int, total: int, note: str) -> None:
+        # What came in since the replay was counted may have been marked as well.
+        total = max(total, completed)
         self._progress.update(bar, completed=completed, total=total, note=note)
 
 

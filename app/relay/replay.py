@@ -90,9 +90,7 @@ class Replayer:
             requested_by=requested_by,
             now=now,
         )
-        logger.info(
-            "replay %s of %d entities, asked for by %s", replay_id, matches.entities, requested_by
-        )
+        logger.info("replay %s of %d entities begins", replay_id, matches.entities)
         self._signal.set()
         return await self._watch(replay_id)
 

@@ -172,6 +172,7 @@ UPDATE entities SET
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
     due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
     attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
     in_flight_until = NULL
 WHERE in_flight_until <= :now
@@ -185,6 +186,7 @@ UPDATE entities SET
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
     due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
     attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
     in_flight_until = :until
 WHERE kind = :kind AND key = :key
@@ -219,7 +221,7 @@ WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 _WRITE_CHILDREN_AGAIN = """
 UPDATE entities SET
     state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0,
-    replay = NULL
+    priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
 WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'applied'
 """
 
@@ -245,7 +247,7 @@ WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = WRITE_CHILDREN_OF_USER_AGAIN + _AFTER_UN
 WRITE_PARENT_AGAIN = """
 UPDATE entities SET
     state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at,
-    attempts = 0, replay = NULL
+    attempts = 0, priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
 WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
 """
 

@@ -36,8 +36,11 @@ async def test_event_applied_is_shown_with_its_entity(relay: RunningRelay) -> No
             "kind": "membership",
             "key": f"{TRIP}/{USER}",
             "state": "applied",
+            "is_removed": False,
             "desired_version_at": "2026-01-02T03:00:00.123456Z",
+            "applied_version_at": "2026-01-02T03:00:00.123456Z",
             "applied_at": "2026-01-02T03:04:05Z",
+            "pending_since": None,
             "attempts": 0,
             "next_attempt_at": None,
             "last_error_code": None,
@@ -52,7 +55,9 @@ async def test_event_pending_says_when_it_is_tried(relay: RunningRelay) -> None:
     body = (await relay.look_up("evt_1")).json()
     assert (body["status"], body["entity"]["state"]) == ("pending", "pending")
     assert body["entity"]["next_attempt_at"] == "2026-01-02T03:04:05Z"
+    assert body["entity"]["pending_since"] == "2026-01-02T03:04:05Z"
     assert body["entity"]["applied_at"] is None
+    assert body["entity"]["applied_version_at"] is None
 
 
 async def test_event_refused_for_now_says_why_and_how_often(relay: RunningRelay) -> None:
@@ -75,6 +80,7 @@ async def test_event_superseded_shows_where_its_entity_stands(relay: RunningRela
     body = (await relay.look_up("evt_1")).json()
     assert (body["status"], body["entity"]["state"]) == ("superseded", "applied")
     assert body["entity"]["desired_version_at"] == "2026-01-02T03:00:02Z"
+    assert body["entity"]["is_removed"] is True
     assert (await relay.look_up("evt_2")).json()["status"] == "applied"
 
 

@@ -11,9 +11,13 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from starlette.routing import BaseRoute, Route, compile_path
 
+from app.api.examples import EXAMPLES
+from app.api.forms import read_form
 from app.api.problems import MEDIA_TYPE, PROBLEMS
+from app.api.replay import ReplayBody
+from app.domain.errors import InputInvalid
 from app.main import create_api
-from tests.api.running import RunningRelay, full_disk, make_body
+from tests.api.running import USER, RunningRelay, full_disk, make_body
 
 FILE = Path(__file__).parents[2] / "openapi/openapi.json"
 GOLDEN = Path(__file__).parents[1] / "golden/events"
@@ -117,11 +121,43 @@ def test_document_describes_every_event(document: dict[str, Any], path: Path) ->
     check(document, {"$ref": "#/components/schemas/Batch"}, {"events": [{"id": "e", **body}]})
 
 
+def test_document_gives_examples_that_fit_their_schemas(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        for example in schema.get("examples", []):
+            check(document, {"$ref": f"#/components/schemas/{name}"}, example)
+            # Whatever a reader meets of it is in the schema: nothing is made up.
+            if "properties" in schema:
+                assert example.keys() <= schema["properties"].keys(), name
+    assert {name for name in EXAMPLES if not schemas[name].get("examples")} == set()
+
+
+def test_document_gives_an_example_of_what_every_operation_of_events_takes_and_answers(
+    document: dict[str, Any],
+) -> None:
+    for method, path, operation in find_operations(document):
+        if path.startswith(("/health", "/metrics")):
+            continue
+        contents = [response["content"] for response in operation["responses"].values()]
+        if "requestBody" in operation:
+            contents.append(operation["requestBody"]["content"])
+        for content in contents:
+            for media in content.values():
+                name = media["schema"]["$ref"].rpartition("/")[2]
+                assert document["components"]["schemas"][name]["examples"], f"{method} {path}"
+
+
 async def test_document_gives_examples_that_are_accepted(
     document: dict[str, Any], relay: RunningRelay
 ) -> None:
-    for n, example in enumerate(document["components"]["schemas"]["Event"]["examples"]):
+    schemas = document["components"]["schemas"]
+    for n, example in enumerate(schemas["Event"]["examples"]):
         assert (await relay.send(example, f"evt_{n}")).status_code == 202
+    for example in schemas["Batch"]["examples"]:
+        response = await relay.send(example, "batch_1", path="/webhooks/batch")
+        assert {each["status"] for each in response.json()["results"]} == {"accepted"}
+    for example in schemas["ReplayBody"]["examples"]:
+        assert (await relay.replay(example)).status_code in (200, 202)
 
 
 async def test_document_describes_what_webhooks_are_answered(
@@ -180,6 +216,22 @@ async def test_document_describes_what_operators_are_answered(
     assert [response.status_code for response in replayed] == [202, 200, 422, 401, 403]
     for response in replayed:
         check_answer(document, response, "/replay")
+    may_replay, may_read = relay.bear("replay:write"), relay.bear("events:read")
+    listed = [
+        (await relay.http.get("/events", headers=may_read), "/events"),
+        (await relay.http.get("/events?limit=0", headers=may_read), "/events"),
+        (await relay.http.get("/events", headers=may_replay), "/events"),
+        (await relay.http.get("/replay", headers=may_replay), "/replay"),
+        (await relay.http.get("/replay?cursor=x", headers=may_replay), "/replay"),
+        (await relay.http.get("/replay"), "/replay"),
+    ]
+    assert [response.status_code for response, _ in listed] == [200, 422, 403, 200, 422, 401]
+    replay_id = replayed[0].json()["replay_id"]
+    for name in (replay_id, "nowhere"):
+        response = await relay.http.get(f"/replay/{name}", headers=may_replay)
+        listed.append((response, "/replay/{replay_id}"))
+    for response, path in listed:
+        check_answer(document, response, path)
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
@@ -194,8 +246,32 @@ async def test_document_describes_what_monitoring_is_answered(
 def test_document_describes_replays_by_the_form_that_is_read(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["ReplayBody"]
     assert schema["additionalProperties"] is False
-    for body in ({"all": True}, {"event_ids": ["evt_1"], "dry_run": True}, {"status": "dead"}):
-        check(document, {"$ref": "#/components/schemas/ReplayBody"}, body)
+    form = {"$ref": "#/components/schemas/ReplayBody"}
+    taken: list[dict[str, Any]] = [
+        {"all": True},
+        {"all": True, "status": None},
+        {"all": False, "status": "dead"},
+        {"event_ids": ["evt_1"], "dry_run": True},
+        {"since": "2026-01-02T03:04:05Z", "types": ["trip.*"]},
+        {"entity": {"kind": "user", "key": USER}},
+    ]
+    refused: list[dict[str, Any]] = [
+        {},
+        {"all": False},
+        {"dry_run": True},
+        {"status": None, "event_ids": None},
+        {"all": True, "status": "dead"},
+        {"types": ["trip.renamed"]},
+        {"entity": {"kind": "user"}},
+        {"more": 1, "all": True},
+    ]
+    for body in taken:
+        check(document, form, body)
+        read_form(ReplayBody, json.dumps(body).encode())
+    for body in refused:
+        assert not OAS31Validator({**form, "components": document["components"]}).is_valid(body)
+        with pytest.raises(InputInvalid):
+            read_form(ReplayBody, json.dumps(body).encode())
     reference = document["paths"]["/replay"]["post"]["requestBody"]["content"]["application/json"]
     assert reference["schema"] == {"$ref": "#/components/schemas/ReplayBody"}
 

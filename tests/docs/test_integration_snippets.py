@@ -99,7 +99,7 @@ def test_settings_that_the_document_names_exist(document: Path) -> None:
     named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
     assert named
     settings = {name.upper() for name in Settings.model_fields} | {"SUPABASE_SECRET_KEY"}
-    of_callers = {"RELAY_URL", "RELAY_WEBHOOK_SECRET", "USER_TOKEN"}
+    of_callers = {"RELAY_URL", "RELAY_TOKEN", "RELAY_WEBHOOK_SECRET", "USER_TOKEN"}
     of_sql = {"CURRENT_TIMESTAMP"}
     assert named - settings - of_callers - of_sql == set()
 

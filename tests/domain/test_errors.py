@@ -15,6 +15,7 @@ from app.domain.errors import (
     FieldError,
     InputInvalid,
     KeySetUnavailable,
+    LeaseLost,
     MediaTypeUnsupported,
     OperatorAccessNotConfigured,
     Overloaded,
@@ -40,6 +41,7 @@ EXAMPLES: list[RelayError] = [
     Overloaded(),
     StoreUnavailable(),
     KeySetUnavailable(),
+    LeaseLost(),
     ConfigurationInvalid("PORT is not set."),
 ]
 

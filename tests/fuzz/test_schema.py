@@ -55,10 +55,10 @@ schema = schemathesis.openapi.from_dict(document)
 
 # What is taken has the documented form. A batch is not here: it is taken with its faults.
 _FORMS: Final = {
-    path: OAS31Validator(
+    operation: OAS31Validator(
         {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     )
-    for path, name in (("/webhooks", "Event"), ("/replay", "ReplayBody"))
+    for operation, name in (("POST /webhooks", "Event"), ("POST /replay", "ReplayBody"))
 }
 
 checks.load_all_checks()
@@ -198,7 +198,7 @@ def test_store_after_the_strangers_is_empty(relay: Relay) -> None:
 def test_any_operation_by_one_who_may_conforms(case: schemathesis.Case[Any], relay: Relay) -> None:
     response = relay.call(case, Member())
     assert response.status_code < 500
-    form = _FORMS.get(case.operation.path)
+    form = _FORMS.get(case.operation.label)
     if form is not None and response.status_code in (200, 202):
         sent = response.request.body
         assert isinstance(sent, bytes | str)
@@ -232,6 +232,36 @@ def test_every_event_that_was_taken_is_found_and_conforms(relay: Relay) -> None:
         by_stranger = relay.call(operation.Case(path_parameters={"event_id": quoted}), Stranger())
         assert by_stranger.status_code == 401
         assert response.json()["event_id"] == event_id
+
+
+def test_every_replay_that_was_asked_for_is_told_of_and_conforms(relay: Relay) -> None:
+    begun = schema["/replay"]["POST"].Case(body={"all": True}, media_type="application/json")
+    assert relay.call(begun, Member()).status_code == 202
+    ids = [replay_id for (replay_id,) in relay.query("SELECT replay_id FROM replays LIMIT 200")]
+    operation = schema["/replay/{replay_id}"]["GET"]
+    for replay_id in ids:
+        case = operation.Case(path_parameters={"replay_id": replay_id})
+        response = relay.call(case, Member())
+        assert (response.status_code, response.json()["replay_id"]) == (200, replay_id)
+        assert relay.call(case, Stranger()).status_code == 401
+
+
+@pytest.mark.parametrize(("path", "items"), [("/events", "events"), ("/replay", "replays")])
+def test_every_page_of_a_listing_conforms_and_nothing_is_listed_twice(
+    path: str, items: str, relay: Relay
+) -> None:
+    operation = schema[path]["GET"]
+    names, query = list[str](), dict[str, Any](limit=200)
+    while query.get("cursor", "") is not None:
+        response = relay.call(operation.Case(query=query), Member())
+        assert response.status_code == 200
+        assert relay.call(operation.Case(query=query), Stranger()).status_code == 401
+        page = response.json()
+        names += [item["event_id" if path == "/events" else "replay_id"] for item in page[items]]
+        query["cursor"] = page["next_cursor"]
+    assert len(set(names)) == len(names)
+    table = "events" if path == "/events" else "replays"
+    assert [(len(names),)] == relay.query(f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
 
 
 def test_every_path_but_the_open_ones_is_documented_as_protected() -> None:

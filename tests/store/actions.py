@@ -3,8 +3,12 @@
 import uuid
 
 from app.domain.criteria import Criteria
+from app.domain.entities import EntityState
+from app.domain.failures import Failure, FailureKind
 from app.domain.history import Matches, Replay, ReplayId
 from app.domain.instants import Instant
+from app.domain.retry import Verdict
+from app.store.dispatching import Applied, Refused
 from app.store.store import Store
 from tests.histories import NOW
 
@@ -42,3 +46,19 @@ async def look_at(store: Store, replay_id: ReplayId) -> Replay:
     found = await store.read_replay(replay_id)
     assert found is not None
     return found
+
+
+async def have_applied(store: Store, *, now: Instant = NOW) -> None:
+    """Record for all that is due that Supabase holds it."""
+    picked = await store.pick_pending(now, 100_000)
+    await store.record_outcomes([Applied(entity) for entity in picked], now)
+
+
+async def have_refused(store: Store, *, now: Instant = NOW) -> None:
+    """Record for all that is due that Supabase refused it for good."""
+    picked = await store.pick_pending(now, 100_000)
+    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
+    verdict = Verdict(
+        EntityState.DEAD, attempts=1, due_at=now, awaits_parent=False, waiting_since=None
+    )
+    await store.record_outcomes([Refused(entity, failure, verdict) for entity in picked], now)

@@ -473,6 +473,22 @@ async def test_store_replay_of_what_is_applied_waits_behind_everything_else(stor
     ]
 
 
+async def test_store_removal_that_was_replayed_is_written_first_when_it_may_be_undone(
+    store: Store,
+) -> None:
+    removed, created = World(), World()
+    await store.store_events([removed.trip("deleted")], NOW)
+    await apply_all(store)
+    await replay(store)
+    (entity,) = await pick(store)
+    await store.note_in_flight([entity], after(NOW, 60))
+    await store.record_outcomes([Applied(entity)], NOW)
+    await store.store_events([created.trip("created")], after(NOW, 1))
+    assert await store.end_flights(after(NOW, 61)) == 1
+    picked = await pick(store, now=after(NOW, 61))
+    assert [each.ref for each in picked] == [entity.ref, ref_of(created.trip("deleted"))]
+
+
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:
     assert await store.find_event(EventId("nowhere")) is None
 

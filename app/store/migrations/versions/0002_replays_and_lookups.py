@@ -75,7 +75,7 @@ def _recreate_replays() -> None:
         INSERT INTO replays
             (replay_id, requested_at, requested_by, filter, status, matched_events, entities,
              marked, superseded)
-        SELECT replay_id, requested_at, requested_by, '{}',
+        SELECT replay_id, requested_at, requested_by, filter,
                CASE status WHEN 'running' THEN 'failed' ELSE status END,
                matched_events, entities, entities, 0
         FROM replays_before ORDER BY requested_at

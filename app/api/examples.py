@@ -1,0 +1,95 @@
+"""What the OpenAPI document shows of each form, by the name of its schema."""
+
+from typing import Any, Final
+
+_EVENT: Final[dict[str, Any]] = {
+    "type": "membership.created",
+    "timestamp": "2026-01-02T03:04:05.678901Z",
+    "data": {
+        "trip_id": "456e7890-e89b-12d3-a456-426614174001",
+        "user_id": "123e4567-e89b-12d3-a456-426614174000",
+        "role": "MEMBER",
+        "status": "ACTIVE",
+    },
+}
+
+_LOOKUP: Final[dict[str, Any]] = {
+    "event_id": "evt_018f3c5a",
+    "type": "membership.created",
+    "status": "pending",
+    "timestamp": "2026-01-02T03:04:05.678901Z",
+    "received_at": "2026-01-02T03:04:05.712000Z",
+    "entity": {
+        "kind": "membership",
+        "key": "456e7890-e89b-12d3-a456-426614174001/123e4567-e89b-12d3-a456-426614174000",
+        "state": "pending",
+        "is_removed": False,
+        "desired_version_at": "2026-01-02T03:04:05.678901Z",
+        "applied_version_at": None,
+        "applied_at": None,
+        "pending_since": "2026-01-02T03:04:05.712000Z",
+        "attempts": 1,
+        "next_attempt_at": "2026-01-02T03:04:06.500000Z",
+        "last_error_code": "23503",
+        "last_error": 'insert or update on table "trip_memberships" violates foreign key'
+        ' constraint "trip_memberships_trip_id_fkey"',
+    },
+}
+_REPLAY: Final[dict[str, Any]] = {
+    "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
+    "requested_at": "2026-01-02T03:04:05Z",
+    "requested_by": "ops",
+    "filter": {"types": ["membership.created"], "since": "2026-01-02T03:00:00Z"},
+    "status": "completed",
+    "matched_events": 1204,
+    "entities": 873,
+    "marked": 873,
+    "applied": 870,
+    "waiting": 2,
+    "dead": 1,
+    "superseded": 0,
+}
+_BATCH: Final[dict[str, Any]] = {
+    "events": [
+        {"id": "evt_018f3c5a", **_EVENT},
+        {
+            "id": "evt_018f3c5b",
+            "type": "trip.deleted",
+            "timestamp": "2026-01-02T03:04:06Z",
+            "data": {"id": "456e7890-e89b-12d3-a456-426614174001"},
+        },
+    ]
+}
+EXAMPLES: Final[dict[str, Any]] = {
+    "Event": _EVENT,
+    "BatchEvent": _BATCH["events"][0],
+    "Receipt": {"event_id": "evt_018f3c5a", "status": "accepted"},
+    "Batch": _BATCH,
+    "BatchResult": {
+        "results": [
+            {"event_id": "evt_018f3c5a", "status": "accepted"},
+            {
+                "event_id": "evt_018f3c5b",
+                "status": "invalid",
+                "errors": [{"pointer": "/data/id", "detail": "must be a UUID"}],
+            },
+        ]
+    },
+    "Problem": {
+        "type": "about:blank",
+        "title": "Unprocessable Content",
+        "status": 422,
+        "code": "input-invalid",
+        "errors": [{"pointer": "/data/id", "detail": "must be a UUID"}],
+    },
+    "EventBody": _LOOKUP,
+    "EventList": {"events": [_LOOKUP], "next_cursor": None},
+    "ReplayResult": {
+        "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
+        "matched_events": 1204,
+        "entities": 873,
+        "status": "completed",
+    },
+    "ReplayReport": _REPLAY,
+    "ReplayList": {"replays": [_REPLAY], "next_cursor": None},
+}

@@ -1,0 +1,409 @@
+"""Replays: what they mark, that they can do no harm, and that their figures are right."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, delete, select
+
+from app.domain.criteria import Criteria
+from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind
+from app.domain.events import Event, EventId, EventType
+from app.domain.history import Matches, Replay, ReplayStatus
+from app.domain.instants import after
+from app.store.dispatching import Applied
+from app.store.replaying import find_targets, mark_targets
+from app.store.schema import entities, events, replays
+from app.store.store import Store
+from tests.histories import NOW, World, find_desired_rows, histories, ref_of
+from tests.store.actions import begin_replay, have_applied, have_refused, look_at, replay
+
+LATER = after(NOW, 3600)
+SHARED_STORE = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=100,
+)
+# None, twice: to be left pending is the most usual fate.
+FATES = st.sampled_from((None, None, have_applied, have_refused))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an entity stands."""
+
+    revision: int
+    state: EntityState
+    row: str | None
+
+
+def read_standings(engine: Engine) -> dict[EntityRef, Standing]:
+    """Read every entity."""
+    columns = entities.c
+    statement = select(columns.kind, columns.key, columns.revision, columns.state, columns.row)
+    with engine.connect() as connection:
+        rows = connection.execute(statement).all()
+    return {
+        EntityRef(Kind(kind), EntityKey(key)): Standing(revision, EntityState(state), row)
+        for kind, key, revision, state, row in rows
+    }
+
+
+def empty(engine: Engine) -> None:
+    """Forget what an earlier example left."""
+    with engine.begin() as connection:
+        for table in (events, entities, replays):
+            connection.execute(delete(table))
+
+
+async def live_through(store: Store, arriving: Iterable[Event], data: st.DataObject) -> None:
+    """Receive events, around NOW in any order, and settle some entities in between."""
+    for event in arriving:
+        await store.store_events([event], after(NOW, data.draw(st.integers(-3, 3), "received at")))
+        fate = data.draw(FATES, "fate")
+        if fate is not None:
+            await fate(store, now=LATER)
+
+
+async def find_meant(
+    store: Store, engine: Engine, arrived: list[Event], criteria: Criteria
+) -> tuple[set[EventId], set[EntityRef]]:
+    """Say which events and entities criteria mean, by looking at each."""
+    standings = read_standings(engine)
+    stored = (await store.find_events([event.event_id for event in arrived])).values()
+    matching = {event.event_id for event in stored if criteria.matches(event)}
+    refs = {event.entity.ref for event in stored if criteria.matches(event)}
+    if not criteria.is_about_events:
+        refs = {
+            ref
+            for ref, standing in standings.items()
+            if criteria.entity in (None, ref)
+            and (criteria.status is None or standing.state.value == criteria.status.value)
+        }
+    return matching, refs
+
+
+def some_criteria(refs: list[EntityRef]) -> st.SearchStrategy[Criteria]:
+    instants = st.none() | st.integers(-4, 5).map(lambda at: after(NOW, at))
+    return st.builds(
+        Criteria,
+        since=instants,
+        until=instants,
+        types=st.none() | st.lists(st.sampled_from(EventType), unique=True, min_size=1).map(tuple),
+        entity=st.none() | st.sampled_from(refs),
+        status=st.none()
+        | st.sampled_from((EventStatus.PENDING, EventStatus.APPLIED, EventStatus.DEAD)),
+    )
+
+
+@SHARED_STORE
+@given(history=histories(most=20), data=st.data())
+async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
+    store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    empty(engine)
+    world, arrived = history
+    await live_through(store, arrived, data)
+    criteria = data.draw(some_criteria(world.refs()), "criteria")
+    matching, refs = await find_meant(store, engine, arrived, criteria)
+    assert await store.count_matches(criteria) == Matches(len(matching), len(refs))
+
+    before = read_standings(engine)
+    begun = await begin_replay(store, criteria)
+    size, ahead = data.draw(st.integers(1, 4), "size"), data.draw(st.integers(1, 6), "ahead")
+    while await store.advance_replay(begun.number, LATER, size, ahead_entities=ahead):
+        assert (await look_at(store, begun.replay_id)).status is ReplayStatus.RUNNING
+    ended = await look_at(store, begun.replay_id)
+    assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, len(refs))
+    assert ended.matches == Matches(len(matching), len(refs))
+    assert read_standings(engine) == {
+        ref: Standing(standing.revision + 1, EntityState.PENDING, standing.row)
+        if ref in refs
+        else standing
+        for ref, standing in before.items()
+    }
+
+
+@SHARED_STORE
+@given(history=histories(most=20), data=st.data())
+async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
+    store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    empty(engine)
+    world, arrived = history
+    await live_through(store, arrived, data)
+    chosen = data.draw(st.lists(st.sampled_from(arrived), min_size=1), "chosen")
+    criteria = data.draw(some_criteria(world.refs()), "criteria")
+    stored = await store.find_events([event.event_id for event in chosen])
+    refs = {event.entity.ref for event in stored.values() if criteria.matches(event)}
+    before = read_standings(engine)
+    ids = Criteria(
+        tuple(event.event_id for event in chosen),
+        criteria.since,
+        criteria.until,
+        criteria.types,
+        criteria.entity,
+        criteria.status,
+    )
+    ended = await replay(store, ids, now=LATER, size=data.draw(st.integers(1, 3), "size"))
+    assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, len(refs))
+    risen = {
+        ref
+        for ref, standing in read_standings(engine).items()
+        if standing.revision > before[ref].revision
+    }
+    assert risen == refs
+
+
+@SHARED_STORE
+@given(history=histories(), data=st.data())
+async def test_replay_of_anything_at_any_time_leads_nowhere_else(
+    store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    empty(engine)
+    _, arrived = history
+    supabase: dict[EntityRef, str | None] = {}
+
+    async def write() -> None:
+        picked = await store.pick_pending(LATER, data.draw(st.integers(1, 9), "picked"))
+        supabase.update({entity.ref: entity.row for entity in picked})
+        # Others may be replayed between a write and its record.
+        await replay_some()
+        await store.record_outcomes([Applied(entity) for entity in picked], LATER)
+
+    async def replay_some() -> None:
+        ids = tuple(event.event_id for event in data.draw(st.permutations(received), "replayed"))
+        before = {ref: standing.row for ref, standing in read_standings(engine).items()}
+        await replay(store, Criteria(event_ids=ids), now=LATER, size=3)
+        after_it = {ref: standing.row for ref, standing in read_standings(engine).items()}
+        assert after_it == before
+
+    received: list[Event] = []
+    for event in arrived:
+        await store.store_events([event], NOW)
+        received.append(event)
+        for step in data.draw(st.lists(st.sampled_from((write, replay_some)), max_size=1), "steps"):
+            await step()
+    while await store.pick_pending(LATER, 1):
+        picked = await store.pick_pending(LATER, 1000)
+        supabase.update({entity.ref: entity.row for entity in picked})
+        await store.record_outcomes([Applied(entity) for entity in picked], LATER)
+    assert supabase == find_desired_rows(arrived)
+
+
+@dataclass
+class Ledger:
+    """What must be said of replays, from nothing but what was seen to happen.
+
+    Attributes:
+        owners: the replay that has an entity's next write to its account.
+        marked: by replay.
+        applied: by replay.
+        superseded: by replay.
+    """
+
+    owners: dict[EntityRef, int] = field(default_factory=dict)
+    marked: Counter[int] = field(default_factory=Counter)
+    applied: Counter[int] = field(default_factory=Counter)
+    superseded: Counter[int] = field(default_factory=Counter)
+
+    def note_marks(self, number: int, refs: Iterable[EntityRef]) -> None:
+        for ref in refs:
+            self.marked[number] += 1
+            if ref in self.owners:
+                self.superseded[self.owners[ref]] += 1
+            self.owners[ref] = number
+
+    def note_applied(self, refs: Iterable[EntityRef]) -> None:
+        for ref in refs:
+            owner = self.owners.pop(ref, None)
+            if owner is not None:
+                self.applied[owner] += 1
+
+    def count(self, number: int, state: EntityState, standings: dict[EntityRef, Standing]) -> int:
+        return sum(
+            standings[ref].state is state for ref, owner in self.owners.items() if owner == number
+        )
+
+
+@SHARED_STORE
+@given(history=histories(), data=st.data())
+async def test_replay_figures_add_up_whatever_happens_meanwhile(
+    store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    empty(engine)
+    waiting = list(history[1])
+    ledger = Ledger()
+    begun: list[Replay] = []
+    await store.store_events([waiting.pop(0)], NOW)
+    steps = st.lists(
+        st.sampled_from(("receive", "begin", "advance", "advance", "apply", "refuse")), max_size=20
+    )
+    for step in data.draw(steps, "steps"):
+        before = read_standings(engine)
+        match step:
+            case "receive" if waiting:
+                await store.store_events([waiting.pop(0)], NOW)
+            case "begin":
+                status = data.draw(
+                    st.sampled_from((None, EventStatus.PENDING, EventStatus.DEAD)), "status"
+                )
+                begun.append(await begin_replay(store, Criteria(status=status)))
+            case "advance" if begun:
+                number = data.draw(st.sampled_from(begun), "which").number
+                await store.advance_replay(number, LATER, 2, ahead_entities=2)
+                risen = [
+                    ref
+                    for ref, standing in read_standings(engine).items()
+                    if standing.revision > before[ref].revision
+                ]
+                ledger.note_marks(number, risen)
+            case "apply":
+                await have_applied(store, now=LATER)
+                ledger.note_applied(
+                    ref for ref, standing in before.items() if standing.state is EntityState.PENDING
+                )
+            case "refuse":
+                await have_refused(store, now=LATER)
+            case _:
+                pass  # nothing to receive or to advance
+        standings = read_standings(engine)
+        for each in begun:
+            found = await look_at(store, each.replay_id)
+            said = (found.marked, found.applied, found.waiting, found.dead, found.superseded)
+            assert said == (
+                ledger.marked[each.number],
+                ledger.applied[each.number],
+                ledger.count(each.number, EntityState.PENDING, standings),
+                ledger.count(each.number, EntityState.DEAD, standings),
+                ledger.superseded[each.number],
+            )
+            assert found.marked == sum(said[1:])
+
+
+@pytest.mark.parametrize("status", [None, EventStatus.APPLIED])
+async def test_replay_reaches_entities_without_an_event_of_their_own(
+    store: Store, engine: Engine, status: EventStatus | None
+) -> None:
+    purged, fallen = World(), World()
+    await store.store_events([purged.trip("created"), fallen.membership("created", at=1)], NOW)
+    await store.store_events([fallen.trip("deleted", at=2)], NOW)
+    await have_applied(store, now=LATER)
+    await store.purge_events(after(NOW, 1), 100)
+    criteria = Criteria(status=status)
+    assert await store.count_matches(criteria) == Matches(0, 3)
+    assert (await replay(store, criteria)).marked == 3
+    picked = {entity.ref: entity.row for entity in await store.pick_pending(LATER, 10)}
+    assert set(picked) == set(read_standings(engine))
+    assert picked[ref_of(fallen.membership("deleted"))] is None
+
+
+async def test_replay_of_an_entity_reaches_it_when_its_events_are_purged(store: Store) -> None:
+    event = World().trip("created")
+    await store.store_events([event, World().trip("created")], NOW)
+    await have_applied(store)
+    await store.purge_events(after(NOW, 1), 100)
+    for criteria, marked in (
+        (Criteria(entity=ref_of(event)), 1),
+        (Criteria(entity=ref_of(event), status=EventStatus.APPLIED), 1),
+        (Criteria(entity=ref_of(event), status=EventStatus.DEAD), 0),
+        (Criteria(entity=ref_of(event), since=NOW), 0),
+    ):
+        assert await store.count_matches(criteria) == Matches(0, marked)
+        assert (await replay(store, criteria)).marked == marked
+        await have_applied(store)
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        Criteria(),
+        Criteria(status=EventStatus.APPLIED),
+        Criteria(types=(EventType.TRIP_CREATED,)),
+        Criteria(event_ids=()),
+    ],
+    ids=["all", "status", "types", "event_ids"],
+)
+@pytest.mark.parametrize("ahead_entities", [1, 3, 100])
+async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
+    store_url: str, engine: Engine, criteria: Criteria, ahead_entities: int
+) -> None:
+    trips = [World().trip("created") for _ in range(10)]
+    store = await Store.open(store_url)
+    await store.store_events(trips, NOW)
+    await have_applied(store)
+    if criteria.event_ids is not None:
+        criteria = Criteria(event_ids=tuple(event.event_id for event in trips))
+    begun = await begin_replay(store, criteria)
+    goes_on, times = True, 0
+    while goes_on:
+        goes_on = await store.advance_replay(begun.number, NOW, 3, ahead_entities=ahead_entities)
+        assert await store.find_running_replay() == (begun.number if goes_on else None)
+        # What it has marked is written before it goes on: it must not be marked once more.
+        await have_applied(store)
+        await store.close()
+        store = await Store.open(store_url)
+        times += 1
+        assert times <= 20
+    ended = await look_at(store, begun.replay_id)
+    assert (ended.status, ended.marked, ended.applied) == (ReplayStatus.COMPLETED, 10, 10)
+    assert {standing.revision for standing in read_standings(engine).values()} == {2}
+    await store.close()
+
+
+async def test_replay_while_others_keep_coming_ends(store: Store) -> None:
+    await store.store_events([World().trip("created") for _ in range(50)], NOW)
+    types = (EventType.TRIP_CREATED,)
+    begun = await begin_replay(store, Criteria(types=types))
+    steps = 0
+    while await store.advance_replay(begun.number, NOW, 5, ahead_entities=5):
+        await store.store_events([World().trip("created") for _ in range(3)], NOW)
+        steps += 1
+        assert steps < 200
+    assert (await look_at(store, begun.replay_id)).marked >= 50
+
+
+async def test_replay_advanced_twice_at_once_marks_each_entity_once(
+    store: Store, engine: Engine
+) -> None:
+    await store.store_events([World().trip("created") for _ in range(20)], NOW)
+    begun = await begin_replay(store, Criteria())
+    with engine.connect() as connection:
+        # As another relay looks for them, or one whose window is committed unknown to it.
+        stale = find_targets(connection, begun.number, 7)
+    for _ in range(2):
+        assert await store.advance_replay(begun.number, NOW, 5) is True
+    late = partial(mark_targets, number=begun.number, targets=stale, now=NOW)
+    assert await store._commits.run(late) is True
+    while await store.advance_replay(begun.number, NOW, 5):
+        pass
+    ended = await look_at(store, begun.replay_id)
+    assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, 20)
+    assert {each.revision for each in read_standings(engine).values()} == {2}
+
+
+async def test_replay_that_was_given_up_marks_nothing_more(store: Store, engine: Engine) -> None:
+    await store.store_events([World().trip("created") for _ in range(4)], NOW)
+    begun = await begin_replay(store, Criteria())
+    assert await store.advance_replay(begun.number, NOW, 1) is True
+    await store.fail_replay(begun.number)
+    assert await store.advance_replay(begun.number, NOW, 1) is False
+    found = await look_at(store, begun.replay_id)
+    assert (found.status, found.marked, found.waiting) == (ReplayStatus.FAILED, 1, 1)
+    assert await store.find_running_replay() is None
+    assert sum(each.revision for each in read_standings(engine).values()) == 5
+
+
+async def test_replays_are_run_and_listed_in_the_order_asked_for(store: Store) -> None:
+    begun = [await begin_replay(store, Criteria()) for _ in range(5)]
+    assert await store.find_running_replay() == begun[0].number
+    page = await store.read_replay_page(None, 2)
+    assert [each.number for each in page.replays] == [begun[4].number, begun[3].number]
+    assert page.next_number == begun[3].number
+    last = await store.read_replay_page(begun[3].number, 3)
+    assert [each.number for each in last.replays] == [each.number for each in begun[2::-1]]
+    assert last.next_number is None
