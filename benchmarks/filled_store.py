@@ -1,0 +1,86 @@
+"""A store with many events, made once and kept as long as the schema stays the same."""
+
+import asyncio
+import hashlib
+import inspect
+import os
+import random
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from app.domain.events import EventId, EventType, make_event
+from app.domain.instants import Instant
+from app.store import schema, statements
+from app.store.store import Store
+from benchmarks.requests import make_uuid
+from benchmarks.scene import Scene
+
+_BEGIN: Final = 1_760_000_000_000_000
+_BATCH: Final = 1000
+_TRIPS_PER_ENTITY: Final = 0.1
+DEAD: Final = 200
+PENDING: Final = 500
+
+
+def fill_store(scene: Scene) -> Path:
+    """Give the path of a store as large as the scene wants it; it is not to be written to."""
+    name = f"{scene.stored_events}-{scene.stored_entities}-{_digest_sources()}.db"
+    path = scene.cache / name
+    if not path.exists():
+        scene.report(f"filling a store with {scene.stored_events:,} events, once")
+        partial = path.with_suffix(".partial")
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            Path(f"{partial}{suffix}").unlink(missing_ok=True)
+        asyncio.run(_fill(partial, scene))
+        _settle(partial)
+        partial.rename(path)
+        Path(f"{partial}.lock").unlink()
+    return path
+
+
+def _digest_sources() -> str:
+    digest = hashlib.sha256()
+    for module in (schema, statements):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:12]
+
+
+async def _fill(path: Path, scene: Scene) -> None:
+    source = random.Random(2)  # noqa: S311
+    groups = max(1, round(scene.stored_entities * _TRIPS_PER_ENTITY))
+    trips = [make_uuid(source) for _ in range(groups)]
+    users = [make_uuid(source) for _ in range(groups)]
+    pairs = [(source.choice(trips), source.choice(users)) for _ in range(scene.stored_entities)]
+    store = await Store.open(f"sqlite:///{path}")
+    try:
+        for batch in range(scene.stored_events // _BATCH):
+            received_at = Instant(_BEGIN + batch * 1_000_000)
+            events = []
+            for number in range(_BATCH):
+                trip_id, user_id = source.choice(pairs)
+                is_new = source.random() < 0.9
+                kind = EventType.MEMBERSHIP_CREATED if is_new else EventType.MEMBERSHIP_UPDATED
+                row = {"trip_id": trip_id, "user_id": user_id, "role": "MEMBER", "status": "ACTIVE"}
+                event_id = EventId(f"evt_{source.getrandbits(128):032x}")
+                occurred_at = Instant(received_at + number)
+                events.append(make_event(event_id, kind, occurred_at, row, os.urandom(32)))
+            await store.store_events(events, received_at)
+    finally:
+        await store.close()
+
+
+def _settle(path: Path) -> None:
+    """Have nearly all of it applied, as after some weeks."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE entities SET state = 'applied', applied_sequence = sequence")
+        for state, count in (("dead", DEAD), ("pending", PENDING)):
+            # Never due: nothing is to be dispatched while something else is measured.
+            connection.execute(
+                "UPDATE entities SET state = ?, due_at = 9e15 WHERE (kind, key) IN"
+                " (SELECT kind, key FROM entities WHERE state = 'applied' ORDER BY key LIMIT ?)",
+                (state, count),
+            )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()

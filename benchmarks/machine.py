@@ -1,0 +1,57 @@
+"""What a figure was measured on, and who runs on which of its processors."""
+
+import os
+import platform
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Final
+
+_PACKAGES: Final = ("fastapi", "starlette", "uvicorn", "uvloop", "sqlalchemy", "psycopg")
+
+
+def split_processors() -> tuple[set[int], int]:
+    """Give the processors of the servers, and the one of the load: the last."""
+    available = sorted(os.sched_getaffinity(0))
+    return set(available[:-1] or available), available[-1]
+
+
+@contextmanager
+def on_processor(processor: int) -> Iterator[None]:
+    """Have this thread, and those that it starts, run there until the block ends."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def describe_machine() -> dict[str, str]:
+    """Say what this is: figures of two machines are not to be compared."""
+    servers, load = split_processors()
+    return {
+        "processor": _read_processor(),
+        "processors": f"servers on {_write(servers)}, load on {load}",
+        "load average at the start": f"{os.getloadavg()[0]:.2f}",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        **{package: version(package) for package in _PACKAGES},
+    }
+
+
+def _read_processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123
+            names = [
+                line.partition(":")[2].strip() for line in file if line.startswith("model name")
+            ]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def _write(processors: set[int]) -> str:
+    return ", ".join(map(str, sorted(processors)))

@@ -1,0 +1,111 @@
+# What docs/operations.md shows. Each region is run by tests/docs/test_operations.py.
+
+# region: operator
+export RELAY_URL=https://relay.example.com
+export RELAY_TOKEN=$(relay token --scope events:read --scope replay:write --subject "$USER" --hours 8)
+# endregion
+
+# region: health
+curl -sS "$RELAY_URL/health" | python3 -m json.tool
+curl -sS "$RELAY_URL/metrics" | grep '^relay_'
+# endregion
+
+# region: waiting
+relay events --status pending              # the newest that wait
+relay events --status pending --type 'membership.*' --since 2h
+relay events "$EVENT_ID"                   # one: attempts, next attempt, last error
+relay events --entity "$ENTITY"            # all that came in about one entity
+# endregion
+
+# region: dead
+relay events --status dead                 # which, and the SQLSTATE
+relay replay --status dead --dry-run       # once the cause is mended: how many
+relay replay --status dead                 # writes them again, and stays until it is known how it went
+# endregion
+
+# region: everything
+relay replay --all --dry-run
+relay replay --all
+relay replay --list
+# endregion
+
+# region: supabase
+curl -sS -o /dev/null -w '%{http_code}\n' "$SUPABASE_URL/rest/v1/users?limit=1" -H "apikey: $SUPABASE_SECRET_KEY"
+# endregion
+
+# region: store
+df -h . && ls -lh relay.db*                # the file, and its write-ahead log (-wal)
+sqlite3 -readonly relay.db 'PRAGMA quick_check'
+# endregion
+
+# region: shrink
+sqlite3 relay.db 'VACUUM'                  # with the relay stopped; needs as much room again
+# endregion
+
+# region: replicas
+psql "$STORE_URL" -c "select holder, token, to_timestamp(expires_at / 1e6) as expires_at, clock_timestamp() as now from lease"
+# endregion
+
+# region: signature
+date -u                                    # on both machines: more than 300 s apart is a 401
+relay send signature.check --secret "$BACKEND_SECRET"  # 422: the secret is right; 401: it is not
+# endregion
+
+# region: hmac
+relay secret                               # WEBHOOK_SECRETS=whsec_…
+# endregion
+
+# region: ed25519
+relay secret --kind ed25519                # whpk_… for the relay, whsk_… for the backend alone
+# endregion
+
+# region: backfill
+psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/backfill-file.sql > backfill.ndjson
+relay send --file backfill.ndjson --rejects rejects.ndjson
+# endregion
+
+# region: removals
+READ_AT=$(date -u +%FT%TZ)
+psql "$SUPABASE_DB_URL" -XAt -f docs/snippets/sql/removals-supabase.sql | LC_ALL=C sort > supabase.ndjson
+psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/removals-backend.sql | LC_ALL=C sort > backend.ndjson
+LC_ALL=C comm -23 supabase.ndjson backend.ndjson > removals.ndjson
+wc -l removals.ndjson                      # rows that Supabase has and the backend has not: look at them
+# endregion
+
+# region: remove
+relay send --file removals.ndjson
+# endregion
+
+# region: remove-known
+sed "s/2000-01-01T00:00:00Z/$READ_AT/" removals.ndjson | relay send --file -
+# endregion
+
+# region: backup
+sqlite3 relay.db ".backup 'backup.db'"     # while the relay runs
+sqlite3 relay.db "VACUUM INTO 'compact.db'" # the same, smaller and slower
+sqlite3 -readonly backup.db 'PRAGMA integrity_check'
+# endregion
+
+# region: look-into-backup
+STORE_URL=sqlite:///backup.db SUPABASE_URL=http://127.0.0.1:9 relay serve --port 8099
+# endregion
+
+# region: backup-postgresql
+pg_dump --format=custom --file=relay.dump "$STORE_URL"
+# endregion
+
+# region: upgrade
+STORE_URL=sqlite:///upgrade.db relay migrate  # of a copy, to see how long it takes
+# endregion
+
+# region: log
+LOG_FORMAT=json relay serve 2> relay.log
+# endregion
+
+# region: erased
+sqlite3 -readonly relay.db "select count(*) from events where kind = 'user' and key = '$USER_ID' and data like '%email%'"
+# endregion
+
+# region: move
+relay migrate --from sqlite:///relay.db --to "$NEW_STORE_URL"
+# endregion

@@ -1,0 +1,115 @@
+"""Running the commands that docs/operations.md and docs/scaling.md show, as they stand."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.local_supabase import find_free_port
+from tests.docs.conftest import CHECKOUT, Relay
+from tests.docs.test_integration_snippets import read_region
+
+SETTLE_SECONDS = 15.0
+USER_ID = "123e4567-e89b-12d3-a456-426614174000"
+USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
+
+
+def run_region(name: str, relay: Relay, *, expected_code: int = 0, **variables: str) -> str:
+    """Run what the page shows, as it stands, in the relay's folder, and give what it printed."""
+    for tool in re.findall(r"^(?:\w+=\S+ )*(curl|sqlite3|psql|pg_dump)\b", region_of(name), re.M):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} on this machine")
+    done = subprocess.run(  # noqa: S603 - the commands are ours
+        [find_bash(), "-euo", "pipefail", "-c", region_of(name)],
+        cwd=relay.folder,
+        env=make_environment(relay) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == expected_code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def region_of(name: str) -> str:
+    return read_region(f"sh/operations.sh#{name}")
+
+
+def find_bash() -> str:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    return bash
+
+
+def make_environment(relay: Relay) -> dict[str, str]:
+    docs = relay.folder / "docs"
+    if not docs.exists():
+        docs.symlink_to(CHECKOUT / "docs")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**relay.caller_environment, "PATH": path, "USER": "jane", "COLUMNS": "200"}
+
+
+def await_that(condition: Callable[[], bool], complaint: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.02)
+
+
+def read_health(relay: Relay) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{relay.url}/health", timeout=10) as response:  # noqa: S310
+        health: dict[str, Any] = json.load(response)
+    return health
+
+
+def await_settled(relay: Relay) -> None:
+    await_that(lambda: read_health(relay)["backlog"]["pending"] == 0, lambda: read_health(relay))
+
+
+@contextmanager
+def serve_region(
+    name: str, folder: Path, replacements: dict[str, str], **variables: str
+) -> Iterator[Relay]:
+    """Run a region that serves, on a port of its own, until the block ends."""
+    port = find_free_port()
+    code = re.sub(r"--port \d+", "", region_of(name))
+    for old, new in replacements.items():
+        assert old in code
+        code = code.replace(old, new)
+    running = Relay(f"http://127.0.0.1:{port}", folder)
+    environment = make_environment(running) | {"PORT": str(port)} | variables
+    with (
+        (folder / "region.log").open("wb") as log,
+        subprocess.Popen(  # noqa: S603
+            [find_bash(), "-euc", f"exec env {code}"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            await_that(lambda: is_listening(port), (folder / "region.log").read_text)
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

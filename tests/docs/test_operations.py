@@ -1,0 +1,348 @@
+"""docs/operations.md and docs/scaling.md: every command that they show is run here."""
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # uvicorn brings it
+
+from app.api.problems import PROBLEMS
+from app.domain.failures import FailureKind
+from app.settings import Settings
+from tests.docs.commands import (
+    USER,
+    USER_ID,
+    await_settled,
+    await_that,
+    find_bash,
+    make_environment,
+    read_health,
+    region_of,
+    run_region,
+    serve_region,
+)
+from tests.docs.conftest import CHECKOUT, RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
+from tests.docs.test_integration_snippets import SNIPPETS, read_blocks, read_region
+
+OPERATIONS = CHECKOUT / "docs" / "operations.md"
+SCALING = CHECKOUT / "docs" / "scaling.md"
+PAGES = (OPERATIONS, SCALING)
+COMMANDS = SNIPPETS / "sh" / "operations.sh"
+ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
+
+REFUSED = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
+
+
+# --- The pages show what is in docs/snippets ------------------------------------------------------
+
+
+@pytest.mark.parametrize(("language", "source", "code"), list(read_blocks(*PAGES)))
+def test_code_block_is_identical_to_its_snippet(
+    language: str, source: str | None, code: str
+) -> None:
+    assert source is not None, f"no snippet is named before:\n{code}"
+    assert {"sh": "sh", "sql": "sql", "yaml": "prometheus"}[language] == source.partition("/")[0]
+    assert code == read_region(source)
+
+
+def test_every_command_is_shown_and_run_here() -> None:
+    regions = set(re.findall(r"^# region: (\S+)$", COMMANDS.read_text(), re.MULTILINE))
+    shown = {source.partition("#")[2] for _, source, _ in read_blocks(*PAGES) if source}
+    assert regions - shown == set()
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [region for region in regions if f'"{region}"' not in tests] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_settings_that_the_page_names_exist(page: Path) -> None:
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", page.read_text()))
+    of_shell = {"RELAY_URL", "RELAY_TOKEN", "SUPABASE_DB_URL", "BACKEND_DB_URL"}
+    settings = {name.upper() for name in Settings.model_fields} | {"SUPABASE_SECRET_KEY"}
+    assert named - settings - of_shell == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_and_headings_that_the_page_links_to_exist(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)", text)
+    anchors = {
+        "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+    for path, anchor in links:
+        assert not path or (page.parent / path).exists(), path
+        assert path or anchor in anchors, anchor
+
+
+# --- Alerts ---------------------------------------------------------------------------------------
+
+
+def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> None:
+    with urllib.request.urlopen(f"{relay.url}/metrics", timeout=10) as response:  # noqa: S310
+        exposition = response.read().decode()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
+    rules = [
+        rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    ]
+    codes = {code for _, code in PROBLEMS.values()}
+    for rule in rules:
+        names = re.findall(r"\brelay_\w+", rule["expr"])
+        assert names, rule
+        assert [name for name in names if name not in kinds] == []
+        # What only rises needs a rate; what does not must have none.
+        for name in names:
+            is_rated = re.search(rf"(?:rate|increase)\({name}\b", rule["expr"]) is not None
+            assert is_rated == (kinds[name] == "counter"), rule
+        for label, values in re.findall(r'(\w+)[!=]~?"([^"]+)"', rule["expr"]):
+            known = {"code": codes, "kind": {kind.value for kind in FailureKind}}[label]
+            assert set(values.split("|")) <= known
+        assert rule["labels"]["severity"] in ("page", "ticket")
+    assert {rule["alert"] for rule in rules} == set(
+        re.findall(r"`(Relay\w+)`", OPERATIONS.read_text())
+    )
+
+
+def test_alerts_are_taken_by_prometheus() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool on this machine; on Debian it comes with prometheus")
+    done = subprocess.run(  # noqa: S603
+        [promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- Looking --------------------------------------------------------------------------------------
+
+
+def test_looking_at_what_waits(relay: Relay) -> None:
+    event = relay.send("user.created", *USER)["event_id"]
+    health = run_region("health", relay)
+    assert '"status": "degraded"' in health
+    assert "relay_pending_entities 1.0" in health
+    waiting = run_region("waiting", relay, EVENT_ID=event, ENTITY=f"user/{USER_ID}")
+    assert waiting.count(event) >= 3
+    assert "pending" in waiting
+
+
+def test_token_of_an_operator_looks_and_replays(relay: Relay) -> None:
+    event = relay.send("user.created", *USER)["event_id"]
+    # The address is the reader's own.
+    region = region_of("operator").replace("https://relay.example.com", relay.url)
+    assert region != region_of("operator")
+    environment = make_environment(relay)
+    done = subprocess.run(  # noqa: S603
+        [
+            find_bash(),
+            "-euc",
+            f"{region}\nunset JWT_SECRET\nrelay events --json; relay replay --list",
+        ],
+        cwd=relay.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["event_id"] == event
+
+
+def test_dead_is_found_and_replayed_once_the_cause_is_mended(
+    relay_on_wire: Relay, supabase_wire: SupabaseWire
+) -> None:
+    supabase_wire.refusal = (400, REFUSED)
+    assert relay_on_wire.send("user.created", *USER, "--wait", "10")["status"] == "dead"
+    supabase_wire.refusal = None
+    # Nobody is at the terminal to be asked.
+    shown = run_region_with_yes("dead", relay_on_wire)
+    assert "23514" in shown
+    assert "1 event of 1 entity would be replayed" in shown
+    assert "1 applied" in shown
+    again = run_region_with_yes("everything", relay_on_wire)
+    assert "1 applied" in again
+
+
+def run_region_with_yes(name: str, relay: Relay) -> str:
+    """Run a region whose last replay asks: here nobody is there to answer."""
+    code = re.sub(
+        r"^(relay replay (?:--status dead|--all))(?= *(?:#|$))",
+        r"\1 --yes",
+        region_of(name),
+        flags=re.M,
+    )
+    assert code != region_of(name)
+    done = subprocess.run(  # noqa: S603
+        [find_bash(), "-euo", "pipefail", "-c", code],
+        cwd=relay.folder,
+        env=make_environment(relay),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        ((401, {"message": "Invalid API key"}), "refuses the key"),
+        (
+            (
+                404,
+                {
+                    "code": "PGRST205",
+                    "message": "Could not find the table 'public.users' in the schema cache",
+                },
+            ),
+            "a table, column or constraint is not there: PGRST205",
+        ),
+        (
+            (
+                503,
+                {
+                    "code": "PGRST000",
+                    "message": "Database connection error. Retrying the connection.",
+                },
+            ),
+            "unreachable or failing: PGRST000",
+        ),
+    ],
+)
+def test_what_health_says_of_supabase_is_what_the_page_says(
+    relay_on_wire: Relay,
+    supabase_wire: SupabaseWire,
+    refusal: tuple[int, dict[str, str]],
+    reason: str,
+) -> None:
+    supabase_wire.refusal = refusal
+    relay_on_wire.send("user.created", *USER)
+    await_that(
+        lambda: reason in str(read_health(relay_on_wire)["checks"]["supabase"]),
+        lambda: read_health(relay_on_wire),
+    )
+    assert reason.partition(":")[0] in OPERATIONS.read_text()
+    seen = run_region(
+        "supabase", relay_on_wire, SUPABASE_URL=supabase_wire.url, SUPABASE_SECRET_KEY="sb_secret_x"
+    )
+    assert seen == f"{refusal[0]}\n"
+    supabase_wire.refusal = None
+    await_settled(relay_on_wire)
+
+
+def test_signature_check_tells_a_right_secret_from_a_wrong_one_and_stores_nothing(
+    relay: Relay,
+) -> None:
+    right = run_region("signature", relay, expected_code=1, BACKEND_SECRET=SECRET)
+    assert "422" in right
+    wrong = run_region("signature", relay, expected_code=1, BACKEND_SECRET=f"whsec_{'A' * 43}=")
+    assert "401" in wrong
+    assert read_health(relay)["backlog"]["pending"] == 0
+
+
+# --- The store ------------------------------------------------------------------------------------
+
+
+def test_store_is_looked_at_while_it_is_in_use_and_shrunk_when_it_is_not(tmp_path: Path) -> None:
+    with run_relay(tmp_path, UNREACHABLE) as running:
+        running.send("user.created", *USER)
+        assert run_region("store", running).endswith("ok\n")
+    run_region("shrink", running)
+    with run_relay(tmp_path, UNREACHABLE) as again:
+        assert read_health(again)["backlog"]["pending"] == 1
+
+
+def test_backup_of_a_running_relay_can_be_looked_into_and_writes_nothing(
+    tmp_path: Path, supabase_wire: SupabaseWire
+) -> None:
+    with run_relay(tmp_path, supabase_wire.url) as running:
+        event = running.send("user.created", *USER, "--wait", "10")["event_id"]
+        assert run_region("backup", running).endswith("ok\n")
+        late = running.send("user.deleted", USER[0])["event_id"]
+    for name in ("backup.db", "compact.db"):
+        listed = list_events_of(tmp_path, name)
+        assert event in listed
+        assert late not in listed
+    assert [write for write in supabase_wire.writes if write[0] == "DELETE"]
+
+
+def list_events_of(folder: Path, backup: str) -> str:
+    """Serve a backup as the page does, and list what is in it."""
+    with serve_region(
+        "look-into-backup", folder, {"backup.db": backup}, SUPABASE_SECRET_KEY="sb_secret_x"
+    ) as looking:
+        done = subprocess.run(  # noqa: S603
+            [RELAY, "events", "--json"],
+            cwd=folder,
+            env=looking.caller_environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    return done.stdout
+
+
+def test_upgrade_is_tried_on_a_copy(relay: Relay) -> None:
+    relay.send("user.created", *USER)
+    run_region("backup", relay)
+    (relay.folder / "backup.db").rename(relay.folder / "upgrade.db")
+    assert "revision" in run_region("upgrade", relay)
+
+
+def test_erased_user_is_found_in_no_event(relay: Relay) -> None:
+    relay.send("user.created", *USER)
+    assert run_region("erased", relay, USER_ID=USER_ID) == "1\n"
+    relay.send("user.deleted", USER[0])
+    assert run_region("erased", relay, USER_ID=USER_ID) == "0\n"
+    assert (
+        not sqlite3.connect(relay.folder / "relay.db")
+        .execute("select count(*) from entities where row like '%ana@%'")
+        .fetchone()[0]
+    )
+
+
+# --- Rotation -------------------------------------------------------------------------------------
+
+
+def test_hmac_secret_is_rotated_without_a_refusal(tmp_path: Path) -> None:
+    old = SECRET
+    with run_relay(tmp_path, UNREACHABLE) as running:
+        new = read_secret(run_region("hmac", running))
+    with run_relay(tmp_path, UNREACHABLE, WEBHOOK_SECRETS=f"{old},{new}") as running:
+        assert running.send("user.created", *USER, "--secret", old)["status"] == "accepted"
+        assert running.send("user.created", *USER, "--secret", new)["status"] == "accepted"
+    with run_relay(tmp_path, UNREACHABLE, WEBHOOK_SECRETS=new) as running:
+        assert running.send("user.created", *USER, "--secret", new)["status"] == "accepted"
+        assert "401" in run_region("signature", running, expected_code=1, BACKEND_SECRET=old)
+
+
+def test_ed25519_key_takes_the_place_of_a_shared_secret(tmp_path: Path) -> None:
+    with run_relay(tmp_path, UNREACHABLE) as running:
+        printed = run_region("ed25519", running)
+    public, private = read_secret(printed), read_secret(printed, "private_key")
+    with run_relay(tmp_path, UNREACHABLE, WEBHOOK_SECRETS=f"{SECRET},{public}") as running:
+        assert running.send("user.created", *USER, "--secret", SECRET)["status"] == "accepted"
+        assert running.send("user.created", *USER, "--secret", private)["status"] == "accepted"
+
+
+def read_secret(printed: str, name: str = "WEBHOOK_SECRETS") -> str:
+    found = re.search(rf"^{name}=(\S+)$", printed, re.MULTILINE)
+    assert found is not None, printed
+    return found[1]
+
+
+def test_log_for_machines_is_a_document_a_line(tmp_path: Path, supabase_wire: SupabaseWire) -> None:
+    settings = {"SUPABASE_URL": supabase_wire.url, "SUPABASE_SECRET_KEY": "sb_secret_x"}
+    with serve_region("log", tmp_path, {}, **settings) as running:
+        run_region("signature", running, expected_code=1, BACKEND_SECRET=f"whsec_{'A' * 43}=")
+    lines = [json.loads(line) for line in (tmp_path / "relay.log").read_text().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert any("rejected /webhooks: Unauthenticated (" in line["message"] for line in lines)
+    assert "rejected /webhooks: Unauthenticated (" in OPERATIONS.read_text()
