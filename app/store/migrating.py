@@ -13,7 +13,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.errors import ConfigurationInvalid
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.store.engine import check_server, hold_lock, open_engine, read_store_url
+from app.store.engine import (
+    check_server,
+    describe_failure,
+    hide_values,
+    hold_lock,
+    open_engine,
+    read_store_url,
+)
 from app.store.inbox import create_function
 
 # Any number would do that no other program in the database takes.
@@ -45,11 +52,8 @@ def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
     Raises:
         ConfigurationInvalid: the store cannot be opened, or a newer version made it.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    head = ScriptDirectory.from_config(config).get_current_head()
-    if head is None:
-        raise RuntimeError("no migrations are shipped")
+    config = _configure()
+    head = find_head()
     try:
         # BEGIN IMMEDIATE is the lock: a second process waits here, then finds nothing to do.
         options = {"sqlite_begin": "IMMEDIATE", "statement_seconds": _STATEMENT_SECONDS}
@@ -68,9 +72,24 @@ def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
             connection.commit()
     except CommandError as error:
         raise ConfigurationInvalid(
-            "STORE_URL names a store that a newer version of the relay has migrated"
+            "STORE_URL names a store that a newer version of the relay has migrated, or a copy that"
+            " was not finished"
         ) from error
     except (DBAPIError, PoolTimeoutError) as error:
-        reason = str(getattr(error, "orig", error)).strip()
-        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {reason}") from error
+        reason = describe_failure(error, of_connection=True)
+        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {reason}") from hide_values(error)
     return before, head
+
+
+def find_head() -> str:
+    """Give the revision that this version's migrations lead to."""
+    head = ScriptDirectory.from_config(_configure()).get_current_head()
+    if head is None:
+        raise RuntimeError("no migrations are shipped")
+    return head
+
+
+def _configure() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config

@@ -1,0 +1,63 @@
+"""`relay migrate` of one store into another."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.store.migrating import migrate_store
+from tests.cli.conftest import RunCommand
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/relay.db"
+    migrate_store(url)
+    return url
+
+
+def test_migrate_alone_brings_the_store_to_this_version(
+    run: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STORE_URL", f"sqlite:///{tmp_path}/new.db")
+    assert run("migrate").out.startswith("Migrated the store from revision none to ")
+    assert "already" in run("migrate").out
+
+
+def test_migrate_into_another_store_says_what_both_hold(
+    run: RunCommand, source: str, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    done = run("migrate", "--from", source, "--to", postgres.create_database())
+    assert done.code == 0, done.err
+    assert done.out == "Copied 0 events and 0 entities; both stores hold the same.\n"
+    copy = f"sqlite:///{tmp_path}/copy.db"
+    document = json.loads(run("migrate", "--from", source, "--to", copy, "--json").out)
+    assert document["rows"] == {"events": 0, "entities": 0, "replays": 0, "heartbeat": 0}
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_migrate_with_one_of_two_options_is_a_sentence(
+    run: RunCommand, source: str, option: str
+) -> None:
+    done = run("migrate", option, source)
+    assert (done.code, done.err) == (2, "relay: --from and --to go together\n")
+
+
+def test_migrate_from_a_file_that_is_not_there_is_a_sentence(
+    run: RunCommand, tmp_path: Path
+) -> None:
+    missing = f"sqlite:///{tmp_path}/missing.db"
+    done = run("migrate", "--from", missing, "--to", f"sqlite:///{tmp_path}/copy.db")
+    assert done.code == 2
+    assert done.err.startswith("relay: --from names no store: ")
+
+
+def test_migrate_into_a_database_that_is_not_there_is_a_sentence_without_the_password(
+    run: RunCommand, source: str, postgres: PostgresServer
+) -> None:
+    missing = f"{postgres.url.rpartition('/')[0]}/missing"
+    done = run("migrate", "--from", source, "--to", missing)
+    assert done.code == 2
+    assert done.err.startswith("relay: --to cannot be ")
+    assert missing.split(":")[2].partition("@")[0] not in done.err
