@@ -125,11 +125,16 @@ class PostgresServer:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def create_database(self) -> str:
-        """Create an empty database and give its URL."""
+    def create_database(self, *, icu_locale: str | None = None) -> str:
+        """Create an empty database, in which text sorts byte by byte or as a locale says."""
         name = f"test_{secrets.token_hex(8)}"
+        statement = sql.SQL("create database {}").format(sql.Identifier(name))
+        if icu_locale is not None:
+            statement += sql.SQL(" template template0 locale_provider icu icu_locale {}").format(
+                sql.Literal(icu_locale)
+            )
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            connection.execute(statement)
         return f"{self.url.rpartition('/')[0]}/{name}"
 
     def _suspend(self) -> list[psutil.Process]:

@@ -17,6 +17,9 @@ from sqlalchemy import (
 metadata = MetaData()
 
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte by byte, as Python and SQLite do. By the rules of a language a database may skip
+# the slash in a membership's key, and would not find the memberships of a removed trip.
+_Key = Text().with_variant(Text(collation="C"), "postgresql")
 
 events = Table(
     "events",
@@ -24,8 +27,8 @@ events = Table(
     Column("sequence", _Sequence, primary_key=True, comment="order of receipt"),
     Column("event_id", Text, nullable=False, unique=True, comment="the webhook-id"),
     Column("type", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("kind", _Key, nullable=False),
+    Column("key", _Key, nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
     Column("is_removal", Boolean, nullable=False, comment="takes access away"),
     Column("received_at", BigInteger, nullable=False),
@@ -49,8 +52,8 @@ events = Table(
 entities = Table(
     "entities",
     metadata,
-    Column("kind", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("kind", _Key, primary_key=True),
+    Column("key", _Key, primary_key=True),
     # A trip's memberships are neighbours by key; a user's are not.
     Column("user_id", Text, comment="of a membership; the creator of a trip"),
     # The version of the desired row.
