@@ -129,7 +129,7 @@ def create_app(
             )
             if store.replicas is not None and leadership is not None:
                 handler = _make_handler(dispatcher, replayer, leadership, settlements)
-                await store.replicas.listen(signals.Pooler(settings.store_pooler), handler)
+                store.replicas.listen(signals.Pooler(settings.store_pooler), handler)
             for name, work in (("purger", purger.run), ("replayer", replayer.run)):
                 background = asyncio.create_task(work(), name=name)
                 resources.push_async_callback(_cancel, background)

@@ -101,7 +101,7 @@ class Settings(StoreSettings, SecretSettings):
         min_length=1,
         description="Statuses accepted, by commas; all but ACTIVE take access away.",
     )
-    store_pooler: Literal["auto", "none", "transaction"] = Field(
+    store_pooler: Literal["auto", "transaction"] = Field(
         "auto",
         description="Whether a transaction pooler stands before PostgreSQL; auto finds out.",
     )

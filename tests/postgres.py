@@ -32,7 +32,7 @@ GUARD: Final = Path(__file__).with_name("postgres_guard.py")
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 USER: Final = "relay"
-NOT_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+NOT_DURABLE: Final = ("fsync=off", "full_page_writes=off")
 
 
 @dataclass(slots=True)

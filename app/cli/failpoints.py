@@ -12,28 +12,32 @@ VARIABLE: Final = "RELAY_FAILPOINT"
 
 
 def arm_failpoint(text: str | None) -> Reach:
-    """Give what kills this process the n-th time that a point is reached.
+    """Give what kills this process the n-th time that a point is reached, or stops it there.
 
     Args:
-        text: `<name>` or `<name>:<n>`; None arms nothing.
+        text: `<name>`, `<name>:<n>` or `<name>:<n>:stop`; None arms nothing. A process that is
+            stopped goes on with SIGCONT, and is not stopped again.
 
     Raises:
         ConfigurationInvalid: there is no such point.
     """
     if not text:
         return ignore
-    name, _, count = text.partition(":")
-    if name not in list(Failpoint) or re.fullmatch(r"\d{0,9}", count, re.ASCII) is None:
+    name, _, rest = text.partition(":")
+    match = re.fullmatch(r"(\d{0,9})(:stop)?", rest, re.ASCII)
+    if name not in list(Failpoint) or match is None:
         raise ConfigurationInvalid(
-            f"{VARIABLE} takes one of {', '.join(Failpoint)}, and :<n> for the n-th time"
+            f"{VARIABLE} takes one of {', '.join(Failpoint)}, :<n> for the n-th time,"
+            " and :<n>:stop to be stopped there and not killed"
         )
-    remaining = int(count or 1)
+    remaining = max(1, int(match[1] or 1))
+    how = signal.SIGSTOP if match[2] else signal.SIGKILL
 
     def reach(point: Failpoint) -> None:
         nonlocal remaining
         if point == name:
             remaining -= 1
-            if remaining <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if remaining == 0:
+                os.kill(os.getpid(), how)
 
     return reach

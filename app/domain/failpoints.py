@@ -1,4 +1,4 @@
-"""Named points at which a test may kill the process, to see that nothing depends on its living.
+"""Named points at which a test may kill or stop the process: nothing depends on its going on.
 
 Each is one call of a function that does nothing, unless `RELAY_FAILPOINT` arms it
 (`app.cli.failpoints`).

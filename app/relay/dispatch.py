@@ -80,6 +80,8 @@ class Dispatcher:
         self._crash: str | None = None
         self._contact_at: Instant | None = None
         self._leadership: Leadership | None = None
+        # Of the lease under which the batch was begun.
+        self._token: int | None = None
         # What the batch has sent, and what was sent when the lease may have been lost.
         self._sent: set[EntityRef] = set()
         self._doubtful: set[EntityRef] = set()
@@ -122,7 +124,7 @@ class Dispatcher:
 
     async def _run_once(self) -> None:
         self._signal.clear()
-        await self._make_good()
+        await self.make_good()
         if self._leadership is not None and not self._leadership.is_held:
             await self._sleep(_STANDBY_SECONDS)
             return
@@ -138,7 +140,9 @@ class Dispatcher:
         Every entity of the batch is recorded as applied or refused, or is left as it was.
         """
         self._sent.clear()
+        self._token = None
         try:
+            self._token = self._require_lease()
             return await self._dispatch_batch()
         except LeaseLost:
             self._doubtful |= self._sent
@@ -253,9 +257,9 @@ class Dispatcher:
         Raises:
             LeaseLost: this replica does not lead any more.
         """
-        return None if self._leadership is None else self._leadership.require()
+        return None if self._leadership is None else self._leadership.require(self._token)
 
-    async def _make_good(self) -> None:
+    async def make_good(self) -> None:
         """Have written again what was sent when the lease may have been lost."""
         if not self._doubtful:
             return

@@ -65,13 +65,17 @@ class Leadership:
         """How often to look for what other replicas did."""
         return self._replicas.poll_seconds
 
-    def require(self) -> int:
+    def require(self, token: int | None = None) -> int:
         """Give the token under which to write.
+
+        Args:
+            token: what has been begun under this one must not be continued under a later one:
+                another replica may have led in between.
 
         Raises:
             LeaseLost: the lease is not held, or may not be any more.
         """
-        if self._token is None or not self.is_held:
+        if self._token is None or not self.is_held or token not in (None, self._token):
             raise LeaseLost
         return self._token
 

@@ -11,6 +11,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.errors import ConfigurationInvalid
 
@@ -62,10 +63,12 @@ def read_store_url(store_url: str) -> URL:
     try:
         # What Heroku and others hand out, and SQLAlchemy does not take.
         url = make_url(store_url.replace("postgres://", "postgresql://", 1))
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
+        # Not "from" it: with a slash in the password, its beginning is taken for the port.
         raise ConfigurationInvalid(
-            "STORE_URL cannot be read as a URL; for a file: sqlite:///relay.db"
-        ) from error
+            "STORE_URL cannot be read as a URL; for a file: sqlite:///relay.db; in a password,"
+            " write / as %2F, @ as %40, : as %3A"
+        ) from None
     match url.get_backend_name():
         case "sqlite":
             if url.database in (None, "", ":memory:"):
@@ -126,9 +129,6 @@ def _open_postgres(url: URL) -> Engine:
         pool_size=POOL_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
-        # A connection that the server has closed meanwhile (a failover, a database that went to
-        # sleep) is found before it is used.
-        pool_pre_ping=True,
     )
     event.listen(engine, "begin", _bound_transaction)
     return engine
@@ -147,11 +147,23 @@ def _bound_transaction(connection: Connection) -> None:
 
 
 def check_server(connection: Connection) -> None:
-    """Refuse a server that is too old.
+    """Refuse a server that is too old, or whose transactions are not what they have to be.
 
     Raises:
         ConfigurationInvalid: it is.
     """
+    isolation = connection.exec_driver_sql("SHOW default_transaction_isolation").scalar_one()
+    if isolation != "read committed":
+        # Receiving waits for its turn, and must then see what was stored while it waited.
+        raise ConfigurationInvalid(
+            f"STORE_URL names a database or role with default_transaction_isolation={isolation};"
+            " the relay needs read committed"
+        )
+    if connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "off":
+        raise ConfigurationInvalid(
+            "STORE_URL names a database or role with synchronous_commit=off: what is acknowledged"
+            " would not survive a crash of the server"
+        )
     driver = connection.connection.driver_connection
     if isinstance(driver, psycopg.Connection) and driver.info.server_version < _OLDEST_POSTGRES:
         raise ConfigurationInvalid("STORE_URL names a PostgreSQL older than 14")
@@ -160,6 +172,8 @@ def check_server(connection: Connection) -> None:
 def is_store_failure(error: Exception) -> bool:
     """Tell a store that cannot commit (full, locked, away) from an operation's own fault."""
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, PoolTimeoutError):
+        return True
     if isinstance(cause, psycopg.Error):
         return not isinstance(
             cause, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError
@@ -168,6 +182,36 @@ def is_store_failure(error: Exception) -> bool:
         isinstance(cause, sqlite3.OperationalError | sqlite3.InternalError)
         or type(cause) is sqlite3.DatabaseError
     )
+
+
+def describe_failure(error: Exception, *, of_connection: bool = False) -> str:
+    """Say what the database said, without what could be a row's values.
+
+    SQLAlchemy adds the statement, PostgreSQL a DETAIL that may hold the whole row.
+
+    Args:
+        error: of SQLAlchemy or of a driver.
+        of_connection: also why there is none, which names the host and the user: for who has set
+            them, and not for everybody who may look at the health.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
+        said = cause.diag.message_primary
+        if said is not None:
+            return f"{said} ({cause.sqlstate})"
+        why = "; ".join(str(cause).split("\n")) if of_connection else type(cause).__name__
+        return f"no connection to PostgreSQL ({why})"
+    if isinstance(cause, PoolTimeoutError):
+        return "every connection to PostgreSQL is in use"
+    return str(cause).strip()
+
+
+def hide_values(error: Exception) -> Exception:
+    """Give an error that may be logged with all that it says: in place of a driver's, its gist."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error | PoolTimeoutError):
+        return RuntimeError(f"{type(cause).__name__}: {describe_failure(error)}")
+    return error
 
 
 def may_succeed_at_once(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, text
@@ -10,7 +11,13 @@ from sqlalchemy import Connection, Engine, text
 from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.store.cursors import open_cursor
-from app.store.engine import BUSY_MILLISECONDS, is_store_failure, may_succeed_at_once
+from app.store.engine import (
+    BUSY_MILLISECONDS,
+    describe_failure,
+    hide_values,
+    is_store_failure,
+    may_succeed_at_once,
+)
 from app.store.grouping import GroupThread, Outcome, Waiting
 from app.store.watchdog import Watchdog
 
@@ -25,6 +32,7 @@ GROUP_SECONDS: Final = 15.0
 _TRIES: Final = 4
 # A connection that has not been used for so long is tried before it is trusted.
 _FRESH_SECONDS: Final = 1.0
+_TRY_SECONDS: Final = 3.0
 
 
 class WriteSession:
@@ -106,13 +114,12 @@ class GroupCommit(GroupThread[Operation]):
             if may_succeed_at_once(error) and tries > 1:
                 return self._commit(group, tries - 1)
             if is_store_failure(error):
-                # Only what the driver says: SQLAlchemy also quotes the parameters, rows that is.
-                self._failure = str(getattr(error, "orig", error)).strip()
+                self._failure = describe_failure(error)
                 logger.error("the store cannot commit: %s", self._failure)
                 self._discard_session()
                 return [(waiting, None, StoreUnavailable()) for waiting in group]
             if len(group) == 1:
-                return [(group[0], None, error)]
+                return [(group[0], None, hide_values(error))]
             # One operation's fault must not take its neighbours along.
             return [outcome for waiting in group for outcome in self._commit([waiting], _TRIES)]
         self._failure = None
@@ -120,10 +127,13 @@ class GroupCommit(GroupThread[Operation]):
 
     def _commit_once(self, group: Sequence[Waiting[Operation]]) -> list[Outcome[Operation]]:
         session = self._open_session()
+        with self._limit(session, GROUP_SECONDS):
+            return self._transact(session, group)
+
+    def _limit(self, session: WriteSession, seconds: float) -> AbstractContextManager[None]:
         if self._watchdog is None:
-            return self._transact(session, group)
-        with self._watchdog.limit(session.connection, GROUP_SECONDS):
-            return self._transact(session, group)
+            return nullcontext()
+        return self._watchdog.limit(session.connection, seconds)
 
     def _transact(
         self, session: WriteSession, group: Sequence[Waiting[Operation]]
@@ -155,7 +165,7 @@ class GroupCommit(GroupThread[Operation]):
         if not session.is_shared or time.monotonic() - session.used_at < _FRESH_SECONDS:
             return True
         try:
-            with session.connection.begin():
+            with self._limit(session, _TRY_SECONDS), session.connection.begin():
                 session.connection.execute(text("SELECT 1"))
         except Exception as error:  # noqa: BLE001 - a new connection will tell
             logger.info("the store's connection has ended (%s)", type(error).__name__)

@@ -25,7 +25,12 @@ from app.domain.events import Event
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.domain.instants import Instant
 from app.store import statements
-from app.store.engine import is_store_failure
+from app.store.engine import (
+    describe_failure,
+    hide_values,
+    is_store_failure,
+    may_succeed_at_once,
+)
 from app.store.grouping import GroupThread, Outcome, Waiting
 from app.store.receiving import Receipt
 from app.store.signals import CHANNEL, EVENT
@@ -35,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 MAXIMUM_EVENTS: Final = 2000
 _CALL_SECONDS: Final = 10.0
+_TRIES: Final = 4
 _FRESH_SECONDS: Final = 1.0
 # How long a call waits for the others: less than its callers would.
 _LOCK_MILLISECONDS: Final = 4000
@@ -185,17 +191,22 @@ class Inbox(GroupThread[Work]):
 
     def handle(self, group: Sequence[Waiting[Work]]) -> list[Outcome[Work]]:
         """Store all of it, or, where one of them cannot be, the others."""
+        return self._handle(group, _TRIES)
+
+    def _handle(self, group: Sequence[Waiting[Work]], tries: int) -> list[Outcome[Work]]:
         try:
             receipts = iter(self._store(group))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
+            if may_succeed_at_once(error) and tries > 1:
+                return self._handle(group, tries - 1)
             self._discard_connection()
             if is_store_failure(error):
-                self._failure = str(getattr(error, "orig", error)).strip()
+                self._failure = describe_failure(error)
                 logger.error("the store cannot commit: %s", self._failure)
                 return [(waiting, None, StoreUnavailable()) for waiting in group]
             if len(group) == 1:
-                return [(group[0], None, error)]
-            return [outcome for waiting in group for outcome in self.handle([waiting])]
+                return [(group[0], None, hide_values(error))]
+            return [outcome for waiting in group for outcome in self._handle([waiting], _TRIES)]
         self._failure = None
         return [(waiting, [next(receipts) for _ in waiting.work[0]], None) for waiting in group]
 

@@ -13,9 +13,11 @@ from app.store.group_commit import WriteSession
 
 _CLOCK = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 
+# While it is held, nothing is locked: whoever only looks keeps nobody from renewing or recording.
 _ACQUIRE = text(f"""
 INSERT INTO lease (id, holder, token, expires_at)
-VALUES (1, :holder, 1, {_CLOCK} + :microseconds)
+SELECT 1, :holder, 1, {_CLOCK} + :microseconds
+WHERE NOT EXISTS (SELECT FROM lease WHERE id = 1 AND expires_at > {_CLOCK})
 ON CONFLICT (id) DO UPDATE SET
     holder = excluded.holder,
     token = lease.token + 1,

@@ -1,20 +1,15 @@
 """What relays that share a store tell each other: who dispatches, and what there is to do."""
 
-import asyncio
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from app.store import leasing
 from app.store.group_commit import WriteSession
-from app.store.signals import LEASE, Handler, Listener, Pooler, hears_itself, notify
-
-logger = logging.getLogger(__name__)
+from app.store.signals import LEASE, Handler, Listener, Pooler, notify
 
 T = TypeVar("T")
 
@@ -39,20 +34,12 @@ class Replicas:
         self._run = run
         self._listener: Listener | None = None
 
-    async def listen(self, pooler: Pooler, handler: Handler) -> None:
+    def listen(self, pooler: Pooler, handler: Handler) -> None:
         """Have what is signalled handled, where the database's connections allow it.
 
         Without signals, what others do is found by looking every `poll_seconds`.
         """
-        if pooler is Pooler.AUTO:
-            try:
-                hears = await asyncio.to_thread(hears_itself, self._url)
-            except psycopg.Error:
-                # Away for the moment; a listener begins anew until it is back.
-                hears = True
-            pooler = Pooler.NONE if hears else Pooler.TRANSACTION
-            logger.info("the store's connections are %s", "sessions" if hears else "pooled")
-        if pooler is Pooler.NONE:
+        if pooler is not Pooler.TRANSACTION:
             self._listener = Listener(self._url, handler)
 
     async def close(self) -> None:

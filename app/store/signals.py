@@ -7,6 +7,7 @@ there is nothing to listen on, and looking is all there is.
 import asyncio
 import logging
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -31,16 +32,18 @@ LEASE: Final = "lease"
 _SETTLED: Final = "settled:"
 # PostgreSQL takes payloads shorter than 8,000 bytes.
 _PAYLOAD_BYTES: Final = 7900
+# What a listener tells itself, to know that it hears.
+_HELLO: Final = "hello"
 _PROBE_SECONDS: Final = 3.0
+_PROBE_AGAIN_SECONDS: Final = 300.0
 _RETRY_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
 
 
 class Pooler(StrEnum):
-    """Whether a transaction pooler stands before PostgreSQL."""
+    """Whether a transaction pooler stands before PostgreSQL; `auto` finds out by listening."""
 
     AUTO = "auto"
-    NONE = "none"
     TRANSACTION = "transaction"
 
 
@@ -71,16 +74,11 @@ def notify(session: WriteSession, payload: str) -> None:
     session.connection.execute(select(func.pg_notify(CHANNEL, payload)))
 
 
-def hears_itself(url: URL) -> bool:
-    """Find out whether what is notified reaches who listens: behind a pooler it does not."""
-    with _connect(url) as listener, _connect(url) as speaker:
-        listener.execute(f"LISTEN {CHANNEL}_probe")
-        speaker.execute(f"NOTIFY {CHANNEL}_probe")
-        return any(True for _ in listener.notifies(timeout=_PROBE_SECONDS, stop_after=1))
-
-
 class Listener:
-    """Listens in a thread of its own, and begins anew whenever its connection ends."""
+    """Listens in a thread of its own, and begins anew whenever its connection ends.
+
+    It counts as listening once it has heard itself.
+    """
 
     def __init__(self, url: URL, handler: Handler) -> None:
         self._url = url
@@ -105,18 +103,37 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 with _connect(self._url) as connection:
-                    connection.execute(f"LISTEN {CHANNEL}")
-                    self._is_listening = True
-                    # What was signalled before is not heard: whoever waits looks once.
-                    self._tell(EVENT, LEASE, REPLAY, _SETTLED)
-                    while not self._stopping.is_set():
-                        for signal in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
-                            self._tell(signal.payload)
+                    wait_seconds = self._listen(connection)
             except psycopg.Error as error:
                 if self._is_listening:
                     logger.warning("signals between replicas are lost (%s)", type(error).__name__)
-                self._is_listening = False
-                self._stopping.wait(_RETRY_SECONDS)
+                wait_seconds = _RETRY_SECONDS
+            self._is_listening = False
+            self._stopping.wait(wait_seconds)
+
+    def _listen(self, connection: "psycopg.Connection[tuple[object, ...]]") -> float:
+        """Listen until told to stop, or until it turns out that nothing is heard here.
+
+        Returns:
+            How long to wait before another attempt.
+        """
+        connection.execute(f"LISTEN {CHANNEL}")
+        # Behind a transaction pooler LISTEN succeeds, and nothing ever comes.
+        with _connect(self._url) as speaker:
+            speaker.execute(f"NOTIFY {CHANNEL}, '{_HELLO}'")
+        deadline = time.monotonic() + _PROBE_SECONDS
+        while not self._stopping.is_set():
+            for signal in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
+                if not self._is_listening:
+                    logger.info("replicas wake each other")
+                    self._is_listening = True
+                    # What was signalled before was not heard: whoever waits looks once.
+                    self._tell(EVENT, LEASE, REPLAY, _SETTLED)
+                self._tell(signal.payload)
+            if not self._is_listening and time.monotonic() > deadline:
+                logger.info("a pooler stands before the store: replicas look four times a second")
+                return _PROBE_AGAIN_SECONDS
+        return 0.0
 
     def _tell(self, *payloads: str) -> None:
         for payload in payloads:

@@ -164,7 +164,9 @@ UPDATE entities SET in_flight_until = :earlier
 WHERE kind = :kind AND key = :key AND in_flight_until = :until
 """
 
-# Past that time, what has come to rest is written once more: the late one may have undone it.
+# Past that time, what has come to rest is written once more: the late one may have undone it. That
+# may have been a removal of a parent since created again, which Supabase has cascaded: with what is
+# applied unknown, its children are written again too (WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN).
 WRITE_AGAIN_AFTER_FLIGHT = """
 UPDATE entities SET
     state = 'pending',
@@ -174,6 +176,8 @@ UPDATE entities SET
     attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
     priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
+    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
+    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
     in_flight_until = NULL
 WHERE in_flight_until <= :now
 """
@@ -188,6 +192,8 @@ UPDATE entities SET
     attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
     priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
+    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
+    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
     in_flight_until = :until
 WHERE kind = :kind AND key = :key
 """

@@ -32,6 +32,7 @@ from app.domain.instants import Instant
 from app.store import dispatching, leasing, looking_up, receiving, replaying, statements
 from app.store.engine import (
     STATEMENT_SECONDS,
+    hide_values,
     hold_lock,
     is_shared,
     open_engine,
@@ -76,6 +77,7 @@ class Store:
         self._inbox: Inbox | None = None
         if is_shared(url):
             self._watchdog = Watchdog()
+            self._watchdog.try_before_use(engine)
             resources.callback(self._watchdog.close)
             self._inbox = Inbox(engine, self._watchdog, reach=reach)
         self._commits = GroupCommit(engine, watchdog=self._watchdog, reach=reach)
@@ -145,6 +147,9 @@ class Store:
         await self._commits.run(
             lambda session: session.cursor.execute(statements.BEAT, {"now": now})
         )
+        if self._inbox is not None:
+            # By the way that events take: while it counts as failed, none may be sent this way.
+            await self._inbox.submit(((), now))
 
     async def store_events(
         self, events: Sequence[Event], received_at: Instant
@@ -326,9 +331,18 @@ class Store:
     async def _read_in(
         self, threads: ThreadPoolExecutor, query: Callable[[Connection], T], **options: int
     ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
+        running = asyncio.get_running_loop().run_in_executor(
             threads, self._run_query, query, options
         )
+        if self._watchdog is None:
+            return await running
+        # Also for those that wait behind others, each of which waits for a database that is away.
+        seconds = options.get("statement_seconds", STATEMENT_SECONDS) * 2
+        try:
+            async with asyncio.timeout(seconds):
+                return await running
+        except TimeoutError as error:
+            raise StoreUnavailable from error
 
     def _run_query(self, query: Callable[[Connection], T], options: dict[str, int]) -> T:
         try:
@@ -341,4 +355,4 @@ class Store:
                 connection.commit()
                 return result
         except (DBAPIError, PoolTimeoutError, psycopg.Error) as error:
-            raise StoreUnavailable from error
+            raise StoreUnavailable from hide_values(error)

@@ -10,9 +10,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_TRY_SECONDS: Final = 3.0
+_IS_NEW: Final = "is_new"
 
 
 class Watchdog:
@@ -30,6 +36,34 @@ class Watchdog:
     def limit(self, connection: Connection, seconds: float) -> Iterator[None]:
         """Let what is done with a connection take no longer; then it fails as if cut off."""
         driver = connection.connection.driver_connection
+        with self._limit(driver, seconds):
+            yield
+
+    def try_before_use(self, engine: Engine) -> None:
+        """Have a pooled connection tried, in bounded time, each time before it is handed out.
+
+        One that the server has closed meanwhile (a failover, a database that went to sleep) is
+        replaced. `pool_pre_ping` does so too, and waits for an answer for ever.
+        """
+
+        def note_new(_: Any, record: ConnectionPoolEntry) -> None:
+            record.info[_IS_NEW] = True
+
+        def try_it(driver: Any, record: ConnectionPoolEntry, _: object) -> None:
+            if record.info.pop(_IS_NEW, False):
+                return
+            try:
+                with self._limit(driver, _TRY_SECONDS):
+                    engine.dialect.do_ping(driver)
+            except psycopg.Error as error:
+                # What ended this one has most likely ended them all.
+                raise InvalidatePoolError from error
+
+        event.listen(engine, "connect", note_new)
+        event.listen(engine, "checkout", try_it)
+
+    @contextmanager
+    def _limit(self, driver: Any, seconds: float) -> Iterator[None]:
         if not isinstance(driver, psycopg.Connection):
             yield
             return

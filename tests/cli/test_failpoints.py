@@ -1,5 +1,7 @@
 """Arming a failpoint."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -16,7 +18,10 @@ def test_failpoint_that_is_not_armed_does_nothing(text: str | None) -> None:
         arm_failpoint(text)(point)
 
 
-@pytest.mark.parametrize("text", ["nowhere", "after-commit:x", "after-commit:-1", "after-commit:²"])
+@pytest.mark.parametrize(
+    "text",
+    ["nowhere", "after-commit:x", "after-commit:-1", "after-commit:²", "after-commit:1:sleep"],
+)
 def test_failpoint_that_there_is_not_is_refused_with_all_there_are(text: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="after-commit"):
         arm_failpoint(text)
@@ -37,3 +42,19 @@ def test_failpoint_reached_so_often_kills_the_process(text: str, survived: int) 
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.count("alive")) == (-9, survived)
+
+
+def test_failpoint_that_stops_the_process_lets_it_go_on_once() -> None:
+    script = (
+        "from app.cli.failpoints import arm_failpoint\n"
+        "from app.domain.failpoints import Failpoint\n"
+        "reach = arm_failpoint('after-write:2:stop')\n"
+        "for _ in range(4):\n"
+        "    reach(Failpoint.AFTER_WRITE)\n"
+        "    print('alive', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:  # noqa: S603
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WSTOPSIG(status) == signal.SIGSTOP
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=10)[0].count(b"alive") == 4

@@ -59,7 +59,7 @@ class CrashingRelay(RelayProcess):
     def restart(self, failpoint: str | None = None) -> None:
         """Start it and wait until it takes events."""
         self.launch(failpoint)
-        await_that(self._is_up, READY_SECONDS, lambda: self.log)
+        await_that(self.is_up, READY_SECONDS, lambda: self.log)
 
     def kill(self) -> None:
         """End it at once."""
@@ -79,7 +79,7 @@ class CrashingRelay(RelayProcess):
         self.process = None
         assert code == -signal.SIGKILL, f"it ended by itself with {code}: {self.log}"
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
         if not self.is_alive:
             raise RuntimeError(f"the relay ended: {self.log}")
         try:

@@ -87,8 +87,11 @@ class Scene:
         """Read what was sent, not what is stored of it, in the order in which it is stored."""
         return [
             READER.read_event(event_id, self.backend.sent[event_id].body, now=_LATER)
-            for event_id in _read_ids(self.relay.database)
+            for event_id in self._read_ids()
         ]
+
+    def _read_ids(self) -> list[str]:
+        return _read_ids(self.relay.database)
 
     def _explain(self, table: str, wanted: list[Row]) -> str:
         held = self.supabase.rows(table)

@@ -33,6 +33,14 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
+async def sqlite_store(store_path: Path) -> AsyncIterator[Store]:
+    """Open one on a file, for what only a file has."""
+    opened = await Store.open(f"sqlite:///{store_path}")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
 def engine(store_url: str) -> Iterator[Engine]:
     """Look into the store by connections of one's own."""
     opened = open_engine(read_store_url(store_url))

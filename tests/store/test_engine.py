@@ -1,17 +1,29 @@
 """Opening a store, or saying why not."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
 
+from app.cli.local_supabase import find_free_port
 from app.domain.errors import ConfigurationInvalid
-from app.store.engine import hold_lock, open_engine, read_store_url
+from app.store.engine import (
+    describe_failure,
+    hide_values,
+    hold_lock,
+    open_engine,
+    read_store_url,
+)
 from app.store.store import Store
+from tests.postgres import PostgresServer
 
 
 @pytest.mark.parametrize(
@@ -23,10 +35,78 @@ def test_store_url_that_names_no_file_is_refused_by_name(store_url: str) -> None
         read_store_url(store_url)
 
 
-def test_store_url_with_a_password_is_refused_without_showing_it() -> None:
+@pytest.mark.parametrize(
+    "store_url",
+    [
+        "mysql://relay:hunter2@db/relay",
+        "postgresql://relay:hunter2@db",
+        "postgresql://relay:hunter2@db:port/relay",
+    ],
+)
+def test_store_url_with_a_password_is_refused_without_showing_it(store_url: str) -> None:
     with pytest.raises(ConfigurationInvalid) as caught:
-        read_store_url("postgresql://relay:hunter2@db/relay")
-    assert "hunter2" not in str(caught.value)
+        read_store_url(store_url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("change", ["password", "user", "database", "port", "option"])
+async def test_store_on_a_server_that_lets_nobody_in_is_one_sentence_without_the_password(
+    postgres: PostgresServer, change: str
+) -> None:
+    url = make_url(postgres.url).set(password="hunter2")
+    match change:
+        case "user":
+            url = url.set(username="somebody")
+        case "database":
+            url = make_url(postgres.url).set(database="nowhere")
+        case "port":
+            url = url.set(port=find_free_port())
+        case "option":
+            url = url.update_query_dict({"sslmode": "perhaps"})
+        case _:
+            pass  # the password is wrong already
+    with pytest.raises(ConfigurationInvalid) as caught:
+        await Store.open(url.render_as_string(hide_password=False))
+    sentence = str(caught.value)
+    assert re.fullmatch(r"STORE_URL cannot be opened: [^\n]+", sentence)
+    assert str(url.password) not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_store_on_a_server_of_another_isolation_level_is_refused(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.create_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE {url.rpartition('/')[2]}"
+            " SET default_transaction_isolation = 'repeatable read'"
+        )
+    with pytest.raises(ConfigurationInvalid, match="default_transaction_isolation=repeatable read"):
+        await Store.open(url)
+
+
+@pytest.mark.parametrize("statement", ["insert", "divide", "cast"])
+def test_failure_of_a_database_is_described_without_values(
+    postgres: PostgresServer, statement: str
+) -> None:
+    """PostgreSQL's DETAIL holds the row that failed."""
+    engine = open_engine(read_store_url(postgres.create_database()))
+    statements = {
+        "insert": "INSERT INTO people VALUES (1, 'jane@example.com', NULL)",
+        "divide": "SELECT 1 / length('') FROM people",
+        "cast": "UPDATE people SET note = repeat('jane@example.com', 2)",
+    }
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE people (id int, email text, note varchar(20))"))
+        connection.execute(text("INSERT INTO people VALUES (0, 'jane@example.com', 'x')"))
+        connection.execute(text("ALTER TABLE people ALTER note SET NOT NULL"))
+        with pytest.raises(DBAPIError) as caught:
+            connection.execute(text(statements[statement]))
+    engine.dispose()
+    assert "jane" not in describe_failure(caught.value)
+    hidden = hide_values(caught.value)
+    assert "jane" not in "".join(traceback.format_exception(hidden))
+    assert re.search(r"\([0-9A-Z]{5}\)$", describe_failure(caught.value))
 
 
 async def test_store_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Insert:
     fail: bool = False
 
     def __call__(self, session: WriteSession) -> int:
-        session.cursor.execute("INSERT INTO numbers VALUES (?)", (self.n,))
+        session.cursor.execute("INSERT INTO numbers VALUES (:n)", {"n": self.n})
         if self.fail:
             raise LookupError(f"no {self.n}")
         return self.n

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, select
 
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
@@ -20,6 +21,7 @@ from app.domain.instants import Instant, after
 from app.domain.retry import Verdict
 from app.store.dispatching import Applied, Refused
 from app.store.receiving import Receipt
+from app.store.schema import metadata
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
 from tests.store.actions import replay
@@ -52,6 +54,16 @@ def refuse(
     since = NOW if awaits_parent else None
     verdict = Verdict(state, entity.attempts + 1, after(NOW, 60), awaits_parent, since)
     return Refused(entity, failure, verdict)
+
+
+def read_everything(engine: Engine) -> str:
+    """Give all that the tables hold, as text."""
+    with engine.connect() as connection:
+        return "\n".join(
+            repr(row)
+            for table in metadata.sorted_tables
+            for row in connection.execute(select(table)).all()
+        )
 
 
 async def status_of(store: Store, event: Event) -> EventStatus:
@@ -359,9 +371,22 @@ async def test_store_parent_back_after_a_removal_of_unknown_outcome_has_its_chil
     assert await pick(store) == []
 
 
-async def test_store_removed_user_is_erased_from_the_file_and_its_log(
-    store: Store, store_path: Path
+async def test_store_removed_user_is_erased_from_every_table(store: Store, engine: Engine) -> None:
+    world = World()
+    early, late = (world.user("updated", at=at, name=f"secretperson{at}") for at in (1, 2))
+    await store.store_events([early], NOW)
+    assert "secretperson1" in read_everything(engine)
+    await apply_all(store)
+    await store.store_events([world.user("deleted", at=3)], NOW)
+    await store.store_events([late], NOW)
+    assert "secretperson" not in read_everything(engine)
+    assert await store.store_events([early], NOW) == [Receipt.DUPLICATE]
+
+
+async def test_sqlite_store_removed_user_is_erased_from_the_file_and_its_log(
+    sqlite_store: Store, store_path: Path
 ) -> None:
+    store = sqlite_store
     world = World()
     early, late = (world.user("updated", at=at, name=f"secretperson{at}") for at in (1, 2))
     await store.store_events([early], NOW)
@@ -373,9 +398,10 @@ async def test_store_removed_user_is_erased_from_the_file_and_its_log(
     assert await store.store_events([early], NOW) == [Receipt.DUPLICATE]
 
 
-async def test_store_erasure_that_a_reader_delays_is_made_up_for(
-    store: Store, store_path: Path
+async def test_sqlite_store_erasure_that_a_reader_delays_is_made_up_for(
+    sqlite_store: Store, store_path: Path
 ) -> None:
+    store = sqlite_store
     world = World()
     await store.store_events([world.user("created", at=1, name="secretperson")], NOW)
     reader = sqlite3.connect(store_path)
@@ -399,16 +425,15 @@ async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Sto
     assert await read_rows(store, [ref_of(again)]) == {ref_of(again): again.row}
 
 
-async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_path: Path) -> None:
-    url = f"sqlite:///{store_path}"
+async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_url: str) -> None:
     event = World().trip("created")
-    first = await Store.open(url)
+    first = await Store.open(store_url)
     await first.store_events([event], NOW)
     (entity,) = await pick(first)
     await first.note_in_flight([entity], after(NOW, 60))
     await first.record_outcomes([Applied(entity)], NOW)
     await first.close()
-    second = await Store.open(url)
+    second = await Store.open(store_url)
     assert await second.read_next_due() == after(NOW, 60)
     assert await second.end_flights(after(NOW, 59)) == 0
     assert await pick(second, now=after(NOW, 59)) == []
@@ -417,28 +442,28 @@ async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_path: Pa
     await second.close()
 
 
-async def test_store_closed_and_opened_again_holds_everything(store_path: Path) -> None:
-    url = f"sqlite:///{store_path}"
+async def test_store_closed_and_opened_again_holds_everything(store_url: str) -> None:
     world = World()
     events = [world.user("created"), world.trip("created"), world.membership("created")]
-    first = await Store.open(url)
+    first = await Store.open(store_url)
     await first.store_events(events, NOW)
     await first.close()
-    second = await Store.open(url)
+    second = await Store.open(store_url)
     assert {entity.ref for entity in await pick(second)} == {ref_of(event) for event in events}
     await second.close()
 
 
-async def test_store_closed_takes_nothing_more(store_path: Path) -> None:
-    store = await Store.open(f"sqlite:///{store_path}")
+async def test_store_closed_takes_nothing_more(store_url: str) -> None:
+    store = await Store.open(store_url)
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.store_events([World().user("created")], NOW)
 
 
-async def test_store_locked_by_somebody_else_is_unavailable_and_recovers(
-    store: Store, store_path: Path
+async def test_sqlite_store_locked_by_somebody_else_is_unavailable_and_recovers(
+    sqlite_store: Store, store_path: Path
 ) -> None:
+    store = sqlite_store
     event = World().user("created")
     other = sqlite3.connect(store_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,303 @@
+"""Which replica dispatches, and what becomes of what another has begun."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from app.domain.entities import EventStatus
+from app.domain.errors import LeaseLost
+from app.domain.events import Event
+from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
+from app.relay.dispatch import IN_FLIGHT_SECONDS, Dispatcher
+from app.relay.leadership import LEASE_SECONDS, Leadership
+from app.relay.settlements import Settlements
+from app.store.replicas import Replicas
+from app.store.store import Store
+from app.supabase.client import SupabaseClient, open_http_client
+from tests.auth.issuer import Clock
+from tests.fake_postgrest import FakePostgrest, is_write
+from tests.histories import NOW, World
+from tests.postgres import PostgresServer
+
+
+@dataclass
+class Replica:
+    """A relay's store, lease and dispatcher, which do what the test has them do.
+
+    Attributes:
+        boot_clock: by which it judges how long it has held the lease.
+    """
+
+    store: Store
+    dispatcher: Dispatcher
+    leadership: Leadership
+    boot_clock: Clock
+
+    async def lead(self) -> None:
+        await self.leadership.seek()
+        assert self.leadership.is_held
+
+    async def drain(self) -> None:
+        while await self.dispatcher.dispatch_due():
+            pass
+
+
+class Scene:
+    """Two replicas, one database and one Supabase."""
+
+    def __init__(self, store_url: str, supabase: FakePostgrest) -> None:
+        self.clock = Clock(NOW / MICROSECONDS_PER_SECOND)
+        self.supabase = supabase
+        self._store_url = store_url
+
+    @asynccontextmanager
+    async def run_replica(self, name: str) -> AsyncIterator[Replica]:
+        store = await Store.open(self._store_url)
+        boot_clock = Clock(1000.0)
+        async with open_http_client(
+            "http://supabase.test", {}, timeout_seconds=5, transport=self.supabase.transport()
+        ) as http:
+            dispatcher = Dispatcher(
+                store,
+                SupabaseClient(http, clock=self.clock),
+                Settlements(),
+                clock=self.clock,
+                jitter=lambda: 0.999,
+            )
+            leadership = Leadership(
+                replicas_of(store),
+                holder=name,
+                on_gain=dispatcher.wake,
+                describe=lambda: dispatcher.view,
+                clock=boot_clock,
+            )
+            dispatcher.share(leadership)
+            yield Replica(store, dispatcher, leadership, boot_clock)
+        await store.close()
+
+    def expire_lease(self, *replicas: Replica) -> None:
+        """Let as much time pass as the lease lasts."""
+        with psycopg.connect(self._store_url, autocommit=True) as connection:
+            connection.execute("UPDATE lease SET expires_at = 0")
+        for replica in replicas:
+            replica.boot_clock.advance(LEASE_SECONDS)
+
+    @asynccontextmanager
+    async def holding_a_write(
+        self, replica: Replica, *, lands: bool = False
+    ) -> AsyncIterator[None]:
+        """Have a replica dispatch a batch whose first write hangs while the block runs."""
+        gate = self.supabase.hang(of=is_write, lands=lands)
+        batch = asyncio.create_task(replica.dispatcher.dispatch_due())
+        await self.supabase.wait_for_hanging()
+        # Whatever else is written meanwhile is answered.
+        self.supabase.hang(of=lambda _: False)
+        yield
+        gate.set()
+        await batch
+
+    def usernames(self) -> list[str | None]:
+        return [user["username"] for user in self.supabase.rows("users")]
+
+    async def receive(self, store: Store, *events: Event) -> None:
+        await store.store_events(events, from_seconds(self.clock()))
+
+
+def replicas_of(store: Store) -> Replicas:
+    assert store.replicas is not None
+    return store.replicas
+
+
+@pytest.fixture
+def scene(postgres: PostgresServer) -> Scene:
+    return Scene(postgres.create_database(), FakePostgrest(has_foreign_keys=True))
+
+
+@pytest.fixture
+async def first(scene: Scene) -> AsyncIterator[Replica]:
+    async with scene.run_replica("first") as replica:
+        yield replica
+
+
+@pytest.fixture
+async def second(scene: Scene) -> AsyncIterator[Replica]:
+    async with scene.run_replica("second") as replica:
+        yield replica
+
+
+async def test_lease_is_held_by_one_until_it_expires(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    await first.lead()
+    await second.leadership.seek()
+    assert not second.leadership.is_held
+    scene.expire_lease(first)
+    assert not first.leadership.is_held
+    await second.lead()
+    await first.leadership.seek()
+    assert not first.leadership.is_held
+    with pytest.raises(LeaseLost):
+        first.leadership.require()
+
+
+async def test_lease_that_nobody_else_took_goes_on_under_the_same_token(
+    scene: Scene, first: Replica
+) -> None:
+    await first.lead()
+    token = first.leadership.require()
+    scene.expire_lease(first)
+    await first.leadership.seek()
+    assert first.leadership.require(token) == token
+
+
+async def test_lease_that_is_released_is_free_at_once(first: Replica, second: Replica) -> None:
+    await first.lead()
+    await first.leadership.release()
+    await second.lead()
+    assert not first.leadership.is_held
+
+
+async def test_lease_regained_does_not_continue_what_was_begun_under_an_earlier_one(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    """Between the two, another has led: what the open batch has left to write may be stale."""
+    world = World()
+    joined = world.membership("created", at=1)
+    await scene.receive(first.store, world.user("created"), world.trip("created"), joined)
+    await first.lead()
+    async with scene.holding_a_write(first):
+        scene.expire_lease(first)
+        await second.lead()
+        await scene.receive(second.store, world.membership("deleted", at=2))
+        await second.drain()
+        await second.leadership.release()
+        await first.leadership.seek()
+        await first.lead()
+    assert scene.supabase.rows("trip_memberships") == []
+    await first.dispatcher.make_good()
+    await first.drain()
+    assert scene.supabase.rows("trip_memberships") == []
+
+
+@pytest.mark.parametrize("lands", [False, True], ids=["request", "answer"])
+async def test_dispatcher_deposed_while_supabase_answers_has_the_stale_row_written_again(
+    scene: Scene, first: Replica, second: Replica, *, lands: bool
+) -> None:
+    world = World()
+    await scene.receive(first.store, world.user("created", at=1, name="old"))
+    newer = world.user("updated", at=2, name="new")
+    await first.lead()
+    async with scene.holding_a_write(first, lands=lands):
+        scene.expire_lease(first)
+        await second.lead()
+        await scene.receive(second.store, newer)
+        await second.drain()
+        assert scene.usernames() == ["new"]
+    # Over HTTP nothing can keep the late one out.
+    assert scene.usernames() == ["new" if lands else "old"]
+    assert await status_of(second, newer) is EventStatus.APPLIED
+
+    await first.dispatcher.make_good()
+    assert await status_of(second, newer) is EventStatus.PENDING
+    await second.drain()
+    assert scene.usernames() == ["new"]
+    assert await status_of(second, newer) is EventStatus.APPLIED
+
+
+async def test_dispatcher_deposed_and_killed_has_left_a_note_of_what_may_land(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    world = World()
+    await scene.receive(first.store, world.user("created", at=1, name="old"))
+    await first.lead()
+    async with scene.holding_a_write(first):
+        scene.expire_lease(first)
+        await second.lead()
+        await scene.receive(second.store, world.user("updated", at=2, name="new"))
+        await second.drain()
+    # The first is never heard of again.
+    assert scene.usernames() == ["old"]
+    scene.clock.advance(IN_FLIGHT_SECONDS - 1)
+    await second.drain()
+    assert scene.usernames() == ["old"]
+    scene.clock.advance(2)
+    await second.drain()
+    assert scene.usernames() == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["trip", "user"])
+@pytest.mark.parametrize("is_killed", [False, True], ids=["goes on", "is killed"])
+async def test_dispatcher_deposed_whose_removal_lands_late_has_its_children_written_again(
+    scene: Scene, first: Replica, second: Replica, kind: str, *, is_killed: bool
+) -> None:
+    """Supabase cascades the late removal to memberships that the batch knew nothing of."""
+    world = World()
+    make = world.trip if kind == "trip" else world.user
+    await scene.receive(first.store, world.user("created", at=1), world.trip("created", at=1))
+    await first.lead()
+    await first.drain()
+    await scene.receive(first.store, make("deleted", at=2))
+    async with scene.holding_a_write(first):
+        scene.expire_lease(first)
+        await second.lead()
+        joined = world.membership("created", at=4)
+        await scene.receive(second.store, make("created", at=3), joined)
+        await second.drain()
+        assert len(scene.supabase.rows("trip_memberships")) == 1
+    assert scene.supabase.rows("trip_memberships") == []
+
+    if is_killed:
+        scene.clock.advance(IN_FLIGHT_SECONDS + 1)
+    else:
+        await first.dispatcher.make_good()
+    await second.drain()
+    assert len(scene.supabase.rows("trip_memberships")) == 1
+    assert await status_of(second, joined) is EventStatus.APPLIED
+
+
+async def test_dispatcher_deposed_before_its_note_writes_nothing(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    await scene.receive(first.store, World().user("created"))
+    await first.lead()
+    scene.expire_lease()
+    # Its own clock has not told it; the database does.
+    await second.lead()
+    assert not await first.dispatcher.dispatch_due()
+    assert scene.supabase.writes == []
+
+
+async def test_dispatcher_deposed_unawares_records_nothing(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    event = World().user("created")
+    await scene.receive(first.store, event)
+    await first.lead()
+    async with scene.holding_a_write(first):
+        scene.expire_lease()
+        await second.lead()
+    assert first.leadership.is_held  # as it believes
+    assert await status_of(second, event) is EventStatus.PENDING
+    await second.drain()
+    assert await status_of(second, event) is EventStatus.APPLIED
+
+
+async def test_dispatcher_that_does_not_lead_does_nothing(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    await first.lead()
+    await scene.receive(second.store, World().user("created"))
+    assert not await second.dispatcher.dispatch_due()
+    assert scene.supabase.requests == []
+    await first.drain()
+    assert len(scene.supabase.rows("users")) == 1
+
+
+async def status_of(replica: Replica, event: Event) -> EventStatus:
+    found = await replica.store.find_event(event.event_id)
+    assert found is not None
+    return found.status
