@@ -21,7 +21,12 @@ from app.settings import Settings
 from tests.docs.conftest import CHECKOUT, Relay, SupabaseWire
 
 DOCUMENT = CHECKOUT / "docs" / "integration.md"
-DOCUMENTS = (DOCUMENT, CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md")
+DOCUMENTS = (
+    DOCUMENT,
+    CHECKOUT / "docs" / "supabase.md",
+    CHECKOUT / "README.md",
+    CHECKOUT / "CONTRIBUTING.md",
+)
 SNIPPETS = CHECKOUT / "docs" / "snippets"
 GO = SNIPPETS / "go"
 GO_PATH = Path("/usr/share/gocode")  # where Debian's golang-*-dev packages put their source
@@ -85,7 +90,7 @@ def test_events_that_the_document_shows_are_valid() -> None:
     assert types == {EventType.USER_CREATED, EventType.TRIP_UPDATED, EventType.MEMBERSHIP_CREATED}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
 def test_commands_that_the_document_names_exist(document: Path) -> None:
     code = _read_code_of(document)
     named = set(re.findall(r"(?<![\w/.-])relay ([a-z]+)(?= |`|\n)", code)) - {"relay"}
@@ -94,7 +99,7 @@ def test_commands_that_the_document_names_exist(document: Path) -> None:
     assert named <= known
 
 
-@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
 def test_settings_that_the_document_names_exist(document: Path) -> None:
     named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
     assert named
@@ -104,7 +109,7 @@ def test_settings_that_the_document_names_exist(document: Path) -> None:
     assert named - settings - of_callers - of_sql == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
 def test_files_that_the_document_links_to_exist(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
     assert links
