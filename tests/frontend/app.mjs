@@ -1,0 +1,49 @@
+// The app's side: @supabase/supabase-js as its own code calls it, on command. A line in names the
+// signed-in person (`as`) and what to do; the line out is what the library answered.
+import { createInterface } from "node:readline";
+
+const [library, url, key] = process.argv.slice(2);
+const { createClient } = await import(library);
+const clients = new Map();
+
+function clientOf(name) {
+  if (!clients.has(name)) {
+    const auth = { persistSession: false, autoRefreshToken: false };
+    clients.set(name, createClient(url, key, { auth }));
+  }
+  return clients.get(name);
+}
+
+const commands = {
+  signUp: async (supabase, { email, password }) => {
+    const { data, error } = await supabase.auth.signUp({ email, password });
+    return { error, data: { id: data.user?.id, isSignedIn: Boolean(data.session) } };
+  },
+  signIn: async (supabase, { email, password }) => {
+    const { data, error } = await supabase.auth.signInWithPassword({ email, password });
+    return { error, data: { id: data.user?.id, token: data.session?.access_token } };
+  },
+  select: (supabase, { table, columns, filter, order }) => {
+    const query = supabase.from(table).select(columns).match(filter);
+    return order ? query.order(order, { ascending: false }).limit(50) : query;
+  },
+  insert: (supabase, { table, row }) => supabase.from(table).insert(row).select(),
+  upsert: (supabase, { table, row, onConflict }) =>
+    supabase.from(table).upsert(row, { onConflict }).select(),
+  update: (supabase, { table, change, filter }) =>
+    supabase.from(table).update(change).match(filter).select(),
+  delete: (supabase, { table, filter }) => supabase.from(table).delete().match(filter).select(),
+  rpc: (supabase, { function: name, parameters }) => supabase.rpc(name, parameters),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { as, command, ...rest } = JSON.parse(line);
+  let answer;
+  try {
+    const { data, error, status } = await commands[command](clientOf(as), rest);
+    answer = { data, status, error: error && { code: error.code, message: error.message } };
+  } catch (error) {
+    answer = { fault: String(error.stack) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}

@@ -1,0 +1,260 @@
+"""What a person with the app sees before, while and after he belongs to a trip.
+
+Access is given and taken away by signed webhooks to a running relay, and by nothing else.
+"""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.e2e.conftest import RelayProcess
+from tests.frontend.conftest import Answer, App, Person
+
+REFUSED = "42501"
+ONE_A_MEMBER = "trip_id,user_id"
+
+
+class Trip:
+    """A trip whose owner, Ana, has written, reacted, read and is there; Bo is a stranger."""
+
+    def __init__(self, relay: RelayProcess, app: App) -> None:
+        self._relay = relay
+        self.id = uuid4()
+        self.ana, self.bo = app.sign_up(), app.sign_up()
+        for person, name in ((self.ana, "ana"), (self.bo, "bo")):
+            self.tell("user.created", id=person.id, email=person.email, username=name)
+        self.tell("trip.created", id=self.id, name="Lisbon", created_by=self.ana.id)
+        self.add_member(self.ana, role="OWNER")
+        self.message_id = UUID(self.write(self.ana, "Tram 28 at nine?").data[0]["id"])
+        for answer in self.join_in(self.ana):
+            assert answer.status == 201, answer
+
+    def tell(self, event_type: str, **data: object) -> None:
+        """Send an event and wait until Supabase holds it."""
+        answer = self._relay.post(event_type, {key: str(value) for key, value in data.items()})
+        assert (answer.status_code, answer.json()["status"]) == (200, "applied"), answer.text
+
+    def add_member(self, person: Person, *, role: str = "MEMBER", status: str = "ACTIVE") -> None:
+        self.tell(
+            "membership.created", trip_id=self.id, user_id=person.id, role=role, status=status
+        )
+
+    def write(self, person: Person, body: str) -> Answer:
+        return person.insert("chat_messages", trip_id=self.id, user_id=person.id, body=body)
+
+    def join_in(self, person: Person) -> list[Answer]:
+        """React, mark as read and be there, as the app's screen does when it opens."""
+        own = {"trip_id": self.id, "user_id": person.id}
+        return [
+            person.insert("chat_reactions", **own, message_id=self.message_id, emoji="👍"),
+            person.upsert("chat_read_receipts", ONE_A_MEMBER, **own, message_id=self.message_id),
+            person.upsert("user_presence", ONE_A_MEMBER, **own, status="online", is_typing=True),
+        ]
+
+    def open_screen(self, person: Person) -> dict[str, list[object]]:
+        """Read what the chat's screen shows, by the app's own queries."""
+        answers = {
+            "messages": person.select(
+                "chat_messages",
+                "body, user_id, trips(name), chat_reactions(emoji, user_id)",
+                order="created_at",
+                trip_id=self.id,
+            ),
+            "reactions": person.select("chat_reactions", "emoji", trip_id=self.id),
+            "receipts": person.select("chat_read_receipts", "message_id", trip_id=self.id),
+            "presence": person.select("user_presence", "status, is_typing", trip_id=self.id),
+            "members": person.select(
+                "trip_memberships",
+                "user_id, role, users(username)",
+                order="role",
+                trip_id=self.id,
+            ),
+            "trips": person.select("trips", "name", id=self.id),
+        }
+        for answer in answers.values():
+            assert (answer.status, answer.code) == (200, None), answer
+        return {name: answer.data for name, answer in answers.items()}
+
+    def what_ana_left(self) -> dict[str, object]:
+        ana = str(self.ana.id)
+        reaction = {"emoji": "👍", "user_id": ana}
+        return {
+            "messages": [
+                {
+                    "body": "Tram 28 at nine?",
+                    "user_id": ana,
+                    "trips": {"name": "Lisbon"},
+                    "chat_reactions": [reaction],
+                }
+            ],
+            "reactions": [{"emoji": "👍"}],
+            "receipts": [{"message_id": str(self.message_id)}],
+            "presence": [{"status": "online", "is_typing": True}],
+            "trips": [{"name": "Lisbon"}],
+        }
+
+
+NOTHING: dict[str, list[object]] = {
+    name: [] for name in ("messages", "reactions", "receipts", "presence", "members", "trips")
+}
+
+
+@pytest.fixture
+def trip(relay: RelayProcess, app: App) -> Trip:
+    return Trip(relay, app)
+
+
+def is_member(trip: Trip, person: Person) -> object:
+    answer = person.call("is_trip_member", trip_id=trip.id)
+    assert answer.status == 200, answer
+    return answer.data
+
+
+def assert_all_refused(trip: Trip, person: Person) -> None:
+    """Hold every way of taking part to a refusal, and every change to finding no row."""
+    for answer in (trip.write(person, "still here"), *trip.join_in(person)):
+        assert (answer.status, answer.code) == (403, REFUSED), answer
+    for table in ("chat_messages", "chat_reactions", "chat_read_receipts", "user_presence"):
+        deleted = person.delete(table, trip_id=trip.id)
+        assert (deleted.status, deleted.data) == (200, []), (table, deleted)
+    edited = person.update("chat_messages", {"body": "gone"}, user_id=person.id)
+    assert (edited.status, edited.data) == (200, [])
+
+
+def test_stranger_reads_nothing_and_takes_no_part(trip: Trip) -> None:
+    assert trip.open_screen(trip.bo) == NOTHING
+    assert is_member(trip, trip.bo) is False
+    assert_all_refused(trip, trip.bo)
+    assert trip.open_screen(trip.ana)["messages"] == trip.what_ana_left()["messages"]
+
+
+def test_signed_out_app_is_refused_everywhere(trip: Trip, app: App) -> None:
+    nobody = app.open_signed_out()
+    for table in ("chat_messages", "chat_reactions", "chat_read_receipts", "user_presence"):
+        assert nobody.select(table).code == REFUSED
+    assert nobody.select("users").code == REFUSED
+    assert nobody.select("trips").status == 401
+    assert nobody.select("trip_memberships").status == 401
+    assert nobody.call("is_trip_member", trip_id=trip.id).status == 401
+    assert trip.write(nobody, "let me in").status == 401
+
+
+def test_new_member_reads_everything_and_takes_part(trip: Trip) -> None:
+    trip.add_member(trip.bo)
+
+    seen = trip.open_screen(trip.bo)
+    assert seen.pop("members") == [
+        # A fellow's account is not his to read: the join finds nothing, no e-mail and no name.
+        {"user_id": str(trip.ana.id), "role": "OWNER", "users": None},
+        {"user_id": str(trip.bo.id), "role": "MEMBER", "users": {"username": "bo"}},
+    ]
+    assert seen == trip.what_ana_left()
+    assert is_member(trip, trip.bo) is True
+    assert trip.bo.call("active_trip_ids").data == [str(trip.id)]
+
+    assert trip.write(trip.bo, "See you there").status == 201
+    assert [answer.status for answer in trip.join_in(trip.bo)] == [201] * 3
+    (newest, _) = trip.open_screen(trip.ana)["messages"]
+    assert newest == {
+        "body": "See you there",
+        "user_id": str(trip.bo.id),
+        "trips": {"name": "Lisbon"},
+        "chat_reactions": [],
+    }
+
+
+def test_member_marking_as_read_again_moves_his_one_receipt(trip: Trip) -> None:
+    trip.add_member(trip.bo)
+    own = {"trip_id": trip.id, "user_id": trip.bo.id}
+    trip.join_in(trip.bo)
+    newer = trip.write(trip.ana, "Or at ten").data[0]["id"]
+
+    moved = trip.bo.upsert("chat_read_receipts", ONE_A_MEMBER, **own, message_id=newer)
+    away = trip.bo.upsert("user_presence", ONE_A_MEMBER, **own, status="away", is_typing=False)
+
+    assert (moved.code, away.code) == (None, None)
+    receipts = trip.bo.select("chat_read_receipts", "message_id", user_id=trip.bo.id)
+    presence = trip.bo.select("user_presence", "status", user_id=trip.bo.id)
+    assert (receipts.data, presence.data) == ([{"message_id": newer}], [{"status": "away"}])
+
+
+def test_member_writing_as_somebody_else_is_refused(trip: Trip) -> None:
+    trip.add_member(trip.bo)
+
+    forged = trip.bo.insert("chat_messages", trip_id=trip.id, user_id=trip.ana.id, body="I resign")
+    stolen = trip.bo.update("chat_messages", {"body": "I resign"}, id=trip.message_id)
+    promoted = trip.bo.update("trip_memberships", {"role": "OWNER"}, user_id=trip.bo.id)
+
+    assert (forged.code, stolen.data, promoted.code) == (REFUSED, [], REFUSED)
+    assert trip.open_screen(trip.ana)["messages"] == trip.what_ana_left()["messages"]
+
+
+def remove(trip: Trip) -> None:
+    trip.tell("membership.deleted", trip_id=trip.id, user_id=trip.bo.id)
+
+
+def make_inactive(trip: Trip) -> None:
+    trip.tell(
+        "membership.updated",
+        trip_id=trip.id,
+        user_id=trip.bo.id,
+        role="MEMBER",
+        status="INACTIVE",
+    )
+
+
+def delete_user(trip: Trip) -> None:
+    trip.tell("user.deleted", id=trip.bo.id)
+
+
+def delete_trip(trip: Trip) -> None:
+    trip.tell("trip.deleted", id=trip.id)
+
+
+@pytest.mark.parametrize("take_away", [remove, make_inactive, delete_user, delete_trip])
+def test_former_member_keeps_nothing_by_the_session_he_has_nor_by_a_new_one(
+    trip: Trip, take_away: Callable[[Trip], None]
+) -> None:
+    trip.add_member(trip.bo)
+    assert trip.write(trip.bo, "See you there").status == 201
+    assert [answer.status for answer in trip.join_in(trip.bo)] == [201] * 3
+    assert len(trip.open_screen(trip.bo)["messages"]) == 2
+
+    take_away(trip)
+
+    # That he is INACTIVE he may know: his own membership, and nothing of the others'.
+    own = {"user_id": str(trip.bo.id), "role": "MEMBER", "users": {"username": "bo"}}
+    left = NOTHING | {"members": [own] if take_away is make_inactive else []}
+    for _ in range(2):
+        assert trip.open_screen(trip.bo) == left
+        assert is_member(trip, trip.bo) is False
+        assert_all_refused(trip, trip.bo)
+        trip.bo.sign_in_again()
+
+
+@pytest.mark.parametrize("take_away", [remove, make_inactive, delete_user])
+def test_fellow_goes_on_reading_what_the_former_member_said(
+    trip: Trip, take_away: Callable[[Trip], None]
+) -> None:
+    trip.add_member(trip.bo)
+    trip.write(trip.bo, "See you there")
+
+    take_away(trip)
+
+    seen = trip.open_screen(trip.ana)["messages"]
+    assert [row["body"] for row in seen if isinstance(row, dict)] == [
+        "See you there",
+        "Tram 28 at nine?",
+    ]
+
+
+def test_member_added_again_reads_again(trip: Trip) -> None:
+    trip.add_member(trip.bo)
+    remove(trip)
+    assert trip.open_screen(trip.bo) == NOTHING
+
+    trip.add_member(trip.bo)
+
+    assert trip.open_screen(trip.bo)["messages"] == trip.what_ana_left()["messages"]
+    assert trip.open_screen(trip.bo)["presence"] == trip.what_ana_left()["presence"]
