@@ -68,6 +68,7 @@ def create_app(
     # Whatever can be found wrong is found before anything is opened.
     key_set_client = httpx.AsyncClient(transport=transport)
     tokens = _make_token_verifier(settings, key_set_client, clock=clock)
+    targets = settings.targets
     _warn(settings)
 
     @asynccontextmanager
@@ -88,10 +89,11 @@ def create_app(
             measurements = Measurements()
             dispatcher = Dispatcher(
                 store,
-                SupabaseClient(http, clock=clock),
+                SupabaseClient(http, clock=clock, targets=targets),
                 settlements,
                 clock=clock,
                 jitter=random.random,
+                targets=targets,
                 reach=reach,
                 measurements=measurements,
                 in_flight_seconds=IN_FLIGHT_SECONDS + settings.supabase_timeout_seconds,
@@ -109,7 +111,9 @@ def create_app(
                     clock=clock,
                 ),
                 reader=EventReader(
-                    roles=settings.membership_roles, statuses=settings.membership_statuses
+                    roles=settings.membership_roles,
+                    statuses=settings.membership_statuses,
+                    extra=targets.extra,
                 ),
                 receiver=Receiver(
                     store,

@@ -8,17 +8,23 @@ import httpx
 from pydantic import (
     AliasChoices,
     Field,
+    InstanceOf,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.auth.gate import WebhookAuth
+from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
+from app.supabase.mapping import read_target
+from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
 
 Words = Annotated[tuple[str, ...], NoDecode]
+ReadTarget = Annotated[InstanceOf[Target] | None, NoDecode]
 _JWT_SECRET_BYTES = 32
 
 SecretWords = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -105,6 +111,9 @@ class Settings(StoreSettings, SecretSettings):
         "auto",
         description="Whether a transaction pooler stands before PostgreSQL; auto finds out.",
     )
+    target_users: ReadTarget = Field(None, description="How users fit a table of your own (JSON).")
+    target_trips: ReadTarget = Field(None, description="The same of trips.")
+    target_memberships: ReadTarget = Field(None, description="The same of memberships.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -147,6 +156,16 @@ class Settings(StoreSettings, SecretSettings):
             raise ValueError("must hold ACTIVE, the one status that gives access")
         return value
 
+    @field_validator("target_users", "target_trips", "target_memberships", mode="before")
+    @classmethod
+    def _read_target(cls, value: object, info: ValidationInfo) -> object:
+        kinds = {
+            "target_users": Kind.USER,
+            "target_trips": Kind.TRIP,
+            "target_memberships": Kind.MEMBERSHIP,
+        }
+        return read_target(kinds[str(info.field_name)], value) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _require_what_the_mode_needs(self) -> Self:
         has_tokens = self.jwt_secret is not None or self.jwt_jwks_url is not None
@@ -161,6 +180,15 @@ class Settings(StoreSettings, SecretSettings):
         if needs_tokens and not has_tokens:
             raise ValueError(f"WEBHOOK_AUTH={self.webhook_auth} needs JWT_SECRET or JWT_JWKS_URL")
         return self
+
+    @property
+    def targets(self) -> Targets:
+        """The tables that are written: those configured, else the minimal ones."""
+        return Targets(
+            users=self.target_users or MINIMAL_TARGETS.users,
+            trips=self.target_trips or MINIMAL_TARGETS.trips,
+            memberships=self.target_memberships or MINIMAL_TARGETS.memberships,
+        )
 
     @property
     def webhook_tolerance(self) -> timedelta:

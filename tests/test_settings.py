@@ -9,8 +9,11 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from app.auth.gate import WebhookAuth
+from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import SecretSettings, Settings, StoreSettings, read_settings
+from app.supabase.mapping import read_target
+from app.supabase.targets import MINIMAL_TARGETS, Targets
 
 MINIMUM = {
     "SUPABASE_URL": "https://project.supabase.test",
@@ -446,6 +449,69 @@ def test_secret_settings_need_nothing_else(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WEBHOOK_SECRETS", "whsec_a,whsec_b")
     secrets = read_settings(SecretSettings, env_file=None).webhook_secrets
     assert secrets == (SecretStr("whsec_a"), SecretStr("whsec_b"))
+
+
+# The tables of a project
+
+
+def test_targets_that_are_not_set_are_the_minimal_ones(set_environment: SetEnvironment) -> None:
+    set_environment({"TARGET_USERS": ""})
+    assert read().targets == MINIMAL_TARGETS
+
+
+def test_targets_that_are_set_are_read_each_for_its_kind(set_environment: SetEnvironment) -> None:
+    mappings = {
+        "TARGET_USERS": '{"table": "app.profiles", "copy": {"supabase_id": "id"}}',
+        "TARGET_TRIPS": ' {"columns": {"name": "title"}, "extra": ["start_date"]} ',
+        "TARGET_MEMBERSHIPS": '{"constants": {"deleted_at": null}, "inactive": "remove"}',
+    }
+    set_environment(mappings)
+    settings = read()
+    assert settings.targets == Targets(
+        users=read_target(Kind.USER, mappings["TARGET_USERS"]),
+        trips=read_target(Kind.TRIP, mappings["TARGET_TRIPS"]),
+        memberships=read_target(Kind.MEMBERSHIP, mappings["TARGET_MEMBERSHIPS"]),
+    )
+    assert settings.targets.extra == {Kind.TRIP: ("start_date",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping", "sentence"),
+    [
+        ("TARGET_USERS", "profiles", "is not valid JSON"),
+        ("TARGET_USERS", '{"inactive": "keep"}', "/inactive is for TARGET_MEMBERSHIPS only"),
+        (
+            "TARGET_TRIPS",
+            '{"columns": {"title": "name"}}',
+            "/columns/title names no field of a trip (id, name, created_by)",
+        ),
+        (
+            "TARGET_MEMBERSHIPS",
+            '{"inactive": "drop"}',
+            "/inactive must be one of keep, remove",
+        ),
+    ],
+)
+def test_target_with_a_mistake_stops_the_start_with_its_place(
+    set_environment: SetEnvironment, name: str, mapping: str, sentence: str
+) -> None:
+    set_environment({name: mapping})
+    assert refuse() == f"{name}: {sentence}"
+
+
+def test_target_with_a_mistake_does_not_repeat_its_constants(
+    set_environment: SetEnvironment,
+) -> None:
+    set_environment({"TARGET_USERS": '{"constants": {"id": "a value to keep quiet about"}}'})
+    assert refuse() == "TARGET_USERS: /constants/id writes the column id, as /columns/id does"
+
+
+def test_target_in_the_file_is_read_in_quotes_or_without(tmp_path: Path) -> None:
+    mapping = '{"table": "profiles", "copy": {"supabase_id": "id"}}'
+    for written in (mapping, f"'{mapping}'"):
+        file = write_file(tmp_path, {"TARGET_USERS": written})
+        targets = read_settings(Settings, env_file=file).targets
+        assert targets.users == read_target(Kind.USER, mapping)
 
 
 # With the rooms that take the values

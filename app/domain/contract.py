@@ -9,8 +9,10 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from app.domain.documents import digest_document, read_json, write_pointer
+from app.domain.entities import Kind
 from app.domain.errors import FieldError, InputInvalid
-from app.domain.events import Event, EventId, EventType, make_event
+from app.domain.events import Event, EventId, EventType, Scalar, make_event
+from app.domain.extras import read_extra
 from app.domain.instants import Instant, after, parse_timestamp
 
 MAXIMUM_AHEAD_SECONDS: Final = 300
@@ -84,6 +86,18 @@ DATA_SCHEMAS: Final[dict[EventType, TypeAdapter[dict[str, str]]]] = {
         EventType.MEMBERSHIP_DELETED: MembershipIds,
     }.items()
 }
+ROW_FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    Kind.USER: tuple(UserRow.__annotations__),
+    Kind.TRIP: tuple(TripRow.__annotations__),
+    Kind.MEMBERSHIP: tuple(MembershipRow.__annotations__),
+}
+"""The fields of every row, in the order in which it is written."""
+
+_ROW_EVENTS: Final[Mapping[Kind, tuple[EventType, ...]]] = {
+    Kind.USER: (EventType.USER_CREATED, EventType.USER_UPDATED),
+    Kind.TRIP: (EventType.TRIP_CREATED, EventType.TRIP_UPDATED),
+    Kind.MEMBERSHIP: (EventType.MEMBERSHIP_CREATED, EventType.MEMBERSHIP_UPDATED),
+}
 _EVENT_TYPES: Final[Mapping[str, EventType]] = {member.value: member for member in EventType}
 _EVENT_ID = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _EVENT_ID_RULE: Final = "must be 1 to 255 visible ASCII characters"
@@ -105,10 +119,28 @@ class BatchItem:
 
 
 class EventReader:
-    """Reads bodies into events, by the roles and statuses that this deployment knows."""
+    """Reads bodies into events, by what this deployment knows.
 
-    def __init__(self, *, roles: Sequence[str], statuses: Sequence[str]) -> None:
+    Args:
+        roles: of memberships.
+        statuses: of memberships.
+        extra: fields beside the contract to let through, of the kinds that have any.
+    """
+
+    def __init__(
+        self,
+        *,
+        roles: Sequence[str],
+        statuses: Sequence[str],
+        extra: Mapping[Kind, Sequence[str]] | None = None,
+    ) -> None:
         self._choices = {"role": tuple(roles), "status": tuple(statuses)}
+        # A removal has no row for them to stand in.
+        self._extra = {
+            event_type: tuple(names)
+            for kind, names in (extra or {}).items()
+            for event_type in _ROW_EVENTS[kind]
+        }
 
     def read_event(self, event_id: str, body: bytes, *, now: Instant) -> Event:
         """Read the body of one webhook.
@@ -167,6 +199,9 @@ class EventReader:
         event_type = _read_type(document, pointer, errors)
         occurred_at = _read_timestamp(document, now, pointer, errors)
         data = self._read_data(document, event_type, pointer, errors)
+        extra: Mapping[str, Scalar] | None = None
+        if event_type in self._extra:
+            extra = self._read_extra(document, event_type, pointer, errors)
         if errors or event_type is None or data is None or occurred_at is None:
             return None
         body = {name: document[name] for name in ("type", "timestamp", "data")}
@@ -176,7 +211,7 @@ class EventReader:
             # Just shallow enough to be read and too deep to be written: this one alone is wrong.
             errors.append(FieldError(f"{pointer}/data", "is nested too deeply"))
             return None
-        return make_event(event_id, event_type, occurred_at, data, digest)
+        return make_event(event_id, event_type, occurred_at, data, digest, extra)
 
     def _read_data(
         self,
@@ -201,6 +236,18 @@ class EventReader:
                     FieldError(f"{pointer}/data/{field}", f"must be one of {', '.join(choices)}")
                 )
         return data
+
+    def _read_extra(
+        self,
+        document: dict[str, object],
+        event_type: EventType,
+        pointer: str,
+        errors: list[FieldError],
+    ) -> Mapping[str, Scalar] | None:
+        data = document.get("data")
+        if not isinstance(data, dict):
+            return None
+        return read_extra(data, self._extra[event_type], f"{pointer}/data", errors)
 
 
 def is_event_id(text: str) -> bool:

@@ -108,10 +108,12 @@ def split_membership_key(key: EntityKey) -> tuple[str, str]:
     return trip_id, user_id
 
 
-def find_parent(entity: PendingEntity, column: str | None) -> EntityRef | None:
-    """Give the entity that a column of a row refers to; None for any other column."""
+def find_parent(entity: PendingEntity, field: str | None) -> EntityRef | None:
+    """Give the entity that a field of a row refers to; None for any other field."""
     if entity.row is None:
         return None
-    kind = {"trip_id": Kind.TRIP, "user_id": Kind.USER, "created_by": Kind.USER}.get(column or "")
-    key = json.loads(entity.row).get(column)
-    return None if kind is None or key is None else EntityRef(kind, EntityKey(key))
+    kind = {"trip_id": Kind.TRIP, "user_id": Kind.USER, "created_by": Kind.USER}.get(field or "")
+    key = json.loads(entity.row).get(field)
+    if kind is None or not isinstance(key, str):
+        return None
+    return EntityRef(kind, EntityKey(key))

@@ -1,5 +1,6 @@
 """Events: the nine changes, cut down to what permissions need."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType, assert_never
@@ -10,6 +11,9 @@ from app.domain.instants import Instant
 
 EventId = NewType("EventId", str)
 """A webhook-id: 1 to 255 visible ASCII characters."""
+
+Scalar = str | int | float | bool | None
+"""A JSON value that is neither an array nor an object."""
 
 ACTIVE: Final = "ACTIVE"
 """The membership status that gives access; every other takes it away."""
@@ -67,9 +71,19 @@ def make_event(
     occurred_at: Instant,
     data: dict[str, str],
     digest: bytes,
+    extra: Mapping[str, Scalar] | None = None,
 ) -> Event:
-    """Say what a validated change means for its entity."""
-    text = write_row(data)
+    """Say what a validated change means for its entity.
+
+    Args:
+        event_id: the webhook-id.
+        event_type: which change.
+        occurred_at: when the source says that it happened.
+        data: the fields of the contract, in its order.
+        digest: of the whole body.
+        extra: fields beside the contract that belong to the row, in the order of the configuration.
+    """
+    text = write_row({**data, **extra} if extra else data)
     trip_id = user_id = None
     row: RowText | None = text
     is_removal = False

@@ -32,14 +32,15 @@ class Failure:
         code: SQLSTATE, PostgREST code, HTTP status or name of the network error.
         message: one sentence without the values of any row.
         retry_after_seconds: what Supabase asked for, if it did.
-        column: which column refers to what is missing, if a foreign key is not met.
+        field: which of our fields is to blame, if one is: what it refers to is missing, or it is
+            null where it must not be.
     """
 
     kind: FailureKind
     code: str
     message: str
     retry_after_seconds: float | None = None
-    column: str | None = None
+    field: str | None = None
 
     @property
     def stops_everything(self) -> bool:

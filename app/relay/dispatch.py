@@ -20,7 +20,8 @@ from app.relay.settlements import Settlements
 from app.store.dispatching import Applied, Outcome, Refused
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
-from app.supabase.planning import Action, Write, plan_batch
+from app.supabase.planning import Write, plan_batch
+from app.supabase.targets import MINIMAL_TARGETS, Targets
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Dispatcher:
         *,
         clock: Callable[[], float],
         jitter: Jitter,
+        targets: Targets = MINIMAL_TARGETS,
         reach: Reach = ignore,
         measurements: Measurements | None = None,
         in_flight_seconds: float = IN_FLIGHT_SECONDS,
@@ -70,6 +72,7 @@ class Dispatcher:
         self._settlements = settlements
         self._clock = clock
         self._jitter = jitter
+        self._targets = targets
         self._reach = reach
         self._measurements = measurements or Measurements()
         self._in_flight_seconds = in_flight_seconds
@@ -162,7 +165,7 @@ class Dispatcher:
         await self._store.note_in_flight(entities, until, token=self._require_lease())
         outcomes: list[Outcome] = []
         uncertain: set[EntityRef] = {entity.ref for entity in entities}
-        plan = plan_batch(entities)
+        plan = plan_batch(entities, self._targets)
         try:
             while plan:
                 await self._dispatch(plan.pop(0), outcomes)
@@ -207,10 +210,10 @@ class Dispatcher:
         failure = await self._write(write)
         if failure is None:
             outcomes.extend(Applied(entity) for entity in write.entities)
-        elif len(write.entities) > 1:
+        elif pieces := write.break_up(failure):
             # Until the culprit is alone: one bad entity never holds up another.
-            for half in write.split():
-                await self._apply(half, outcomes, contested)
+            for piece in pieces:
+                await self._apply(piece, outcomes, contested)
                 self._reach(Failpoint.IN_SPLIT)
         elif failure.kind is FailureKind.CONTESTED:
             contested.append((write.entities[0], failure))
@@ -230,7 +233,11 @@ class Dispatcher:
         together = [entity for entity, _ in contested] + others
 
         async def write_alone(entity: PendingEntity) -> Failure | None:
-            return await self._write(Write(kind, Action.UPSERT, (entity,)))
+            (write,) = plan_batch([entity], self._targets)
+            failure = await self._write(write)
+            for update in write.break_up(failure) if failure is not None else ():
+                failure = await self._write(update)
+            return failure
 
         applied: list[PendingEntity] = []
         refused = contested

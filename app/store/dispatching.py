@@ -181,7 +181,7 @@ def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Ins
             {"kind": parent.kind, "key": parent.key, "now": now, "due_at": refused.verdict.due_at}
             for refused in outcomes
             if isinstance(refused, Refused) and refused.verdict.awaits_parent
-            if (parent := find_parent(refused.entity, refused.failure.column)) is not None
+            if (parent := find_parent(refused.entity, refused.failure.field)) is not None
         ],
     )
     # After all of the batch is recorded: a removal comes last in it, and what it cascaded to may

@@ -16,6 +16,8 @@ from typing import Final
 
 from app.domain.failures import Failure, FailureKind
 
+NOT_NULL_VIOLATION: Final = "23502"
+
 # The longest match wins: a whole code, then the class that its first two characters name.
 _KIND_BY_CODE: Final[Mapping[str, FailureKind]] = {
     "PGRST0": FailureKind.OUTAGE,  # PostgREST has lost its database
@@ -66,6 +68,8 @@ _SAFE_MESSAGES: Final = tuple(
         r"ON CONFLICT DO UPDATE command cannot affect row a second time",
         r"Could not find the '[\w.]{1,130}' column of '[\w.]{1,130}' in the schema cache",
         r"Could not find the table '[\w.]{1,130}' in the schema cache",
+        r"Invalid schema: \w{1,63}",
+        r"The schema must be one of the following: \w{1,63}(?:, \w{1,63}){0,20}",
         r"Invalid API key",
         r"JWT expired",
         r"JWSError [A-Za-z]{1,60}",
@@ -81,7 +85,12 @@ _SAFE_MESSAGES: Final = tuple(
 
 
 def read_failure(
-    status: int, headers: Mapping[str, str], body: bytes, *, now_seconds: float
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now_seconds: float,
+    fields: Mapping[str, str] | None = None,
 ) -> Failure:
     """Read an answer that is not a success.
 
@@ -90,17 +99,20 @@ def read_failure(
         headers: of the answer; names in lower case.
         body: as it came; anything is read.
         now_seconds: Unix time, for a `Retry-After` that is a date.
+        fields: of the columns written, the field of ours that each is written from.
     """
     code, message, details = _read_body(body)
     kind = _classify(status, code)
     retry_after = _read_retry_after(headers.get("retry-after"), now_seconds)
     sentence = _keep_safe(code, message) or f"Supabase answered {status}"
-    column = None
+    blamed = None
     if kind is FailureKind.PARENT_MISSING:
         # The name alone: what follows it is the value.
-        found = re.match(r"Key \(([a-z_]{1,63})\)=", details)
-        column = None if found is None else found[1]
-    return Failure(kind, code or f"HTTP {status}", sentence, retry_after, column)
+        blamed = re.match(r"Key \((\w{1,63})\)=", details)
+    elif code == NOT_NULL_VIOLATION:
+        blamed = re.match(r'null value in column "(\w{1,63})" of relation ', message)
+    field = None if blamed is None else (fields or {}).get(blamed[1])
+    return Failure(kind, code or f"HTTP {status}", sentence, retry_after, field)
 
 
 def _classify(status: int, code: str | None) -> FailureKind:

@@ -16,6 +16,7 @@ from app.domain.contract import (
     EventReader,
     is_event_id,
 )
+from app.domain.entities import Kind
 from app.domain.errors import FieldError, InputInvalid
 from app.domain.events import Event, EventType
 from app.domain.instants import Instant, after, parse_timestamp
@@ -102,6 +103,70 @@ def test_event_with_unknown_fields_drops_them(event_type: str) -> None:
     )
     assert (more.row, more.data, more.key) == (plain.row, plain.data, plain.key)
     assert "351" not in more.data
+
+
+OPEN_READER = EventReader(
+    roles=("MEMBER",),
+    statuses=("ACTIVE",),
+    extra={Kind.TRIP: ("start_date", "latitude", "is_public"), Kind.MEMBERSHIP: ("note",)},
+)
+
+
+def read_open(body: dict[str, Any]) -> Event:
+    return OPEN_READER.read_event("evt_1", json.dumps(body).encode(), now=NOW)
+
+
+@pytest.mark.parametrize("event_type", ["trip.created", "trip.updated"])
+def test_fields_asked_for_are_let_through_after_the_contract_in_their_order(
+    event_type: str,
+) -> None:
+    more = {"is_public": False, "latitude": 38.7223, "note": "x", "start_date": None, "phone": "1"}
+    body = make_body(event_type, **more)
+    body["data"] = dict(reversed(body["data"].items()))
+    event = read_open(body)
+    assert event.row == event.data
+    assert list(json.loads(event.data).items()) == [
+        *DATA["trip"].items(),
+        ("start_date", None),
+        ("latitude", 38.7223),
+        ("is_public", False),
+    ]
+
+
+def test_fields_asked_for_that_are_not_there_are_absent() -> None:
+    assert json.loads(read_open(make_body("trip.created", latitude=1)).data) == DATA["trip"] | {
+        "latitude": 1
+    }
+    assert read_open(make_body("trip.created")).row == read(make_body("trip.created")).row
+
+
+@pytest.mark.parametrize("event_type", ["trip.deleted", "membership.deleted", "user.created"])
+def test_fields_asked_for_elsewhere_are_dropped(event_type: str) -> None:
+    more = {"note": "x", "latitude": 1, "start_date": "x"}
+    assert read_open(make_body(event_type, **more)).data == read(make_body(event_type)).data
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointers"),
+    [
+        ({"latitude": [1]}, ["/data/latitude"]),
+        ({"latitude": {}, "start_date": "a\0"}, ["/data/latitude", "/data/start_date"]),
+        ({"latitude": {}, "name": 1}, ["/data/latitude", "/data/name"]),
+    ],
+)
+def test_fields_asked_for_that_are_wrong_are_named_with_all_others(
+    changes: dict[str, object], pointers: list[str]
+) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        read_open(make_body("trip.created", **changes))
+    assert sorted(error.pointer for error in caught.value.errors) == pointers
+
+
+@pytest.mark.parametrize("data", [None, [], "latitude", 1])
+def test_data_that_is_no_object_holds_no_fields_asked_for(data: object) -> None:
+    body = make_body("trip.created") | {"data": data}
+    with pytest.raises(InputInvalid):
+        read_open(body)
 
 
 def test_removal_with_a_whole_row_keeps_its_ids_alone() -> None:

@@ -1,5 +1,6 @@
 """Shows in which order versions stand, and how entities are named."""
 
+import json
 from itertools import combinations
 
 import pytest
@@ -12,8 +13,11 @@ from app.domain.entities import (
     EntityState,
     EventStatus,
     Kind,
+    PendingEntity,
     Priority,
+    RowText,
     Version,
+    find_parent,
     membership_key,
     split_membership_key,
 )
@@ -70,3 +74,31 @@ def test_entity_state_is_an_event_status_of_the_same_word(state: EntityState) ->
 
 def test_priority_puts_what_takes_access_away_first_and_replays_last() -> None:
     assert sorted(Priority.ALL) == [Priority.ACCESS_TAKEN, Priority.CHANGE, Priority.REPLAY]
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "parent"),
+    [
+        ({"trip_id": "t", "user_id": "u"}, "trip_id", EntityRef(Kind.TRIP, EntityKey("t"))),
+        ({"trip_id": "t", "user_id": "u"}, "user_id", EntityRef(Kind.USER, EntityKey("u"))),
+        ({"id": "t", "created_by": "u"}, "created_by", EntityRef(Kind.USER, EntityKey("u"))),
+        ({"id": "t", "created_by": "u"}, "id", None),
+        ({"id": "t", "created_by": "u"}, "trip_id", None),
+        ({"id": "t", "created_by": "u"}, None, None),
+        ({"id": "u", "trip_id": 7}, "trip_id", None),  # let through beside the contract
+        (None, "trip_id", None),
+    ],
+)
+def test_parent_is_the_entity_that_a_field_refers_to(
+    row: dict[str, object] | None, field: str | None, parent: EntityRef | None
+) -> None:
+    entity = PendingEntity(
+        ref=EntityRef(Kind.TRIP, EntityKey("t")),
+        version=Version(Instant(0), False, 1),
+        row=None if row is None else RowText(json.dumps(row)),
+        revision=1,
+        attempts=0,
+        waiting_since=None,
+        pending_since=Instant(0),
+    )
+    assert find_parent(entity, field) == parent

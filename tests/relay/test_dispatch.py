@@ -5,7 +5,7 @@ import json
 import logging
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from app.relay.dispatch import BATCH_ENTITIES, PROBE_SECONDS, Dispatcher
 from app.relay.settlements import Settlements
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
+from app.supabase.mapping import read_target
+from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import COLUMNS, KEYS, FakePostgrest, Row
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
@@ -33,17 +35,24 @@ TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_members
 class Bench:
     """A dispatcher that is driven batch by batch."""
 
-    def __init__(self, store: Store, postgrest: FakePostgrest, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        store: Store,
+        postgrest: FakePostgrest,
+        http: httpx.AsyncClient,
+        targets: Targets = MINIMAL_TARGETS,
+    ) -> None:
         self.store = store
         self.postgrest = postgrest
         self.clock = Clock(NOW / MICROSECONDS_PER_SECOND)
         self.settlements = Settlements()
         self.dispatcher = Dispatcher(
             store,
-            SupabaseClient(http, clock=self.clock),
+            SupabaseClient(http, clock=self.clock, targets=targets),
             self.settlements,
             clock=self.clock,
             jitter=lambda: 0.999,
+            targets=targets,
         )
 
     async def receive(self, *events: Event) -> None:
@@ -80,14 +89,42 @@ class UniquePostgrest(FakePostgrest):
         return super()._find_fault(table, row)
 
 
+class DemandingPostgrest(FakePostgrest):
+    """Has trips that need a start date; some of them are there.
+
+    Attributes:
+        there: the ids of the trips that are there.
+    """
+
+    def __init__(self, there: Iterable[str]) -> None:
+        super().__init__()
+        self.there = set(there)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            trip_id = request.url.params["id"].removeprefix("in.(").removesuffix(")")
+            return httpx.Response(200, json=[{"id": trip_id}] if trip_id in self.there else [])
+        if request.method == "POST":
+            sentence = (
+                'null value in column "start_date" of relation "trips" violates not-null constraint'
+            )
+            return httpx.Response(400, json={"code": "23502", "message": sentence})
+        return httpx.Response(200, json=[])
+
+
+TRIPS_THAT_START = Targets(trips=read_target(Kind.TRIP, '{"extra": ["start_date"]}'))
+
+
 @asynccontextmanager
-async def run_bench(folder: Path, postgrest: FakePostgrest) -> AsyncIterator[Bench]:
+async def run_bench(
+    folder: Path, postgrest: FakePostgrest, targets: Targets = MINIMAL_TARGETS
+) -> AsyncIterator[Bench]:
     store = await Store.open(f"sqlite:///{folder}/relay.db")
     http = open_http_client(
         "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
     )
     async with http:
-        yield Bench(store, postgrest, http)
+        yield Bench(store, postgrest, http, targets)
     await store.close()
 
 
@@ -230,6 +267,43 @@ async def test_dispatch_given_one_bad_row_among_many_applies_all_others(
     assert "check constraint" in (found.entity.last_error or "")
     assert "user37@" not in caplog.text
     assert found.entity.ref.key in caplog.text
+
+
+async def test_dispatch_of_rows_that_lack_a_column_updates_each_and_refuses_the_new(
+    tmp_path: Path,
+) -> None:
+    worlds = [World() for _ in range(4)]
+    events = [world.trip("updated") for world in worlds]
+    postgrest = DemandingPostgrest(world.trips[0] for world in worlds[:3])
+    async with run_bench(tmp_path, postgrest, TRIPS_THAT_START) as bench:
+        await bench.receive(*events)
+        await bench.drain()
+        statuses = [await bench.status_of(event) for event in events]
+        assert statuses == [*[EventStatus.APPLIED] * 3, EventStatus.DEAD]
+        # One look whether it goes in bulk, and no halving: all rows lack the same.
+        assert [request.method for request in postgrest.writes] == ["POST", *["PATCH"] * 4]
+        found = await bench.store.find_event(events[3].event_id)
+        assert found is not None
+        assert (found.entity.last_error or "").endswith("the event lacks start_date")
+
+
+async def test_dispatch_whose_updates_meet_an_outage_keeps_the_rest_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    worlds = [World() for _ in range(3)]
+    events = [world.trip("updated") for world in worlds]
+    second = sorted(world.trips[0] for world in worlds)[1]
+    postgrest = DemandingPostgrest(world.trips[0] for world in worlds)
+    async with run_bench(tmp_path, postgrest, TRIPS_THAT_START) as bench:
+        await bench.receive(*events)
+        postgrest.answer_with(503, of=lambda request: second in str(request.url))
+        await bench.dispatcher.dispatch_due()
+        statuses = [await bench.status_of(event) for event in events]
+        assert sorted(statuses) == [EventStatus.APPLIED, *[EventStatus.PENDING] * 2]
+        postgrest.heal()
+        bench.clock.advance(1.0)
+        await bench.drain()
+        assert {await bench.status_of(event) for event in events} == {EventStatus.APPLIED}
 
 
 async def test_dispatch_given_a_member_before_his_trip_waits_and_goes_on_at_once(

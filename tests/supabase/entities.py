@@ -14,7 +14,7 @@ from app.domain.entities import (
 )
 from app.domain.instants import Instant
 from app.supabase.planning import Action
-from app.supabase.targets import TARGETS
+from app.supabase.targets import MINIMAL_TARGETS
 
 
 def make_id(number: int) -> str:
@@ -22,7 +22,9 @@ def make_id(number: int) -> str:
     return str(uuid.UUID(int=number))
 
 
-def make_entity(kind: Kind, number: int, action: Action, *, parent: int = 0) -> PendingEntity:
+def make_entity(
+    kind: Kind, number: int, action: Action, *, parent: int = 0, **fields: object
+) -> PendingEntity:
     """Make an entity that is to be upserted or removed.
 
     Args:
@@ -30,13 +32,14 @@ def make_entity(kind: Kind, number: int, action: Action, *, parent: int = 0) -> 
         number: of its id; of a membership's user.
         action: what is to be done with it.
         parent: number of a membership's trip.
+        fields: of its row, in place of made-up ones or beside them.
     """
     key = EntityKey(make_id(number))
     ids = {"id": make_id(number)}
     if kind is Kind.MEMBERSHIP:
         key = membership_key(make_id(parent), make_id(number))
         ids = {"trip_id": make_id(parent), "user_id": make_id(number)}
-    row = {column: ids.get(column, "é") for column in TARGETS[kind].columns}
+    row = {name: ids.get(name, "é") for name in MINIMAL_TARGETS[kind].columns} | fields
     text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
     return PendingEntity(
         ref=EntityRef(kind, key),

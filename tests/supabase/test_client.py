@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.entities import Kind
+from app.domain.entities import Kind, PendingEntity, RowText
 from app.domain.failures import Failure, FailureKind
 from app.supabase.client import SupabaseClient, open_http_client
-from app.supabase.planning import Action, Write
+from app.supabase.planning import Action, Write, plan_batch
+from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.supabase.entities import make_entity, make_id
+from tests.supabase.fitting import FITTED
 
 URL = "https://project.supabase.test"
 KEY_HEADERS = {"apikey": "key", "Authorization": "Bearer key"}
@@ -28,7 +31,9 @@ Answer = (
 
 def make_write(kind: Kind, action: Action, *numbers: int) -> Write:
     return Write(
-        kind, action, tuple(make_entity(kind, n, action, parent=9) for n in numbers or (1,))
+        MINIMAL_TARGETS[kind],
+        action,
+        tuple(make_entity(kind, n, action, parent=9) for n in numbers or (1,)),
     )
 
 
@@ -166,6 +171,121 @@ async def test_http_client_waits_for_every_step_as_long_as_set_and_connects_in_5
         assert not http.follow_redirects
 
 
+# Requests to targets of other names
+
+
+def plan(entity: PendingEntity, targets: Targets = FITTED) -> Write:
+    (write,) = plan_batch([entity], targets)
+    return write
+
+
+def update(entity: PendingEntity) -> Write:
+    """Make the write of a row that cannot be new."""
+    (write,) = plan(entity).break_up(
+        Failure(FailureKind.REFUSED, "23502", "null value", field="startDate")
+    )
+    return write
+
+
+async def test_rows_of_a_minimal_target_are_sent_as_they_are_stored_to_the_byte() -> None:
+    requests: list[httpx.Request] = []
+    entity = replace(make_entity(Kind.USER, 1, Action.UPSERT), row=RowText('{ "id" : "é" }'))
+    await apply(record_into(requests), plan(entity, MINIMAL_TARGETS))
+    (request,) = requests
+    assert request.content == '[{ "id" : "é" }]'.encode()
+    assert request.url.raw_path == (b"/rest/v1/users?on_conflict=id&columns=id%2Cemail%2Cusername")
+    assert not {"content-profile", "accept-profile"} & set(request.headers)
+
+
+async def test_upsert_writes_the_mapped_columns_in_the_schema_of_the_target() -> None:
+    requests: list[httpx.Request] = []
+    await apply(record_into(requests), plan(make_entity(Kind.USER, 1, Action.UPSERT)))
+    (request,) = requests
+    assert (request.method, request.url.path) == ("POST", "/rest/v1/profiles")
+    assert request.headers["content-profile"] == "app"
+    assert dict(request.url.params) == {
+        "on_conflict": "id",
+        "columns": "id,email,username,supabase_id,deleted_at,source",
+    }
+    assert json.loads(request.content) == [
+        {
+            "id": make_id(1),
+            "email": "é",
+            "username": "é",
+            "supabase_id": make_id(1),
+            "deleted_at": None,
+            "source": {"by": "relay"},
+        }
+    ]
+
+
+async def test_upsert_writes_of_the_extra_fields_those_that_are_there() -> None:
+    requests: list[httpx.Request] = []
+    entity = make_entity(Kind.TRIP, 1, Action.UPSERT, endDate=None, forgotten="x")
+    await apply(record_into(requests), plan(entity))
+    (request,) = requests
+    assert dict(request.url.params) == {
+        "on_conflict": "tripId",
+        "columns": "tripId,title,created_by,end_date",
+    }
+    assert json.loads(request.content) == [
+        {"tripId": make_id(1), "title": "é", "created_by": "é", "end_date": None}
+    ]
+
+
+async def test_update_writes_one_row_by_its_key_and_asks_whether_it_is_there() -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=[{"tripId": make_id(1)}])
+
+    assert await apply(answer, update(make_entity(Kind.TRIP, 1, Action.UPSERT))) is None
+    (request,) = requests
+    assert (request.method, request.url.path) == ("PATCH", "/rest/v1/trips")
+    assert dict(request.url.params) == {"tripId": f"in.({make_id(1)})", "select": "tripId"}
+    assert request.headers["prefer"] == "return=representation"
+    assert json.loads(request.content) == {"title": "é", "created_by": "é"}
+
+
+async def test_update_of_a_row_that_is_not_there_is_refused_and_names_what_is_missing() -> None:
+    entity = make_entity(Kind.TRIP, 1, Action.UPSERT, endDate="the value of a row")
+    failure = await apply(lambda _: httpx.Response(200, json=[]), update(entity))
+    assert failure == Failure(
+        FailureKind.REFUSED,
+        "23502",
+        "trips has no such row to update, and for a new one the event lacks start_date",
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b"[" * 10_000, b"\xff"])
+async def test_update_that_is_not_answered_by_rows_stops_everything(body: bytes) -> None:
+    write = update(make_entity(Kind.TRIP, 1, Action.UPSERT))
+    failure = await apply(lambda _: httpx.Response(200, content=body), write)
+    assert failure is not None
+    assert failure.kind is FailureKind.MISCONFIGURED
+
+
+async def test_removal_from_another_schema_names_it() -> None:
+    requests: list[httpx.Request] = []
+    await apply(record_into(requests, 204), plan(make_entity(Kind.USER, 1, Action.REMOVE)))
+    (request,) = requests
+    assert (request.method, request.url.path) == ("DELETE", "/rest/v1/profiles")
+    assert request.headers["content-profile"] == "app"
+
+
+async def test_foreign_key_of_a_mapped_column_is_given_as_our_field() -> None:
+    body = {
+        "code": "23503",
+        "details": 'Key (member_id)=(1) is not present in table "users".',
+        "message": "",
+    }
+    write = plan(make_entity(Kind.MEMBERSHIP, 1, Action.UPSERT))
+    failure = await apply(lambda _: httpx.Response(409, json=body), write)
+    assert failure is not None
+    assert failure.field == "user_id"
+
+
 # Answers
 
 
@@ -185,7 +305,8 @@ async def test_refusal_is_read_with_its_status_headers_and_body() -> None:
     failure = await apply(
         lambda _: httpx.Response(
             409, json=body, headers={"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT"}
-        )
+        ),
+        make_write(Kind.MEMBERSHIP, Action.UPSERT),
     )
     assert failure == Failure(
         FailureKind.PARENT_MISSING, "23503", body["message"] or "", 60.0, "trip_id"
@@ -373,7 +494,9 @@ async def test_answer_of_any_bytes_is_read(
 # The probe
 
 
-async def probe(*answers: httpx.Response) -> tuple[Failure | None, list[httpx.Request]]:
+async def probe(
+    *answers: httpx.Response, targets: Targets = MINIMAL_TARGETS
+) -> tuple[Failure | None, list[httpx.Request]]:
     requests: list[httpx.Request] = []
     remaining = iter(answers)
 
@@ -383,7 +506,8 @@ async def probe(*answers: httpx.Response) -> tuple[Failure | None, list[httpx.Re
 
     transport = httpx.MockTransport(answer)
     async with open_http_client(URL, {}, timeout_seconds=5, transport=transport) as http:
-        return await SupabaseClient(http, clock=lambda: NOW).probe(), requests
+        client = SupabaseClient(http, clock=lambda: NOW, targets=targets)
+        return await client.probe(), requests
 
 
 async def test_probe_reads_no_row_of_every_table() -> None:
@@ -392,6 +516,16 @@ async def test_probe_reads_no_row_of_every_table() -> None:
     assert [
         (request.method, request.url.path, dict(request.url.params)) for request in requests
     ] == [("GET", path, {"select": columns, "limit": "0"}) for _, path, _, columns in UPSERTS]
+
+
+async def test_probe_asks_for_the_mapped_columns_where_they_are() -> None:
+    _, requests = await probe(*(httpx.Response(200, json=[]) for _ in Kind), targets=FITTED)
+    assert [(request.url.path, request.url.params["select"]) for request in requests] == [
+        ("/rest/v1/profiles", "id,email,username,supabase_id,deleted_at,source"),
+        ("/rest/v1/trips", "tripId,title,created_by,start_date,end_date"),
+        ("/rest/v1/members", "trip_id,member_id,role,status,note"),
+    ]
+    assert [request.headers.get("accept-profile") for request in requests] == ["app", None, None]
 
 
 async def test_probe_stops_at_the_first_failure_and_names_it() -> None:

@@ -14,6 +14,8 @@ from app.domain.failures import Failure, FailureKind
 from app.supabase.errors import read_failure
 
 NOW_SECONDS = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+# What a target writes: fields to columns of their names, and to one of another.
+FIELDS = {"trip_id": "trip_id", "user_id": "user_id", "start_date": "startDate"}
 SECRET = "ada.secret@example.com"
 PAGE = b"<html>\r\n<head><title>Sorry</title></head>\r\n<body>ada.secret@example.com</body></html>"
 
@@ -24,13 +26,15 @@ PARENT_MISSING = FailureKind.PARENT_MISSING
 CONTESTED = FailureKind.CONTESTED
 OURS = FailureKind.OURS
 REFUSED = FailureKind.REFUSED
+# Where a column is to blame, and not merely mentioned.
+BLAMING = (PARENT_MISSING, REFUSED)
 
 
 def read(
     status: int, body: bytes | Mapping[str, object] = b"", headers: Mapping[str, str] | None = None
 ) -> Failure:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_failure(status, headers or {}, encoded, now_seconds=NOW_SECONDS)
+    return read_failure(status, headers or {}, encoded, now_seconds=NOW_SECONDS, fields=FIELDS)
 
 
 # PostgREST's own form
@@ -153,7 +157,8 @@ REFUSALS = [
         "Could not find the function public.is_trip_member(trip) in the schema cache",
         None,
     ),
-    Refusal(406, "PGRST106", SCHEMA_MISMATCH, "The schema must be one of the following: api", None),
+    whole(406, "PGRST106", SCHEMA_MISMATCH, "The schema must be one of the following: api, public"),
+    whole(406, "PGRST106", SCHEMA_MISMATCH, "Invalid schema: hidden"),
     whole(
         400,
         "42P10",
@@ -228,13 +233,40 @@ def test_refusal_of_postgrest_is_read_without_the_values_of_any_row(refusal: Ref
     }
     failure = read(refusal.status, body)
     column = re.match(r"Key \((\w+)\)", refusal.details or "")
+    if refusal.code == "23502" and refusal.kind is REFUSED:
+        column = re.search(r'column "(\w+)"', refusal.message)
     assert failure == Failure(
         refusal.kind,
         refusal.code,
         refusal.kept or f"Supabase answered {refusal.status}",
-        column=column[1] if column and refusal.kind is PARENT_MISSING else None,
+        field=FIELDS.get(column[1]) if column and refusal.kind in BLAMING else None,
     )
     assert SECRET not in repr(failure)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "details", "field"),
+    [
+        ("23503", FOREIGN_KEY, 'Key (memberId)=(1) is not present in table "users".', "user_id"),
+        ("23503", FOREIGN_KEY, 'Key (trip_id)=(1) is not present in table "trips".', None),
+        ("23503", FOREIGN_KEY, 'Key (memberId, a)=(1, 2) is not present in table "x".', None),
+        ("23502", NOT_NULL, FAILING_ROW, "startDate"),
+        ("23502", NOT_NULL.replace("start_date", "other"), FAILING_ROW, None),
+        ("23505", 'duplicate key value violates unique constraint "x"', "Key (memberId)=(1)", None),
+    ],
+)
+def test_column_that_is_to_blame_is_given_as_the_field_it_is_written_from(
+    code: str, message: str, details: str, field: str | None
+) -> None:
+    body = json.dumps({"code": code, "message": message, "details": details, "hint": None})
+    failure = read_failure(
+        409,
+        {},
+        body.encode(),
+        now_seconds=NOW_SECONDS,
+        fields={"memberId": "user_id", "start_date": "startDate"},
+    )
+    assert failure.field == field
 
 
 # What is not PostgREST's form

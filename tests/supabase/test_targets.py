@@ -1,4 +1,4 @@
-"""Holds the tables to the rows that events make: an upsert names every column it sends."""
+"""Holds the tables to the rows that events make, and to what a mapping makes of them."""
 
 import json
 
@@ -7,7 +7,8 @@ import pytest
 from app.domain.entities import Kind
 from app.domain.events import EventId, EventType, make_event
 from app.domain.instants import Instant
-from app.supabase.targets import TARGETS, Target
+from app.supabase.targets import MINIMAL_TARGETS, Inactive, Target, Targets
+from tests.supabase.fitting import FITTED
 
 ID = "123e4567-e89b-12d3-a456-426614174000"
 ROWS = {
@@ -23,26 +24,95 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("event_type", "data"), list(ROWS.items()))
-def test_target_has_the_columns_of_its_rows_in_their_order(
+def test_target_has_the_fields_of_its_rows_in_their_order(
     event_type: EventType, data: dict[str, str]
 ) -> None:
     event = make_event(EventId("evt_1"), event_type, Instant(0), data, b"")
     assert event.row is not None
-    assert TARGETS[event.kind].columns == tuple(json.loads(event.row))
+    assert tuple(MINIMAL_TARGETS[event.kind].columns) == tuple(json.loads(event.row))
 
 
+@pytest.mark.parametrize("targets", [MINIMAL_TARGETS, FITTED], ids=["minimal", "fitted"])
 @pytest.mark.parametrize("kind", Kind)
-def test_target_conflicts_on_columns_that_it_writes(kind: Kind) -> None:
-    target = TARGETS[kind]
+def test_target_conflicts_on_columns_that_it_writes(targets: Targets, kind: Kind) -> None:
+    target = targets[kind]
+    assert target.kind is kind
     assert target.key_columns
-    assert set(target.key_columns) <= set(target.columns)
+    assert set(target.key_columns) <= set(target.written_columns)
 
 
-def test_targets_are_the_three_minimal_tables() -> None:
-    assert {
-        Kind.USER: Target("users", ("id", "email", "username"), ("id",)),
-        Kind.TRIP: Target("trips", ("id", "name", "created_by"), ("id",)),
-        Kind.MEMBERSHIP: Target(
-            "trip_memberships", ("trip_id", "user_id", "role", "status"), ("trip_id", "user_id")
+def test_targets_are_the_three_minimal_tables_unless_told_otherwise() -> None:
+    found = [
+        (target.schema, target.table, target.written_columns, target.key_columns)
+        for target in (MINIMAL_TARGETS[kind] for kind in Kind)
+    ]
+    assert found == [
+        (None, "users", ("id", "email", "username"), ("id",)),
+        (None, "trips", ("id", "name", "created_by"), ("id",)),
+        (
+            None,
+            "trip_memberships",
+            ("trip_id", "user_id", "role", "status"),
+            ("trip_id", "user_id"),
         ),
-    } == TARGETS
+    ]
+    assert all(target.inactive is Inactive.KEEP for target in (MINIMAL_TARGETS[k] for k in Kind))
+
+
+def test_columns_stand_in_the_order_of_a_row_with_those_beside_the_contract_last() -> None:
+    assert FITTED.users.written_columns == (
+        "id",
+        "email",
+        "username",
+        "supabase_id",
+        "deleted_at",
+        "source",
+    )
+    assert FITTED.trips.written_columns == (
+        "tripId",
+        "title",
+        "created_by",
+        "start_date",
+        "end_date",
+    )
+    assert FITTED.trips.list_columns(["endDate"]) == ("tripId", "title", "created_by", "end_date")
+    assert FITTED.memberships.key_columns == ("trip_id", "member_id")
+
+
+def test_column_is_given_back_as_the_field_it_is_written_from() -> None:
+    assert FITTED.users.fields == {
+        "id": "id",
+        "email": "email",
+        "username": "username",
+        "supabase_id": "id",
+    }
+    assert FITTED.memberships.fields == {
+        "trip_id": "trip_id",
+        "member_id": "user_id",
+        "role": "role",
+        "status": "status",
+        "note": "note",
+    }
+    assert FITTED.trips.fields["start_date"] == "startDate"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (MINIMAL_TARGETS.users, True),
+        (Target(Kind.USER, "people", {"id": "id"}, schema="app"), True),
+        (Target(Kind.USER, "users", {"id": "uid"}), False),
+        (Target(Kind.USER, "users", {"id": "id"}, copy={"uid": "id"}), False),
+        (Target(Kind.USER, "users", {"id": "id"}, constants={"gone": None}), False),
+        (Target(Kind.USER, "users", {"id": "id"}, extra={"bio": "bio"}), False),
+    ],
+)
+def test_target_takes_stored_rows_as_they_are_only_without_any_mapping(
+    target: Target, expected: bool
+) -> None:
+    assert target.takes_rows_as_they_are is expected
+
+
+def test_fields_to_let_through_are_given_for_the_kinds_that_have_any() -> None:
+    assert MINIMAL_TARGETS.extra == {}
+    assert FITTED.extra == {Kind.TRIP: ("startDate", "endDate"), Kind.MEMBERSHIP: ("note",)}

@@ -1,0 +1,186 @@
+"""Reading TARGET_USERS, TARGET_TRIPS and TARGET_MEMBERSHIPS: strict, and exact about a mistake."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from app.domain.documents import read_json, write_pointer
+from app.domain.entities import Kind
+from app.domain.errors import InputInvalid
+from app.supabase.targets import Inactive, Target, make_target
+
+# NAMEDATALEN - 1: PostgreSQL cuts off what is longer, and PostgREST then does not find it.
+_NAME_BYTES: Final = 63
+_SHOWN_CHARACTERS: Final = 80
+# As JSON writes it; after an even number of backslashes, or it is only the text of one.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_PARTS: Final = ("table", "columns", "copy", "constants", "extra")
+
+
+class _MappingInvalid(ValueError):
+    """One place of the mapping is wrong; the sentence begins with its pointer."""
+
+    def __init__(self, path: tuple[str, ...], sentence: str) -> None:
+        super().__init__(f"{write_pointer(*(_shorten(part) for part in path))} {sentence}".strip())
+
+
+def read_target(kind: Kind, text: str) -> Target:
+    """Read how one kind fits the tables of a project.
+
+    Args:
+        kind: what the target is for.
+        text: a JSON object; every part of it is optional.
+
+    Raises:
+        ValueError: it cannot be used. The sentence names the place by JSON pointer, no literal.
+    """
+    try:
+        document = read_json(text.encode())
+    except (InputInvalid, UnicodeEncodeError) as error:
+        detail = error.errors[0].detail if isinstance(error, InputInvalid) else "is not UTF-8"
+        raise ValueError(detail) from None
+    parts = _read_object(document, ())
+    known = (*_PARTS, "inactive") if kind is Kind.MEMBERSHIP else _PARTS
+    for name in parts:
+        if name == "inactive" and name not in known:
+            raise _MappingInvalid((name,), "is for TARGET_MEMBERSHIPS only")
+        if name not in known:
+            raise _MappingInvalid((name,), f"is no part of a target ({', '.join(known)})")
+    minimal = make_target(kind)
+    schema, table = _read_table(parts.get("table", minimal.table))
+    target = replace(
+        minimal,
+        schema=schema,
+        table=table,
+        columns={**minimal.columns, **_read_columns(minimal, parts.get("columns", {}))},
+        copy=_read_copy(minimal, parts.get("copy", {})),
+        constants=_read_constants(parts.get("constants", {})),
+        extra=_read_extra(minimal, parts.get("extra", [])),
+        inactive=_read_inactive(parts.get("inactive", Inactive.KEEP)),
+    )
+    _require_one_source(target)
+    return target
+
+
+def _read_object(value: object, path: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _MappingInvalid(path, "must be an object")
+    return value
+
+
+def _read_table(value: object) -> tuple[str | None, str]:
+    if not isinstance(value, str):
+        raise _MappingInvalid(("table",), "must be a string")
+    schema, dot, table = value.rpartition(".")
+    if not is_name(table) or (dot and not is_name(schema)):
+        raise _MappingInvalid(("table",), "must be the name of a table, or schema.table")
+    return (schema if dot else None), table
+
+
+def _read_columns(minimal: Target, value: object) -> Mapping[str, str]:
+    columns = _read_object(value, ("columns",))
+    for name, column in columns.items():
+        _require_field(minimal, name, ("columns", name))
+        _require_column(column, ("columns", name))
+    return columns
+
+
+def _read_copy(minimal: Target, value: object) -> Mapping[str, str]:
+    copy = _read_object(value, ("copy",))
+    for column, name in copy.items():
+        _require_column(column, ("copy", column))
+        _require_field(minimal, name, ("copy", column))
+    return copy
+
+
+def _read_constants(value: object) -> Mapping[str, Any]:
+    constants = _read_object(value, ("constants",))
+    for column, constant in constants.items():
+        _require_column(column, ("constants", column))
+        try:
+            written = json.dumps(constant, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            # A lone surrogate, or a number such as 1e999: no request could carry it.
+            raise _MappingInvalid(("constants", column), "cannot be sent as JSON") from None
+        if _NUL.search(written):
+            raise _MappingInvalid(("constants", column), "must not contain NUL")
+    return constants
+
+
+def _read_extra(minimal: Target, value: object) -> Mapping[str, str]:
+    if isinstance(value, list):
+        extra: dict[str, Any] = {}
+        for position, name in enumerate(value):
+            path = ("extra", str(position))
+            _require_column(name, path)
+            if name in extra:
+                raise _MappingInvalid(path, "stands there twice")
+            extra[name] = name
+    elif isinstance(value, dict):
+        extra = value
+    else:
+        raise _MappingInvalid(("extra",), "must be an array of names, or an object")
+    for name, column in extra.items():
+        if name in minimal.columns:
+            raise _MappingInvalid(("extra", name), "is a field of the contract already")
+        if not _can_be_written(name):
+            raise _MappingInvalid(("extra", name), "is no name of a field")
+        _require_column(column, ("extra", name))
+    return extra
+
+
+def _read_inactive(value: object) -> Inactive:
+    if value not in list(Inactive):
+        raise _MappingInvalid(("inactive",), f"must be one of {', '.join(Inactive)}")
+    return Inactive(str(value))
+
+
+def _require_field(minimal: Target, name: object, path: tuple[str, ...]) -> None:
+    if not isinstance(name, str) or name not in minimal.columns:
+        raise _MappingInvalid(
+            path, f"names no field of a {minimal.kind} ({', '.join(minimal.columns)})"
+        )
+
+
+def _require_column(name: object, path: tuple[str, ...]) -> None:
+    if not isinstance(name, str) or not is_name(name):
+        raise _MappingInvalid(
+            path, f"needs the name of a column: letters, digits and _, {_NAME_BYTES} bytes at most"
+        )
+
+
+def _require_one_source(target: Target) -> None:
+    taken: dict[str, str] = {}
+    for column, path in _list_sources(target):
+        place = write_pointer(*path)
+        if column in taken:
+            # The columns of the contract need no mention to be there.
+            raise _MappingInvalid(path, f"writes the column {column}, as {taken[column]} does")
+        taken[column] = place
+
+
+def _list_sources(target: Target) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield from ((column, ("columns", name)) for name, column in target.columns.items())
+    yield from ((column, ("copy", column)) for column in target.copy)
+    yield from ((column, ("constants", column)) for column in target.constants)
+    yield from ((column, ("extra", name)) for name, column in target.extra.items())
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a URL parameter of PostgREST takes a text as a name, without quotes.
+
+    Source: https://docs.postgrest.org/en/stable/references/api/url_grammar.html
+    """
+    return text.isidentifier() and len(text.encode()) <= _NAME_BYTES
+
+
+def _can_be_written(text: str) -> bool:
+    return bool(text) and "\x00" not in text and text.encode(errors="replace").decode() == text
+
+
+def _shorten(text: str) -> str:
+    """Keep a sentence one readable line whatever stands in the setting."""
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return "".join(character if character.isprintable() else "?" for character in shown)
