@@ -221,9 +221,7 @@ def read_settings(kind: type[S], *, env_file: Path | None = Path(".env")) -> S:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         raise ConfigurationInvalid(
-            "; ".join(
-                _describe(problem["loc"], problem["type"], problem["msg"]) for problem in problems
-            )
+            *(_describe(problem["loc"], problem["type"], problem["msg"]) for problem in problems)
         ) from error
 
 

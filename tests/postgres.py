@@ -125,12 +125,20 @@ class PostgresServer:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def create_database(self, *, icu_locale: str | None = None) -> str:
-        """Create an empty database, in which text sorts byte by byte or as a locale says."""
+    def create_database(self, *, template: str | None = None, icu_locale: str | None = None) -> str:
+        """Create a database and give its URL.
+
+        Args:
+            template: the database that it is a copy of, which nobody is connected to; None: empty.
+            icu_locale: how text sorts in it; None: byte by byte.
+        """
         name = f"test_{secrets.token_hex(8)}"
-        statement = sql.SQL("create database {}").format(sql.Identifier(name))
+        template = template or ("template1" if icu_locale is None else "template0")
+        statement = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
         if icu_locale is not None:
-            statement += sql.SQL(" template template0 locale_provider icu icu_locale {}").format(
+            statement += sql.SQL(" locale_provider icu icu_locale {}").format(
                 sql.Literal(icu_locale)
             )
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import demo, events, keys, maintenance, replay, send, serve
+from app.cli import access, demo, doctor, events, keys, maintenance, replay, send, serve
 from app.cli.console import complain, errors, tidy
 from app.cli.failures import CommandFailed
 from app.domain.errors import ConfigurationInvalid
@@ -24,6 +24,8 @@ app.command()(demo.demo)
 app.command()(send.send)
 app.command()(events.events)
 app.command()(replay.replay)
+app.command()(doctor.doctor)
+app.command()(access.access)
 app.command()(keys.token)
 app.command()(keys.secret)
 app.command()(maintenance.migrate)

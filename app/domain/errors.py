@@ -168,4 +168,12 @@ class LeaseLost(RelayError):
 
 
 class ConfigurationInvalid(RelayError):
-    """The relay cannot start as it is configured; the sentence names the setting."""
+    """The relay cannot start as it is configured; each sentence names a setting.
+
+    Attributes:
+        sentences: one for everything that is wrong.
+    """
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences

@@ -74,6 +74,15 @@ def notify(session: WriteSession, payload: str) -> None:
     session.connection.execute(select(func.pg_notify(CHANNEL, payload)))
 
 
+def hears_itself(url: URL) -> bool:
+    """Find out whether what is notified reaches who listens: behind a pooler it does not."""
+    channel = f"{CHANNEL}_probe"
+    with _connect(url) as listener, _connect(url) as speaker:
+        listener.execute(f"LISTEN {channel}")
+        speaker.execute(f"NOTIFY {channel}")
+        return any(True for _ in listener.notifies(timeout=_PROBE_SECONDS, stop_after=1))
+
+
 class Listener:
     """Listens in a thread of its own, and begins anew whenever its connection ends.
 

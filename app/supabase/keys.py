@@ -41,7 +41,7 @@ def read_key(key: str) -> tuple[KeyKind, dict[str, str]]:
         raise ConfigurationInvalid(
             f"The Supabase key is a publishable key, made for apps: it cannot write. {_WANTED}."
         )
-    role = _read_role(key)
+    role = read_role(key)
     if role == KeyKind.SERVICE_ROLE:
         return KeyKind.SERVICE_ROLE, {"apikey": key, "Authorization": f"Bearer {key}"}
     if role is not None:
@@ -51,7 +51,8 @@ def read_key(key: str) -> tuple[KeyKind, dict[str, str]]:
     raise ConfigurationInvalid(f"The Supabase key is none that Supabase gives out. {_WANTED}.")
 
 
-def _read_role(key: str) -> str | None:
+def read_role(key: str) -> str | None:
+    """Read which role a legacy key is for; None if it is no such key. Not verified."""
     if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", key, re.ASCII) is None:
         return None
     parts = key.split(".")

@@ -93,7 +93,9 @@ def test_command_starts_without_what_only_a_server_needs() -> None:
 
 
 def test_commands_that_speak_to_a_relay_load_nothing_for_completion_and_help() -> None:
-    modules = "app.cli.events, app.cli.keys, app.cli.replay, app.cli.send"
+    modules = (
+        "app.cli.access, app.cli.doctor, app.cli.events, app.cli.keys, app.cli.replay, app.cli.send"
+    )
     script = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

@@ -16,6 +16,7 @@ from app.auth.tokens import mint_token
 from app.cli.local_supabase import LocalSupabase, run_local_supabase
 from tests.e2e.conftest import RelayMaker, RelayProcess, run_relays
 from tests.local import open_rest
+from tests.postgres import PostgresServer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 TARGETS: Final[dict[str, dict[str, Any]]] = {
@@ -57,9 +58,11 @@ WRITTEN_PLACE_AND_TIME: Final[dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def realistic_supabase() -> Iterator[LocalSupabase]:
-    """The project's Supabase: the one place that says what it runs on."""
-    with run_local_supabase(migrations=MIGRATIONS) as supabase:
+def realistic_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
+    """The project's Supabase, over a PostgreSQL whose catalog can be read."""
+    with run_local_supabase(
+        migrations=MIGRATIONS, postgres_url=postgres.create_database()
+    ) as supabase:
         yield supabase
 
 

@@ -1,0 +1,35 @@
+"""Asking a relay what it desires of a membership."""
+
+from app.auth.tokens import Scope
+from app.cli.answers import EventAnswer, EventPage
+from app.cli.failures import CommandFailed
+from app.cli.remote import open_relay
+from app.domain.errors import ConfigurationInvalid
+from app.relay.access_reasons import Desired
+
+_FIELDS = (
+    "state",
+    "is_removed",
+    "desired_version_at",
+    "pending_since",
+    "next_attempt_at",
+    "last_error_code",
+    "last_error",
+)
+
+
+def ask_relay(
+    url: str, token: str | None, trip_id: str, user_id: str
+) -> tuple[Desired | None, str | None]:
+    """Ask for the membership; None and the reason where there is no answer to be had."""
+    parameters = {"entity": f"membership/{trip_id}/{user_id}", "limit": 1}
+    try:
+        with open_relay(url, token, Scope.EVENTS_READ) as relay:
+            events = relay.read(relay.get("/events", parameters), EventPage).events
+            if not events:
+                return Desired(), None
+            event = relay.read(events[0], EventAnswer).model_dump(mode="json")
+    except (CommandFailed, ConfigurationInvalid) as error:
+        return None, str(error)
+    entity = event["entity"]
+    return Desired(event["event_id"], event["type"], **{n: entity[n] for n in _FIELDS}), None

@@ -1,0 +1,132 @@
+"""What `relay doctor` does: each part of a deployment looked at, and what came of it shown."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import httpx
+
+from app.auth.jwks import KeySet
+from app.auth.signatures import SignatureVerifier
+from app.cli.console import errors, output
+from app.cli.finding_views import show_findings
+from app.cli.projects import open_project, read_supabase_settings
+from app.domain.entities import Kind
+from app.domain.errors import ConfigurationInvalid
+from app.relay.doctor.examination import Examination, examine_supabase
+from app.relay.doctor.findings import Finding, Verdict, fine, judge, problem, setting, unchecked
+from app.relay.doctor.settings import examine_key_set, judge_operators, judge_settings
+from app.relay.doctor.store import examine_store
+from app.settings import Settings
+from app.store.signals import Pooler
+from app.supabase.inspection.catalog import Catalog, CatalogUnreadable, read_catalog
+from app.supabase.keys import read_key
+from app.supabase.targets import Targets
+
+_EXIT_CODES: Final = {Verdict.FINE: 0, Verdict.PROBLEM: 1, Verdict.UNCHECKED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What was handed in beside the settings."""
+
+    publishable_key: str | None
+    jwt_secret: str | None
+    user_token: str | None
+    db_url: str | None
+
+
+def diagnose(keys: Keys, trip_tables: tuple[str, ...], *, as_json: bool) -> int:
+    """Look at everything, show what is found, and give the exit code."""
+    # What a library has to say is in the findings.
+    logging.getLogger("app").addHandler(logging.NullHandler())
+    with errors.status("Looking at the deployment …"):
+        findings = asyncio.run(_examine(keys, trip_tables))
+    verdict = judge(findings)
+    if as_json:
+        document = {"verdict": verdict, "findings": [asdict(finding) for finding in findings]}
+        output.print_json(json.dumps(document))
+    else:
+        show_findings(findings)
+    return _EXIT_CODES[verdict]
+
+
+async def _examine(keys: Keys, trip_tables: tuple[str, ...]) -> list[Finding]:
+    try:
+        settings, problems = read_supabase_settings()
+    except ConfigurationInvalid as error:
+        return judge_settings(error.sentences)
+    own = await _examine_own(settings, problems)
+    return [
+        *own,
+        *examine_store(settings.store_url, Pooler(settings.store_pooler)),
+        *await _examine_supabase(settings, keys, trip_tables),
+    ]
+
+
+async def _examine_own(settings: Settings, problems: Sequence[str]) -> list[Finding]:
+    try:
+        if settings.webhook_secrets:
+            SignatureVerifier(
+                [secret.get_secret_value() for secret in settings.webhook_secrets],
+                tolerance=settings.webhook_tolerance,
+            )
+    except ConfigurationInvalid as error:
+        problems = [*problems, str(error).rstrip(".")]
+    findings = judge_settings(problems)
+    has_tokens = settings.jwt_secret is not None or settings.jwt_jwks_url is not None
+    findings.append(judge_operators(has_tokens=has_tokens))
+    if settings.jwt_jwks_url is not None:
+        async with httpx.AsyncClient() as client:
+            key_set = KeySet(settings.jwt_jwks_url, client, clock=time.monotonic)
+            findings.append(await examine_key_set(key_set))
+    return findings
+
+
+async def _examine_supabase(
+    settings: Settings, keys: Keys, trip_tables: tuple[str, ...]
+) -> list[Finding]:
+    targets = settings.targets
+    try:
+        kind, _ = read_key(settings.supabase_service_role_key.get_secret_value())
+    except ConfigurationInvalid as error:
+        wanted = setting("SUPABASE_SECRET_KEY=sb_secret_…")
+        return [problem("key", str(error), "The relay does not start with this.", wanted)]
+    findings = [fine("key", f"The relay's key is of a kind that may write: {kind}.")]
+    app_key = keys.publishable_key
+    try:
+        project = open_project(settings, app_key, keys.jwt_secret)
+    except ConfigurationInvalid as error:
+        why = "What apps can do cannot be tried with it."
+        wanted = setting("SUPABASE_PUBLISHABLE_KEY=sb_publishable_…")
+        findings.append(problem("app-key", str(error), why, wanted))
+        project = open_project(settings, None, keys.jwt_secret)
+    catalog = None if keys.db_url is None else _read_catalog(keys.db_url, targets, findings)
+    async with project:
+        examination = Examination(
+            targets,
+            roles=settings.membership_roles,
+            statuses=settings.membership_statuses,
+            project=project,
+            user_token=keys.user_token,
+            trip_tables=trip_tables,
+            catalog=catalog,
+        )
+        return [*findings, *await examine_supabase(examination)]
+
+
+def _read_catalog(db_url: str, targets: Targets, findings: list[Finding]) -> Catalog | None:
+    schemas = sorted({"public", *(targets[kind].schema or "public" for kind in Kind)})
+    try:
+        catalog = read_catalog(db_url, schemas)
+    except CatalogUnreadable as error:
+        why = "Policies, privileges and keys are seen from outside only."
+        wanted = setting("SUPABASE_DB_URL=postgresql://postgres:PASSWORD@HOST:5432/postgres")
+        findings.append(unchecked("catalog", f"--db-url cannot be used: {error}.", why, wanted))
+        return None
+    findings.append(fine("catalog", "The catalog was read over --db-url."))
+    return catalog

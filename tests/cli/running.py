@@ -1,0 +1,45 @@
+"""The `relay` command as somebody runs it: a process of its own, with just the settings given."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.cli.local_supabase import LocalSupabase
+
+WEBHOOK_SECRET = "whsec_ZG9jdG9yLWRvY3Rvci1kb2N0b3ItZG9jdG9yLWRvY3Rvcg=="
+JWT_SECRET = "the secret of the operators' tokens, long enough"
+
+
+def name_settings(supabase: LocalSupabase) -> dict[str, str]:
+    """Give all that a deployment on this Supabase has set."""
+    return {
+        "SUPABASE_URL": supabase.url,
+        "SUPABASE_SECRET_KEY": supabase.secret_key,
+        "SUPABASE_PUBLISHABLE_KEY": supabase.publishable_key,
+        "SUPABASE_JWT_SECRET": supabase.jwt_secret,
+        "WEBHOOK_SECRETS": WEBHOOK_SECRET,
+        "JWT_SECRET": JWT_SECRET,
+    }
+
+
+def run_relay_command(
+    folder: Path, settings: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it in an empty folder to its end."""
+    return subprocess.run(  # noqa: S603 - ours
+        [Path(sys.executable).with_name("relay"), *arguments],
+        env={"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "COLUMNS": "200", **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def read_json(done: subprocess.CompletedProcess[str]) -> Any:
+    """Read what `--json` printed."""
+    return json.loads(done.stdout)

@@ -1,0 +1,176 @@
+"""`relay doctor` and `relay access` on a project with tables of its own, closed and open."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.cli.local_supabase import CHECKOUT, LocalSupabase, run_local_supabase
+from tests.cli.running import name_settings, read_json, run_relay_command
+from tests.local import open_rest
+from tests.postgres import PostgresServer
+from tests.realistic.conftest import MIGRATIONS, Project, write_settings
+
+KEEP = {"inactive": "keep"}
+TABLES = ("profiles", "trips", "trip_members")
+VERBS = ("reads", "writes")
+Findings = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def open_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
+    """The same project before anybody looked at it, with one who is in a trip."""
+    database_url = postgres.create_database()
+    with run_local_supabase(
+        migrations=MIGRATIONS,
+        extra_sql=[Path(__file__).with_name("open.sql")],
+        postgres_url=database_url,
+    ) as supabase:
+        with open_rest(supabase, supabase.secret_key) as tables:
+            user, trip = str(uuid.uuid4()), str(uuid.uuid4())
+            tables.post("rpc/sign_up", json={"id": user}).raise_for_status()
+            for table, row in {
+                "profiles": {
+                    "id": user,
+                    "supabase_id": user,
+                    "email": "ana@example.com",
+                    "username": "ana",
+                    "display_name": "Ana",
+                },
+                "trips": {
+                    "id": trip,
+                    "title": "Lisbon",
+                    "created_by": user,
+                    "start_date": "2026-05-01",
+                    "end_date": "2026-05-08",
+                    "destination_latitude": 38.7,
+                    "destination_longitude": -9.1,
+                },
+                "trip_members": {
+                    "trip_id": trip,
+                    "member_id": user,
+                    "role": "OWNER",
+                    "status": "ACTIVE",
+                },
+            }.items():
+                tables.post(table, json=row).raise_for_status()
+        yield supabase
+
+
+def examine(folder: Path, settings: dict[str, str]) -> tuple[int, Findings]:
+    done = run_relay_command(folder, settings, "doctor", "--json")
+    assert done.stderr == ""
+    document = read_json(done)
+    return done.returncode, {finding["check"]: finding for finding in document["findings"]}
+
+
+def name_problems(findings: Findings) -> set[str]:
+    return {check for check, finding in findings.items() if finding["verdict"] == "problem"}
+
+
+def name_all_settings(supabase: LocalSupabase, **changes: dict[str, Any]) -> dict[str, str]:
+    return {
+        **name_settings(supabase),
+        **write_settings(supabase, **changes),
+        "SUPABASE_DB_URL": str(supabase.database_url),
+    }
+
+
+def test_hole_is_found_with_nothing_but_url_and_keys_and_closed_by_the_printed_fix(
+    open_supabase: LocalSupabase, tmp_path: Path
+) -> None:
+    settings = write_settings(open_supabase) | {
+        "SUPABASE_PUBLISHABLE_KEY": open_supabase.publishable_key
+    }
+    code, findings = examine(tmp_path, settings)
+    holes = {f"reads-by-anon:{table}" for table in TABLES}
+    assert code == 1
+    assert holes <= name_problems(findings)
+
+    # With the catalog read, too: first what is off is switched on, and then what it shows then.
+    deep = name_all_settings(open_supabase)
+    page = (CHECKOUT / "docs" / "supabase.md").read_text()
+    wanted = re.search(r"^```text\n(problem: .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert wanted is not None
+    assert wanted[1] in run_relay_command(tmp_path, deep, "doctor").stdout
+    code, findings = examine(tmp_path, deep)
+    roles = ("anon", "authenticated")
+    assert name_problems(findings) == {
+        *(f"{verb}-by-{role}:{name}" for verb in VERBS for role in roles for name in TABLES)
+    }
+    run_fixes(open_supabase, findings)
+    code, findings = examine(tmp_path, deep)
+    assert name_problems(findings) == {"reads-by-authenticated:profiles"}
+    assert (
+        'by policy "people see one another"' in findings["reads-by-authenticated:profiles"]["what"]
+    )
+    run_fixes(open_supabase, findings)
+    code, findings = examine(tmp_path, deep)
+    assert (code, name_problems(findings)) == (0, set())
+
+
+def run_fixes(supabase: LocalSupabase, findings: Findings) -> None:
+    scripts = {
+        finding["fix"]["text"] for finding in findings.values() if finding["verdict"] == "problem"
+    }
+    with psycopg.connect(str(supabase.database_url), autocommit=True) as connection:
+        for script in sorted(scripts):
+            connection.execute(script.encode())
+
+
+def test_policies_that_ignore_the_status_are_found_and_the_setting_makes_up_for_them(
+    project: Project, realistic_supabase: LocalSupabase, tmp_path: Path
+) -> None:
+    owner, former = project.sign_up(), project.sign_up()
+    project.add_user(former, "former")
+    trip = project.add_trip(owner)
+    row = {"trip_id": trip, "member_id": former, "role": "MEMBER", "status": "INACTIVE"}
+    project.tables.post("trip_members", json=row).raise_for_status()
+    keeping = name_all_settings(realistic_supabase, TARGET_MEMBERSHIPS=KEEP)
+
+    _, deep = examine(tmp_path, keeping)
+    _, shallow = examine(tmp_path, keeping | {"SUPABASE_DB_URL": ""})
+
+    ignoring = {check for check in name_problems(deep) if check.startswith("status:")}
+    assert ignoring == {"status:trips", "status:chat_messages"}
+    assert shallow["status"]["what"] == (
+        "A member who is not ACTIVE still reads trips, chat_messages."
+    )
+    assert "remove" in shallow["status"]["fix"]["text"]
+
+    _, findings = examine(tmp_path, name_all_settings(realistic_supabase))
+    assert not {check for check in name_problems(findings) if check.startswith("status")}
+    # What anybody sees who is signed in is this project's own choice; it is said all the same.
+    assert name_problems(findings) == {"reads-by-authenticated:profiles"}
+    assert findings["status"]["what"].startswith("Memberships that are not ACTIVE are removed")
+
+
+def test_access_is_explained_in_tables_of_other_names(
+    project: Project, realistic_supabase: LocalSupabase, tmp_path: Path
+) -> None:
+    owner, user = project.sign_up(), project.sign_up()
+    project.add_user(user, "cy")
+    trip = project.add_trip(owner)
+    ids = {"trip_id": trip, "user_id": user, "role": "MEMBER"}
+    settings = name_all_settings(realistic_supabase) | {
+        "RELAY_URL": project.relay.url,
+        "JWT_SECRET": project.relay.environment()["JWT_SECRET"],
+    }
+
+    def ask() -> tuple[int, str]:
+        done = run_relay_command(
+            tmp_path, settings, "access", "--user", user, "--trip", trip, "--json"
+        )
+        return done.returncode, json.loads(done.stdout)["sentence"]
+
+    project.change("membership.created", **ids, status="ACTIVE")
+    assert ask()[0] == 0
+    project.change("membership.updated", **ids, status="INACTIVE")
+    code, sentence = ask()
+    assert code == 1
+    assert "is not ACTIVE, which TARGET_MEMBERSHIPS removes" in sentence

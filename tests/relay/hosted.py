@@ -1,0 +1,243 @@
+"""PostgREST's answers out of a real PostgreSQL: what hosted Supabase says and the local one cannot.
+
+Only what the doctor asks for: the SQL is of the shape that PostgREST 12 to 14 run, so that keys,
+privileges and policies are looked at by PostgreSQL itself and in its own order. Exactly one row
+wanted and not got rolls back, as PostgREST does.
+"""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from app.cli.local_supabase import CHECKOUT
+from tests.postgres import PostgresServer
+
+SECRET_KEY: Final = "sb_secret_hosted"
+PUBLISHABLE_KEY: Final = "sb_publishable_hosted"
+JWT_SECRET: Final = "the secret of the hosted project's tokens"
+URL: Final = "https://project.supabase.test"
+
+_BASE: Final = (
+    CHECKOUT / "local" / "hosted_defaults.sql",
+    CHECKOUT / "tests" / "contract" / "hosted.sql",
+)
+_STATUS: Final = {"42501": 403, "42P01": 404, "23503": 409, "23505": 409}
+_OPERATORS: Final = {"eq": "=", "neq": "<>"}
+
+
+class HostedProject:
+    """One project: its database, and its PostgREST at the wire."""
+
+    def __init__(self, db_url: str) -> None:
+        self.db_url = db_url
+        self.requests: list[httpx.Request] = []
+        self.ahead_seconds = 0.0
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """End its PostgREST's connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self.answer)
+
+    def run(self, script: str) -> list[tuple[Any, ...]]:
+        """Run SQL as the owner of everything."""
+        with psycopg.connect(self.db_url, autocommit=True) as connection:
+            cursor = connection.execute(script)
+            return cursor.fetchall() if cursor.description else []
+
+    def digest(self) -> str:
+        """Digest every row of every table outside the system's schemas, and every sequence."""
+        names = self.run(
+            "select format('%I.%I', schemaname, tablename) from pg_tables"
+            " where schemaname not in ('pg_catalog', 'information_schema') order by 1"
+        )
+        rows = [
+            (name, sorted(str(row) for row in self.run(f"select t::text from {name} as t")))  # noqa: S608
+            for (name,) in names
+        ]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        response = self._answer(request)
+        response.headers["date"] = formatdate(time.time() + self.ahead_seconds, usegmt=True)
+        return response
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        role, claims = _authenticate(request)
+        if role is None:
+            return _error(401, None, "Invalid API key")
+        name = request.url.path.removeprefix("/rest/v1/")
+        if not name:
+            return self._describe() if role == "service_role" else _error(403, None, "no")
+        # One for all requests, as PostgREST's pool has: connecting takes longer than any of them.
+        connection = self._connection = self._connection or psycopg.connect(self.db_url)
+        try:
+            connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+            rows = _run(connection, request, name)
+        except psycopg.Error as error:
+            connection.rollback()
+            code = error.sqlstate or "XX000"
+            if code == "42883":
+                return _error(404, "PGRST202", f"Could not find the function public.{name}")
+            status = 401 if (code, role) == ("42501", "anon") else _STATUS.get(code, 400)
+            return _error(status, code, error.diag.message_primary or "")
+        if "vnd.pgrst.object" in request.headers.get("accept", "") and len(rows) != 1:
+            connection.rollback()
+            return _error(406, "PGRST116", "Cannot coerce the result to a single JSON object")
+        connection.commit()
+        if name.startswith("rpc/"):
+            return httpx.Response(200, json=rows[0])
+        return httpx.Response(200, json=rows if request.method == "GET" else None)
+
+    def _describe(self) -> httpx.Response:
+        columns = self.run(
+            "select relname, attname, attnotnull, atthasdef or attidentity = 'd' from pg_attribute"
+            " join pg_class on pg_class.oid = attrelid where relkind = 'r' and attnum > 0"
+            " and relnamespace = 'public'::regnamespace and not attisdropped order by 1, attnum"
+        )
+        definitions: dict[str, Any] = {}
+        for table, column, not_null, has_default in columns:
+            definition = definitions.setdefault(table, {"required": [], "properties": {}})
+            definition["properties"][column] = {"default": "x"} if has_default else {}
+            if not_null:
+                definition["required"].append(column)
+        return httpx.Response(200, json={"swagger": "2.0", "definitions": definitions})
+
+
+def _authenticate(request: httpx.Request) -> tuple[str | None, str]:
+    apikey = request.headers.get("apikey")
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if apikey == SECRET_KEY:
+        return "service_role", '{"role": "service_role"}'
+    if apikey != PUBLISHABLE_KEY:
+        return None, ""
+    if not bearer:
+        return "anon", '{"role": "anon"}'
+    part = bearer.split(".")[1]
+    claims = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
+    return json.loads(claims)["role"], claims
+
+
+def _run(
+    connection: psycopg.Connection[Any], request: httpx.Request, name: str
+) -> list[dict[str, Any]]:
+    params = request.url.params
+    content: Any = json.loads(request.content) if request.content else None
+    if name.startswith("rpc/"):
+        call = sql.SQL("select {}({})").format(
+            sql.Identifier("public", name.removeprefix("rpc/")),
+            sql.SQL(", ").join(
+                [
+                    sql.SQL("{} => {}::uuid").format(sql.Identifier(argument), sql.Literal(value))
+                    for argument, value in content.items()
+                ]
+            ),
+        )
+        return [row for (row,) in connection.execute(call).fetchall()]
+    table = sql.Identifier("public", name)
+    where = sql.SQL(" and ").join([sql.SQL("true"), *_read_filters(params)])
+    columns = [sql.Identifier(c) for c in params.get("columns", "").split(",") if c]
+    match request.method:
+        case "GET":
+            selected = sql.SQL(", ").join(map(sql.Identifier, params["select"].split(",")))
+            statement = sql.SQL("select {} from {} where {} limit {}").format(
+                selected, table, where, sql.Literal(int(params["limit"]))
+            )
+        case "POST":
+            statement = sql.SQL(
+                "insert into {table} ({columns}) select {columns}"
+                " from json_populate_recordset(null::{table}, {rows}){conflict} returning 1"
+            ).format(
+                table=table,
+                columns=sql.SQL(", ").join(columns),
+                rows=sql.Literal(json.dumps(content)),
+                conflict=_write_conflict(params.get("on_conflict"), columns),
+            )
+        case "PATCH":
+            (column,) = content
+            statement = sql.SQL("update {} set {} = null where {} returning 1").format(
+                table, sql.Identifier(column), where
+            )
+        case _:
+            statement = sql.SQL("delete from {} where {} returning 1").format(table, where)
+    cursor = connection.execute(statement)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, map(str, row), strict=True)) for row in cursor.fetchall()]
+
+
+def _write_conflict(target: str | None, columns: list[sql.Identifier]) -> sql.Composable:
+    if target is None:
+        return sql.SQL("")
+    return sql.SQL(" on conflict ({}) do update set {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, target.split(","))),
+        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(c) for c in columns),
+    )
+
+
+def _read_filters(params: httpx.QueryParams) -> Iterator[sql.Composable]:
+    for column, text in params.multi_items():
+        if column in ("select", "limit", "columns", "on_conflict"):
+            continue
+        operator, _, value = text.partition(".")
+        if text in ("is.null", "not.is.null"):
+            negated = "is not null" if text.startswith("not") else "is null"
+            yield sql.SQL("{} " + negated).format(sql.Identifier(column))
+        else:
+            yield sql.SQL("{}::text " + _OPERATORS[operator] + " {}").format(
+                sql.Identifier(column), sql.Literal(value)
+            )
+
+
+def _error(status: int, code: str | None, message: str) -> httpx.Response:
+    document = {"code": code, "details": None, "hint": None, "message": message}
+    return httpx.Response(status, json={k: v for k, v in document.items() if v or k != "code"})
+
+
+class HostedServer:
+    """Any number of projects in one PostgreSQL."""
+
+    def __init__(self, postgres: PostgresServer) -> None:
+        self._postgres = postgres
+        self._latest: HostedProject | None = None
+        self._bare = self._make(_BASE)
+        self._migrated = self._make(
+            sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql")), template=self._bare
+        )
+
+    def close(self) -> None:
+        if self._latest is not None:
+            self._latest.close()
+
+    def make_project(self, script: str | None = None) -> HostedProject:
+        """Make one with the tables of our migrations, or those that a script makes."""
+        self.close()
+        template = self._migrated if script is None else self._bare
+        project = self._latest = self._make((), template=template)
+        if script is not None:
+            project.run(script)
+        return project
+
+    def _make(
+        self, scripts: Sequence[Path], *, template: HostedProject | None = None
+    ) -> HostedProject:
+        name = None if template is None else template.db_url.rpartition("/")[2]
+        project = HostedProject(self._postgres.create_database(template=name))
+        for script in scripts:
+            project.run(script.read_text())
+        return project

@@ -1,0 +1,109 @@
+"""What is seen of a store from beside it, whichever database keeps it."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.engine import make_url
+
+from app.domain.errors import ConfigurationInvalid
+from app.store.engine import is_shared, read_store_url
+from app.store.inbox import FUNCTION
+from app.store.inspecting import Standing, inspect_store
+from app.store.migrating import migrate_store
+from tests.postgres import PostgresServer
+
+
+def test_empty_store_is_absent_and_stays_empty(
+    store_url: str, store_path: Path, engine: Engine
+) -> None:
+    state = inspect_store(store_url)
+
+    assert (state.standing, state.revision) == (Standing.ABSENT, None)
+    if is_shared(read_store_url(store_url)):
+        assert inspect(engine).get_table_names() == []
+        assert not state.has_function
+    else:
+        assert not store_path.exists()
+
+
+def test_migrated_store_is_current_and_told_without_its_password(store_url: str) -> None:
+    _, head = migrate_store(store_url)
+
+    state = inspect_store(store_url)
+
+    url = read_store_url(store_url)
+    assert (state.standing, state.revision, state.head) == (Standing.CURRENT, head, head)
+    assert state.has_function
+    assert state.has_sessions is (True if is_shared(url) else None)
+    assert str(url.database) in state.place
+    assert url.password is None or url.password not in repr(state)
+
+
+@pytest.mark.parametrize(
+    ("revision", "standing"), [("0001", Standing.BEHIND), ("9999", Standing.NEWER)]
+)
+def test_store_of_another_version_is_told_from_an_older_one(
+    store_url: str, engine: Engine, revision: str, standing: Standing
+) -> None:
+    migrate_store(store_url)
+    with engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = :r"), {"r": revision})
+
+    state = inspect_store(store_url)
+
+    assert (state.standing, state.revision) == (standing, revision)
+
+
+def test_store_whose_function_another_version_made_lacks_ours(postgres: PostgresServer) -> None:
+    store_url = postgres.create_database()
+    migrate_store(store_url)
+    with psycopg.connect(store_url) as connection:
+        connection.execute(f"alter function {FUNCTION} rename to relay_receive_of_another")
+
+    state = inspect_store(store_url)
+
+    assert (state.standing, state.has_function) == (Standing.CURRENT, False)
+
+
+def test_role_that_may_create_nothing_is_told_what_the_owner_has_to_grant(
+    postgres: PostgresServer,
+) -> None:
+    url = make_url(postgres.create_database())
+    owner = url.render_as_string(hide_password=False)
+    role = f"guest_{url.database}"
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute(f"create role {role} login password 'hunter2'")
+        connection.execute("revoke create on schema public from public")
+    guest = url.set(username=role, password="hunter2").render_as_string(hide_password=False)
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        inspect_store(guest)
+    sentence = str(caught.value)
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute(sentence.partition("the owner of the database: ")[2].encode())
+
+    assert "hunter2" not in sentence
+    assert inspect_store(guest).standing is Standing.ABSENT
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute(f"drop owned by {role}")
+        connection.execute(f"drop role {role}")
+
+
+@pytest.mark.parametrize("change", [{"password": "hunter2"}, {"port": 9}, {"database": "nowhere"}])
+def test_postgres_that_lets_nobody_in_is_one_sentence_without_the_password(
+    postgres: PostgresServer, change: dict[str, object]
+) -> None:
+    url = make_url(postgres.url).set(**change)  # type: ignore[arg-type]  # as SQLAlchemy types it
+
+    with pytest.raises(ConfigurationInvalid, match="STORE_URL cannot be opened") as caught:
+        inspect_store(url.render_as_string(hide_password=False))
+
+    assert str(url.password) not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="names a folder that is not there"):
+        inspect_store(f"sqlite:///{tmp_path}/nowhere/relay.db")
