@@ -74,7 +74,7 @@ class PostgresServer:
         if self._guard is not None:
             raise PostgresError("PostgreSQL is running already.")
         stale = self._read_pid_file()
-        self._guard = _start_guarded(self._command, self.folder, self._owner)
+        self._guard = start_guarded(self._command, self.folder, self._owner)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._guard.poll() is None:
             text = self._read_pid_file()
@@ -242,7 +242,7 @@ def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -
         # The same everywhere, whatever the machine speaks.
         *("-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
     ]
-    with _start_guarded(command, folder, owner) as guard:
+    with start_guarded(command, folder, owner) as guard:
         status = guard.wait(START_SECONDS)
     if status != 0:
         log = (folder / "log").read_text(errors="replace")
@@ -250,7 +250,7 @@ def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -
     password_file.unlink()
 
 
-def _start_guarded(
+def start_guarded(
     command: Sequence[str | Path], folder: Path, owner: Owner
 ) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that Ctrl-C misses it."""

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -130,8 +130,14 @@ def _open_postgres(url: URL) -> Engine:
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
     )
+    event.listen(engine, "connect", _drop_signals)
     event.listen(engine, "begin", _bound_transaction)
     return engine
+
+
+def _drop_signals(connection: psycopg.Connection[Any], _: object) -> None:
+    # A pooler's session may be listening for somebody else; the driver would keep all that comes.
+    connection.add_notify_handler(lambda _: None)
 
 
 def _bound_transaction(connection: Connection) -> None:

@@ -6,6 +6,7 @@ there is nothing to listen on, and looking is all there is.
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 import zlib
@@ -33,11 +34,12 @@ _SETTLED: Final = "settled:"
 # PostgreSQL takes payloads shorter than 8,000 bytes.
 _PAYLOAD_BYTES: Final = 7900
 # What a listener tells itself, to know that it hears.
-_HELLO: Final = "hello"
+_HELLO: Final = "hello:"
 _PROBE_SECONDS: Final = 3.0
 _PROBE_AGAIN_SECONDS: Final = 300.0
 _RETRY_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
+_UNLISTEN_TRIES: Final = 20
 
 
 class Pooler(StrEnum):
@@ -126,14 +128,18 @@ class Listener:
         Returns:
             How long to wait before another attempt.
         """
-        connection.execute(f"LISTEN {CHANNEL}")
-        # Behind a transaction pooler LISTEN succeeds, and nothing ever comes.
+        with connection.transaction():
+            connection.execute(f"LISTEN {CHANNEL}")
+            server = _read_server(connection)
+        # Behind a transaction pooler LISTEN succeeds, and nothing ever comes. Another's hello may,
+        # while a transaction runs: the session is shared. Hence one of its own, and after it.
+        hello = f"{_HELLO}{secrets.token_hex(8)}"
         with _connect(self._url) as speaker:
-            speaker.execute(f"NOTIFY {CHANNEL}, '{_HELLO}'")
+            speaker.execute(f"NOTIFY {CHANNEL}, '{hello}'")
         deadline = time.monotonic() + _PROBE_SECONDS
         while not self._stopping.is_set():
             for signal in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
-                if not self._is_listening:
+                if signal.payload == hello:
                     logger.info("replicas wake each other")
                     self._is_listening = True
                     # What was signalled before was not heard: whoever waits looks once.
@@ -141,6 +147,7 @@ class Listener:
                 self._tell(signal.payload)
             if not self._is_listening and time.monotonic() > deadline:
                 logger.info("a pooler stands before the store: replicas look four times a second")
+                _unlisten(connection, server)
                 return _PROBE_AGAIN_SECONDS
         return 0.0
 
@@ -150,6 +157,20 @@ class Listener:
                 self._loop.call_soon_threadsafe(self._handler, payload)
             except RuntimeError:
                 # The event loop has ended, and so will this.
+                return
+
+
+def _read_server(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
+    """Name the server's process; behind a transaction pooler, that of this transaction."""
+    return connection.execute("SELECT pg_backend_pid()").fetchone()
+
+
+def _unlisten(connection: "psycopg.Connection[tuple[object, ...]]", server: object) -> None:
+    """Leave no session of the pooler's listening: whoever is given it next would be told."""
+    for _ in range(_UNLISTEN_TRIES):
+        with connection.transaction():
+            connection.execute("UNLISTEN *")
+            if _read_server(connection) == server:
                 return
 
 
