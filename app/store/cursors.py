@@ -46,19 +46,28 @@ def open_cursor(connection: Connection) -> Cursor:
 class _PostgresCursor:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._cursor = connection.cursor()
+        self._changed_before = 0
 
     @property
     def rowcount(self) -> int:
-        return self._cursor.rowcount
+        return self._changed_before + self._cursor.rowcount
 
     def execute(self, statement: str, values: Values | None = None, /) -> Self:
+        self._changed_before = 0
         self._cursor.execute(_translate(statement), values)
         return self
 
     def executemany(self, statement: str, values: Sequence[Values], /) -> Self:
-        if values:
+        changed = 0
+        if len(values) > 1:
             # In pipeline mode, by psycopg: one round trip for all of them.
-            self._cursor.executemany(_translate(statement), values)
+            self._cursor.executemany(_translate(statement), values[:-1])
+            changed = self._cursor.rowcount
+        if values:
+            # After a pipeline, PostgreSQL does not enforce idle_in_transaction_session_timeout: a
+            # replica paused then would hold its locks until it goes on.
+            self.execute(statement, values[-1])
+            self._changed_before = changed
         return self
 
     def fetchone(self) -> Any:

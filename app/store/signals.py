@@ -39,7 +39,8 @@ _PROBE_SECONDS: Final = 3.0
 _PROBE_AGAIN_SECONDS: Final = 300.0
 _RETRY_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
-_UNLISTEN_TRIES: Final = 20
+_POOLER_TRIES: Final = 5
+_POOLER_FOUND: Final = "a pooler stands before the store: replicas look four times a second"
 
 
 class Pooler(StrEnum):
@@ -128,11 +129,12 @@ class Listener:
         Returns:
             How long to wait before another attempt.
         """
-        with connection.transaction():
-            connection.execute(f"LISTEN {CHANNEL}")
-            server = _read_server(connection)
-        # Behind a transaction pooler LISTEN succeeds, and nothing ever comes. Another's hello may,
-        # while a transaction runs: the session is shared. Hence one of its own, and after it.
+        if self._finds_pooler(connection):
+            logger.info(_POOLER_FOUND)
+            return _PROBE_AGAIN_SECONDS
+        connection.execute(f"LISTEN {CHANNEL}")
+        # If there is a pooler all the same, nothing ever comes; or another's hello, when both were
+        # given the same session. Hence one of its own.
         hello = f"{_HELLO}{secrets.token_hex(8)}"
         with _connect(self._url) as speaker:
             speaker.execute(f"NOTIFY {CHANNEL}, '{hello}'")
@@ -146,10 +148,24 @@ class Listener:
                     self._tell(EVENT, LEASE, REPLAY, _SETTLED)
                 self._tell(signal.payload)
             if not self._is_listening and time.monotonic() > deadline:
-                logger.info("a pooler stands before the store: replicas look four times a second")
-                _unlisten(connection, server)
+                logger.info(_POOLER_FOUND)
                 return _PROBE_AGAIN_SECONDS
         return 0.0
+
+    def _finds_pooler(self, connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
+        """Find out whether others are given the session between this connection's transactions.
+
+        Nothing is left in it. Under load it may go unnoticed.
+        """
+        with _connect(self._url) as other:
+            for _ in range(_POOLER_TRIES):
+                ours = _read_server(connection)
+                with other.transaction():
+                    # A pooler gives the session that was used last, or each in turn.
+                    is_shared = _read_server(other) == ours or _read_server(connection) != ours
+                if is_shared:
+                    return True
+        return False
 
     def _tell(self, *payloads: str) -> None:
         for payload in payloads:
@@ -161,17 +177,8 @@ class Listener:
 
 
 def _read_server(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
-    """Name the server's process; behind a transaction pooler, that of this transaction."""
+    """Name the server's process, which stands for a session of it."""
     return connection.execute("SELECT pg_backend_pid()").fetchone()
-
-
-def _unlisten(connection: "psycopg.Connection[tuple[object, ...]]", server: object) -> None:
-    """Leave no session of the pooler's listening: whoever is given it next would be told."""
-    for _ in range(_UNLISTEN_TRIES):
-        with connection.transaction():
-            connection.execute("UNLISTEN *")
-            if _read_server(connection) == server:
-                return
 
 
 def _connect(url: URL) -> "psycopg.Connection[tuple[object, ...]]":
