@@ -152,6 +152,10 @@ class PostgresServer:
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.suspend()
+        # A signal takes its time on a busy machine.
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(_is_running, children)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         return [*children, postmaster]
 
     def _read_pid_file(self) -> str:
@@ -164,6 +168,12 @@ class PostgresServer:
             self._guard.wait(STOP_SECONDS)
         self._guard.stdin.close()
         self._guard = None
+
+
+def _is_running(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _is_alive(process: psutil.Process) -> bool:
