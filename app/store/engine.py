@@ -33,7 +33,7 @@ _PRAGMAS = (
 
 _POSTGRES: Final = "postgresql"
 _OLDEST_POSTGRES: Final = 140_000
-# Looking things up takes four, receiving, the rest of the writing and listening one each.
+# Reading takes four, receiving, the rest of the writing and listening one each.
 POOL_CONNECTIONS: Final = 7
 _CONNECT_SECONDS: Final = 5
 # A statement that takes longer counts as a store that is not available, unless it says that it may.

@@ -1,9 +1,12 @@
 """The store: durable events, and the desired state that they lead to."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Final, Self, TypeVar, cast
 
@@ -53,8 +56,11 @@ T = TypeVar("T")
 
 # Finding what a replay is to mark can take a look at every event; 10 MB hold so many.
 _TARGETS_AHEAD = 50_000
-# The dispatcher reads one at a time; the others are for people who look things up.
-_READERS = 4
+# The dispatcher reads one at a time, and so do those who wait for their event.
+_READERS = 2
+# For operators. They look at thousands of events at a time, which must not slow what comes in.
+_LOOKERS = 2
+_LOOKERS_NICENESS = 15
 
 
 class Store:
@@ -82,6 +88,9 @@ class Store:
             self._inbox = Inbox(engine, self._watchdog, reach=reach)
         self._commits = GroupCommit(engine, watchdog=self._watchdog, reach=reach)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._lookers = ThreadPoolExecutor(
+            _LOOKERS, thread_name_prefix="store-looker", initializer=_give_way
+        )
         self.replicas: Replicas | None = None
         if is_shared(url):
             # A thread of its own: the lease must be renewed however long others read.
@@ -114,6 +123,7 @@ class Store:
             await self._inbox.close()
         await self._commits.close()
         self._readers.shutdown()
+        self._lookers.shutdown()
         self._resources.close()
 
     @property
@@ -245,13 +255,13 @@ class Store:
         self, criteria: Criteria, before: Position | None, limit: int
     ) -> EventPage:
         """Read the events that meet the criteria, newest first, those before a position."""
-        return await self._read(
+        return await self._look(
             partial(looking_up.read_event_page, criteria=criteria, before=before, limit=limit)
         )
 
     async def count_matches(self, criteria: Criteria) -> Matches:
         """Count the events and entities that criteria other than ids meet."""
-        return await self._read(
+        return await self._look(
             partial(replaying.count_matches, criteria=criteria), statement_seconds=_SCAN_SECONDS
         )
 
@@ -289,7 +299,7 @@ class Store:
         """
         ahead = self._ahead.pop(number, None)
         if ahead is None:
-            ahead = await self._read(
+            ahead = await self._look(
                 partial(replaying.find_targets, number=number, limit=ahead_entities),
                 statement_seconds=_SCAN_SECONDS,
             )
@@ -312,11 +322,11 @@ class Store:
 
     async def read_replay(self, replay_id: ReplayId) -> Replay | None:
         """Read one replay and what has come of it so far; None where there is no such."""
-        return await self._read(partial(replaying.read_replay, replay_id=replay_id))
+        return await self._look(partial(replaying.read_replay, replay_id=replay_id))
 
     async def read_replay_page(self, before: int | None, limit: int) -> ReplayPage:
         """Read replays, newest first, those before a number."""
-        return await self._read(partial(replaying.read_replay_page, before=before, limit=limit))
+        return await self._look(partial(replaying.read_replay_page, before=before, limit=limit))
 
     async def _run_leased(self, token: int | None, operation: Callable[[WriteSession], T]) -> T:
         def run(session: WriteSession) -> T:
@@ -327,6 +337,9 @@ class Store:
 
     async def _read(self, query: Callable[[Connection], T], **options: int) -> T:
         return await self._read_in(self._readers, query, **options)
+
+    async def _look(self, query: Callable[[Connection], T], **options: int) -> T:
+        return await self._read_in(self._lookers, query, **options)
 
     async def _read_in(
         self, threads: ThreadPoolExecutor, query: Callable[[Connection], T], **options: int
@@ -356,3 +369,10 @@ class Store:
                 return result
         except (DBAPIError, PoolTimeoutError, psycopg.Error) as error:
             raise StoreUnavailable from hide_values(error)
+
+
+def _give_way() -> None:
+    """Let the thread that calls this run when the others leave a processor alone; on Linux."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOOKERS_NICENESS)
