@@ -32,6 +32,10 @@ class Cursor(Protocol):
         """Give the next row; None after the last."""
         ...
 
+    def fetchall(self) -> list[Any]:
+        """Give the rows that are left."""
+        ...
+
 
 def open_cursor(connection: Connection) -> Cursor:
     """Open one inside the connection's transaction."""
@@ -72,6 +76,9 @@ class _PostgresCursor:
 
     def fetchone(self) -> Any:
         return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return self._cursor.fetchall()
 
 
 @cache

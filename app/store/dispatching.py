@@ -19,7 +19,7 @@ from app.domain.failures import Failure
 from app.domain.instants import Instant
 from app.domain.retry import Verdict
 from app.store import statements
-from app.store.group_commit import WriteSession
+from app.store.write_session import WriteSession
 
 _PICK = {
     Priority.ACCESS_TAKEN: text(statements.PICK_REMOVALS),

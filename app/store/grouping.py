@@ -1,4 +1,4 @@
-"""A thread that handles in one go whatever waits at the same moment."""
+"""A thread that does in one go whatever waits at the same moment."""
 
 import asyncio
 import logging
@@ -6,13 +6,18 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from app.domain.errors import StoreUnavailable
+from app.store.engine import describe_failure, hide_values, is_store_failure, may_succeed_at_once
 
 logger = logging.getLogger(__name__)
 
 W = TypeVar("W")
+
+# A connection that has not been used for so long is tried before it is trusted.
+FRESH_SECONDS: Final = 1.0
+_TRIES: Final = 4
 
 
 @dataclass(slots=True)
@@ -29,7 +34,7 @@ Outcome = tuple[Waiting[W], object, BaseException | None]
 
 
 class GroupThread(Generic[W]):
-    """Runs `handle` over groups of what waits, in a thread of its own.
+    """Does what waits in groups, in a thread of its own, each group all or nothing.
 
     Args:
         name: of the thread.
@@ -40,18 +45,25 @@ class GroupThread(Generic[W]):
         self._maximum_weight = maximum_weight
         self._queue: SimpleQueue[Waiting[W] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = False
+        self._failure: str | None = None
 
     def start(self) -> None:
         """Begin to work."""
         self._thread.start()
 
+    @property
+    def failure(self) -> str | None:
+        """Why the last group could not be committed; None while the store is writable."""
+        return self._failure
+
     async def submit(self, work: W, weight: int = 1) -> object:
-        """Have something done and return its result.
+        """Have something done and return its result once it is durable.
 
         Raises:
-            StoreUnavailable: the thread has ended.
+            StoreUnavailable: it could not be committed, and nothing of it is stored; or the thread
+                has ended.
         """
         if self._closed:
             raise StoreUnavailable
@@ -65,20 +77,20 @@ class GroupThread(Generic[W]):
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def handle(self, group: Sequence[Waiting[W]]) -> Sequence[Outcome[W]]:
-        """Do all of it, and say what came of each."""
+    def commit(self, group: Sequence[W]) -> Sequence[object]:
+        """Do all of it, or fail with nothing done; give the results in order."""
         raise NotImplementedError
 
-    def end(self) -> None:
-        """Let go of what the thread held."""
+    def discard(self) -> None:
+        """Let go of the connection, if there is one."""
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         closing = False
         while not closing:
             group, closing = self._next_group()
             if group:
-                self._answer(self.handle(group))
-        self.end()
+                self._answer(self._handle(group, _TRIES))
+        self.discard()
 
     def _next_group(self) -> tuple[list[Waiting[W]], bool]:
         first = self._queue.get()
@@ -96,6 +108,24 @@ class GroupThread(Generic[W]):
             group.append(waiting)
             weight += waiting.weight
         return group, False
+
+    def _handle(self, group: Sequence[Waiting[W]], tries: int) -> list[Outcome[W]]:
+        try:
+            results = self.commit([waiting.work for waiting in group])
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
+            if may_succeed_at_once(error) and tries > 1:
+                return self._handle(group, tries - 1)
+            self.discard()
+            if is_store_failure(error):
+                self._failure = describe_failure(error)
+                logger.error("the store cannot commit: %s", self._failure)
+                return [(waiting, None, StoreUnavailable()) for waiting in group]
+            if len(group) == 1:
+                return [(group[0], None, hide_values(error))]
+            # One's fault must not take its neighbours along.
+            return [outcome for waiting in group for outcome in self._handle([waiting], _TRIES)]
+        self._failure = None
+        return [(waiting, result, None) for waiting, result in zip(group, results, strict=True)]
 
     def _answer(self, outcomes: Sequence[Outcome[W]]) -> None:
         try:

@@ -10,38 +10,24 @@ held by the server for the time of the call; a replica that is paused does not h
 """
 
 import hashlib
-import logging
 import re
 import time
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection, Engine
 
-from app.domain.errors import StoreUnavailable
-from app.domain.events import Event
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.domain.instants import Instant
 from app.store import statements
-from app.store.engine import (
-    describe_failure,
-    hide_values,
-    is_store_failure,
-    may_succeed_at_once,
-)
-from app.store.grouping import GroupThread, Outcome, Waiting
-from app.store.receiving import Receipt
+from app.store.grouping import FRESH_SECONDS, GroupThread
+from app.store.receiving import Arrival, Receipt
 from app.store.signals import CHANNEL, EVENT
 from app.store.watchdog import Watchdog
 
-logger = logging.getLogger(__name__)
-
 MAXIMUM_EVENTS: Final = 2000
 _CALL_SECONDS: Final = 10.0
-_TRIES: Final = 4
-_FRESH_SECONDS: Final = 1.0
 # How long a call waits for the others: less than its callers would.
 _LOCK_MILLISECONDS: Final = 4000
 
@@ -103,7 +89,7 @@ BEGIN
     FOR {", ".join(f"v_{name}" for name in _FIELDS)} IN
         SELECT * FROM unnest({", ".join(f"p_{name}" for name in _FIELDS)})
     LOOP
-        {bind(statements.INSERT_EVENT)} INTO v_sequence;
+        {bind(statements.INSERT_EVENT)} RETURNING sequence INTO v_sequence;
         IF v_sequence IS NULL THEN
             SELECT CASE WHEN events.digest = v_digest THEN 1 ELSE 2 END INTO v_count
             FROM events WHERE events.event_id = v_event_id;
@@ -168,10 +154,7 @@ def create_function(connection: Connection) -> None:
     )
 
 
-Work = tuple[Sequence[Event], Instant]
-
-
-class Inbox(GroupThread[Work]):
+class Inbox(GroupThread[Arrival]):
     """Stores events in groups; `store_events` returns after the commit that holds them."""
 
     def __init__(self, engine: Engine, watchdog: Watchdog, *, reach: Reach = ignore) -> None:
@@ -181,45 +164,11 @@ class Inbox(GroupThread[Work]):
         self._reach = reach
         self._connection: Connection | None = None
         self._used_at = 0.0
-        self._failure: str | None = None
         self.start()
 
-    @property
-    def failure(self) -> str | None:
-        """Why the last group could not be stored; None while the store is writable."""
-        return self._failure
-
-    def handle(self, group: Sequence[Waiting[Work]]) -> list[Outcome[Work]]:
-        """Store all of it, or, where one of them cannot be, the others."""
-        return self._handle(group, _TRIES)
-
-    def _handle(self, group: Sequence[Waiting[Work]], tries: int) -> list[Outcome[Work]]:
-        try:
-            receipts = iter(self._store(group))
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
-            if may_succeed_at_once(error) and tries > 1:
-                return self._handle(group, tries - 1)
-            self._discard_connection()
-            if is_store_failure(error):
-                self._failure = describe_failure(error)
-                logger.error("the store cannot commit: %s", self._failure)
-                return [(waiting, None, StoreUnavailable()) for waiting in group]
-            if len(group) == 1:
-                return [(group[0], None, hide_values(error))]
-            return [outcome for waiting in group for outcome in self._handle([waiting], _TRIES)]
-        self._failure = None
-        return [(waiting, [next(receipts) for _ in waiting.work[0]], None) for waiting in group]
-
-    def end(self) -> None:
-        """Close the connection."""
-        self._discard_connection()
-
-    def _store(self, group: Sequence[Waiting[Work]]) -> list[Receipt]:
-        events = [
-            (event, received_at)
-            for together, received_at in (waiting.work for waiting in group)
-            for event in together
-        ]
+    def commit(self, group: Sequence[Arrival]) -> list[list[Receipt]]:
+        """Store all of it by one call."""
+        events = [(event, arrival.received_at) for arrival in group for event in arrival.events]
         connection = self._open_connection()
         driver = connection.connection.driver_connection
         if not isinstance(driver, psycopg.Connection):
@@ -235,19 +184,22 @@ class Inbox(GroupThread[Work]):
             found = driver.execute(_CALL, arguments).fetchone()
         self._reach(Failpoint.AFTER_COMMIT)
         self._used_at = time.monotonic()
-        return [_RECEIPTS[number] for number in chain.from_iterable(found or ())]
+        numbers = chain.from_iterable(found or ())
+        receipts = (_RECEIPTS[number] for number in numbers)
+        return [list(islice(receipts, len(arrival.events))) for arrival in group]
+
+    def discard(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
 
     def _open_connection(self) -> Connection:
-        if self._connection is not None and time.monotonic() - self._used_at > _FRESH_SECONDS:
+        if self._connection is not None and time.monotonic() - self._used_at > FRESH_SECONDS:
             # Back into the pool, which tries it before it hands it out again.
             self._connection.close()
             self._connection = None
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
-
-    def _discard_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from app.domain.errors import LeaseLost
-from app.store.group_commit import WriteSession
+from app.store.write_session import WriteSession
 
 _CLOCK = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 

@@ -37,9 +37,9 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store.group_commit import WriteSession
 from app.store.looking_up import find_events, match_events, walk_events_of
 from app.store.schema import entities, events, replays
+from app.store.write_session import WriteSession
 
 _IDS_PER_QUERY = 500
 _OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)

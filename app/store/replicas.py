@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from app.store import leasing
-from app.store.group_commit import WriteSession
 from app.store.signals import LEASE, Handler, Listener, Pooler, notify
+from app.store.write_session import WriteSession
 
 T = TypeVar("T")
 

@@ -85,6 +85,7 @@ entities = Table(
         "entities_pending",
         "priority",
         "due_at",
+        "kind",
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
@@ -115,8 +116,6 @@ entities = Table(
         sqlite_where=text("user_id IS NOT NULL"),
         postgresql_where=text("user_id IS NOT NULL"),
     ),
-    # The key is the table: one tree less to write for every event.
-    sqlite_with_rowid=False,
 )
 
 heartbeat = Table(

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import URL
 
 from app.domain.entities import EntityRef
-from app.store.group_commit import WriteSession
+from app.store.write_session import WriteSession
 
 logger = logging.getLogger(__name__)
 

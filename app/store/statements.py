@@ -15,10 +15,14 @@ VALUES
     (:event_id, :type, :kind, :key, :occurred_at, :is_removal, :received_at, :digest, :data,
      (SELECT latest_event FROM entities WHERE kind = :kind AND key = :key))
 ON CONFLICT (event_id) DO NOTHING
-RETURNING sequence
 """
 
-SELECT_DIGEST = "SELECT digest FROM events WHERE event_id = :event_id"
+# Of SQLite: the sequences of what is inserted next follow on.
+SELECT_LAST_SEQUENCE = """
+SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'events'
+"""
+
+SELECT_STORED = "SELECT sequence, digest FROM events WHERE event_id = :event_id"
 
 # Moves an entity to a version, unless it stands at that one or a later one. A newer row keeps the
 # place of one that waits, and gets a fresh start where the older one was refused.
@@ -72,6 +76,12 @@ WHERE removed_at IS NOT NULL
   AND ((kind = 'trip' AND key = :trip_id) OR (kind = 'user' AND key = :user_id))
 ORDER BY removed_at DESC, removal_sequence DESC
 LIMIT 1
+"""
+
+# The same for many at once, in SQLite.
+SELECT_REMOVALS = """
+SELECT key, removed_at, removal_sequence FROM entities
+WHERE kind = :kind AND removed_at IS NOT NULL AND key IN (SELECT value FROM json_each(:keys))
 """
 
 SELECT_OWN_REMOVAL = """

@@ -32,7 +32,7 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store import dispatching, leasing, looking_up, receiving, replaying, statements
+from app.store import dispatching, leasing, looking_up, replaying, statements
 from app.store.engine import (
     STATEMENT_SECONDS,
     hide_values,
@@ -41,13 +41,14 @@ from app.store.engine import (
     open_engine,
     read_store_url,
 )
-from app.store.group_commit import GroupCommit, WriteSession
+from app.store.group_commit import GroupCommit
 from app.store.inbox import Inbox
 from app.store.migrating import migrate
-from app.store.receiving import Receipt
+from app.store.receiving import Arrival, Receipt
 from app.store.replicas import Replicas
 from app.store.signals import REPLAY, notify, write_settled
 from app.store.watchdog import Watchdog
+from app.store.write_session import WriteSession
 
 # A look at every event, which only a replay and its dry run ask for.
 _SCAN_SECONDS: Final = 300
@@ -159,23 +160,17 @@ class Store:
         )
         if self._inbox is not None:
             # By the way that events take: while it counts as failed, none may be sent this way.
-            await self._inbox.submit(((), now))
+            await self._inbox.submit(Arrival((), now))
 
-    async def store_events(
-        self, events: Sequence[Event], received_at: Instant
-    ) -> list[receiving.Receipt]:
+    async def store_events(self, events: Sequence[Event], received_at: Instant) -> list[Receipt]:
         """Store events and move their entities, all or nothing, in the order given.
 
         Raises:
             StoreUnavailable: it could not be committed; nothing of it is stored.
         """
-        if self._inbox is not None:
-            work = (events, received_at)
-            receipts = cast(list[Receipt], await self._inbox.submit(work, len(events)))
-        else:
-            receipts = await self._commits.run(
-                partial(receiving.store_events, events=events, received_at=received_at)
-            )
+        arrival = Arrival(events, received_at)
+        thread = self._inbox or self._commits
+        receipts = cast(list[Receipt], await thread.submit(arrival, len(events)))
         self._events_stored += len(receipts)
         return receipts
 

@@ -14,7 +14,7 @@ from app.store.engine import open_engine, read_store_url
 from app.store.migrating import migrate_store
 from app.store.schema import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How every store behaves, whatever it is built on."""
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import sqlite3
@@ -139,6 +140,15 @@ async def test_store_given_an_id_with_another_body_says_conflict_and_keeps_the_f
     first = make_event("trip.deleted", {"id": World().trips[0]}, event_id="evt_1")
     second = make_event("trip.deleted", {"id": World().trips[0]}, event_id="evt_1")
     assert await store.store_events([first, second], NOW) == [Receipt.ACCEPTED, Receipt.CONFLICT]
+    assert [entity.ref for entity in await pick(store)] == [ref_of(first)]
+
+
+async def test_store_given_one_id_for_two_entities_at_once_keeps_the_first(store: Store) -> None:
+    world = World()
+    first = world.user("created", 0)
+    second = dataclasses.replace(world.user("created", 1), event_id=first.event_id)
+    receipts = await store.store_events([first, second], NOW)
+    assert receipts == [Receipt.ACCEPTED, Receipt.CONFLICT]
     assert [entity.ref for entity in await pick(store)] == [ref_of(first)]
 
 

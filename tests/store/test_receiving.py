@@ -1,0 +1,91 @@
+"""Storing events by the run comes to what one by one does, and to what PostgreSQL does."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, select
+
+from app.domain.events import Event
+from app.store.engine import open_engine, read_store_url
+from app.store.receiving import Receipt
+from app.store.schema import entities, events
+from app.store.store import Store
+from tests.histories import NOW, World, histories
+from tests.postgres import PostgresServer
+
+Stored = tuple[Store, Engine]
+
+
+@pytest.fixture
+async def together(tmp_path: Path) -> AsyncIterator[Stored]:
+    async for stored in open_store(f"sqlite:///{tmp_path}/together.db"):
+        yield stored
+
+
+@pytest.fixture
+async def apart(tmp_path: Path) -> AsyncIterator[Stored]:
+    async for stored in open_store(f"sqlite:///{tmp_path}/apart.db"):
+        yield stored
+
+
+@pytest.fixture
+async def on_postgres(postgres: PostgresServer) -> AsyncIterator[Stored]:
+    async for stored in open_store(postgres.create_database()):
+        yield stored
+
+
+async def open_store(url: str) -> AsyncIterator[Stored]:
+    store = await Store.open(url)
+    engine = open_engine(read_store_url(url))
+    yield store, engine
+    engine.dispose()
+    await store.close()
+
+
+def read_tables(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        return [
+            connection.execute(select(events).order_by(events.c.sequence)).all(),
+            connection.execute(select(entities).order_by(entities.c.kind, entities.c.key)).all(),
+        ]
+
+
+SHARED_STORES = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+
+
+@SHARED_STORES
+@given(history=histories(instants=4, most=40), data=st.data())
+async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
+    together: Stored, apart: Stored, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    _, arrived = history
+    again = data.draw(st.lists(st.sampled_from(arrived), max_size=6))
+    others = [replace(event, digest=b"of another body") for event in again[::2]]
+    arrived = data.draw(st.permutations([*arrived, *again, *others]))
+    receipts = await together[0].store_events(arrived, NOW)
+    assert receipts == [
+        receipt for event in arrived for receipt in await apart[0].store_events([event], NOW)
+    ]
+    assert receipts.count(Receipt.ACCEPTED) == len({event.event_id for event in arrived})
+    assert read_tables(together[1]) == read_tables(apart[1])
+
+
+@SHARED_STORES
+@given(history=histories(instants=4, most=40), data=st.data())
+async def test_store_on_sqlite_and_on_postgresql_holds_the_same(
+    together: Stored, on_postgres: Stored, history: tuple[World, list[Event]], data: st.DataObject
+) -> None:
+    _, events_of_history = history
+    # Nothing twice: PostgreSQL would leave gaps in the sequence, and nothing else would be alike.
+    arrived = data.draw(st.permutations(events_of_history))
+    size = data.draw(st.integers(1, len(arrived)))
+    for start in range(0, len(arrived), size):
+        for store, _ in (together, on_postgres):
+            await store.store_events(arrived[start : start + size], NOW)
+    assert read_tables(together[1]) == read_tables(on_postgres[1])
