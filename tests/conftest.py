@@ -10,7 +10,7 @@ from app.settings import Settings
 from tests.api.running import RelayStarter, RunningRelay
 from tests.fake_postgrest import FakePostgrest
 
-pytest_plugins = ["tests.postgres", "tests.local"]  # the second imports the first
+pytest_plugins = ["tests.postgres", "tests.local", "tests.stores"]  # the others import the first
 
 # A busy machine is no defect; a failure on another machine should be one line to repeat.
 settings.register_profile("relay", deadline=None, print_blob=True)

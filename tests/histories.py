@@ -1,4 +1,4 @@
-"""Events for tests: made by hand, generated, and the oracle that says where they must lead."""
+"""Events for tests, made by hand or generated, what is asked of them, and the oracle."""
 
 import json
 import uuid
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from app.domain.contract import EventReader
-from app.domain.entities import EntityRef, Kind, Version
-from app.domain.events import Event
-from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, to_datetime
+from app.domain.criteria import Criteria
+from app.domain.entities import EntityRef, EventStatus, Kind, Version
+from app.domain.events import Event, EventType
+from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, after, to_datetime
 
 NOW = Instant(1_767_323_045 * MICROSECONDS_PER_SECOND)
 READER = EventReader(roles=("OWNER", "ADMIN", "MEMBER"), statuses=("ACTIVE", "INACTIVE"))
@@ -78,6 +79,21 @@ class World:
 def ref_of(event: Event) -> EntityRef:
     """Name the entity of an event."""
     return EntityRef(event.kind, event.key)
+
+
+def some_criteria(
+    refs: Sequence[EntityRef], statuses: Iterable[EventStatus]
+) -> st.SearchStrategy[Criteria]:
+    """Generate criteria other than ids, for events received a few seconds around NOW."""
+    instants = st.none() | st.integers(-4, 5).map(lambda at: after(NOW, at))
+    return st.builds(
+        Criteria,
+        since=instants,
+        until=instants,
+        types=st.none() | st.lists(st.sampled_from(EventType), unique=True).map(tuple),
+        entity=st.none() | st.sampled_from(refs),
+        status=st.none() | st.sampled_from(tuple(statuses)),
+    )
 
 
 def find_desired_rows(arrived: Sequence[Event]) -> dict[EntityRef, str | None]:

@@ -121,8 +121,11 @@ class ReplayReport(BaseModel):
         " marked is written all the same."
     )
     matched_events: int
-    entities: int = Field(description="How many are to be marked.")
-    marked: int = Field(description="How many are.")
+    entities: int = Field(description="How many were to be marked when it was asked for.")
+    marked: int = Field(
+        description="How many are, in one pass in the order of the keys. What changes meanwhile and"
+        " lies ahead counts as it is then: this may end above or below `entities`."
+    )
     applied: int = Field(description="Of the marked: written again.")
     waiting: int = Field(description="Of the marked: still to be written.")
     dead: int = Field(description="Of the marked: refused for good.")

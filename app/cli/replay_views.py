@@ -143,11 +143,13 @@ def print_replay(document: Document, answer: ReplayAnswer, *, as_json: bool) -> 
         f"  {count(answer.matched_events, 'event')} of {count(answer.entities, 'entity')}: ",
         f"{answer.applied:,} applied",
     )
+    # Of those counted at first, some may have ceased to be meant.
+    unmarked = 0 if answer.status == "completed" else answer.entities - answer.marked
     for number, word, style in (
         (answer.dead, "dead", "bold red"),
         (answer.superseded, "taken over by a later replay", "blue"),
         (answer.waiting, "to be written", "yellow"),
-        (answer.entities - answer.marked, "to be marked", "yellow"),
+        (unmarked, "to be marked", "yellow"),
     ):
         if number > 0:
             line.append(", ").append(f"{number:,} {word}", style=style)

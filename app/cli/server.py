@@ -39,7 +39,8 @@ def run_server(*, host: str | None, port: int | None) -> None:
     configure_logging(level=settings.log_level, format_name=settings.log_format)
     reach = arm_failpoint(os.environ.get(VARIABLE))
     app = create_app(settings, reach=reach)
-    # Before the server starts, so that a store that cannot be opened is one sentence.
+    # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
+    # again when it opens it, which takes milliseconds where there is nothing to do.
     before, after = migrate_store(settings.store_url, reach=reach)
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)

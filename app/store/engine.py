@@ -41,7 +41,7 @@ STATEMENT_SECONDS: Final = 5
 # A replica that is paused in the middle of a transaction must not hold its locks for longer.
 _IDLE_SECONDS: Final = 3
 
-_CONNECT_ARGUMENTS: Final = {
+CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
     "application_name": "relay",
     "connect_timeout": _CONNECT_SECONDS,
     # A connection on which nothing comes back any more is given up within half a minute.
@@ -125,7 +125,7 @@ def _open_postgres(url: URL) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
-        connect_args=_CONNECT_ARGUMENTS,
+        connect_args=CONNECT_ARGUMENTS,
         pool_size=POOL_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,

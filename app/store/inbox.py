@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.store import statements
@@ -137,8 +137,13 @@ END
 """  # noqa: S608 - our own statements
 
 
-_BODY: Final = _write_body()
-FUNCTION: Final = f"relay_receive_{hashlib.sha256(_BODY.encode()).hexdigest()[:12]}"
+_PARAMETERS: Final = ", ".join(f"p_{name} {kind}[]" for name, kind in _FIELDS.items())
+_DEFINITION: Final = (
+    f"({_PARAMETERS}) RETURNS smallint[]"
+    f" LANGUAGE plpgsql SET lock_timeout = {_LOCK_MILLISECONDS}"
+    f" AS $function${_write_body()}$function$"
+)
+FUNCTION: Final = f"relay_receive_{hashlib.sha256(_DEFINITION.encode()).hexdigest()[:12]}"
 _CALL: Final = (
     f"SELECT {FUNCTION}({', '.join(f'%s::{kind}[]' for kind in _FIELDS.values())})"
 ).encode()
@@ -146,12 +151,8 @@ _CALL: Final = (
 
 def create_function(connection: Connection) -> None:
     """Make the function, unless it is there."""
-    parameters = ", ".join(f"p_{name} {kind}[]" for name, kind in _FIELDS.items())
-    connection.exec_driver_sql(
-        f"CREATE OR REPLACE FUNCTION {FUNCTION}({parameters}) RETURNS smallint[]"
-        f" LANGUAGE plpgsql SET lock_timeout = {_LOCK_MILLISECONDS}"
-        f" AS $function${_BODY}$function$"
-    )
+    if connection.execute(select(func.to_regproc(FUNCTION))).scalar_one() is None:
+        connection.exec_driver_sql(f"CREATE FUNCTION {FUNCTION}{_DEFINITION}")
 
 
 class Inbox(GroupThread[Arrival]):

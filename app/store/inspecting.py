@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import psycopg
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -18,12 +17,15 @@ from app.domain.errors import ConfigurationInvalid
 from app.store.engine import (
     BUSY_MILLISECONDS,
     check_server,
+    describe_failure,
+    hide_values,
     is_shared,
     open_engine,
     read_store_url,
 )
 from app.store.inbox import FUNCTION
-from app.store.signals import hears_itself
+from app.store.migrating import find_head, list_revisions
+from app.store.signals import finds_pooler
 
 _FACTS = text("""
 select current_setting('server_version') as version, pg_is_in_recovery() as is_standby,
@@ -67,8 +69,6 @@ class StoreState:
 def inspect_store(store_url: str) -> StoreState:
     """Look at a store; makes and changes nothing.
 
-    Behind a transaction pooler it takes three seconds to find out that nobody is heard there.
-
     Raises:
         ConfigurationInvalid: it cannot be read, or a relay could not start with it.
     """
@@ -101,10 +101,10 @@ def _inspect_postgres(url: URL) -> StoreState:
             check_server(connection)
             place, has_function = _read_facts(connection, url)
             revision = MigrationContext.configure(connection).get_current_revision()
-        has_sessions = hears_itself(url)
+        has_sessions = not finds_pooler(url)
     except (DBAPIError, psycopg.Error) as error:
-        reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {reason}") from error
+        reason = describe_failure(error, of_connection=True)
+        raise ConfigurationInvalid(f"STORE_URL cannot be opened: {reason}") from hide_values(error)
     finally:
         engine.dispose()
     return StoreState(
@@ -129,11 +129,10 @@ def _read_facts(connection: Connection, url: URL) -> tuple[str, bool]:
 
 
 def _compare(revision: str | None) -> tuple[Standing, str | None, str]:
-    scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
-    head = str(scripts.get_current_head())
+    head = find_head()
     if revision is None:
         return Standing.ABSENT, None, head
     if revision == head:
         return Standing.CURRENT, revision, head
-    known = {script.revision for script in scripts.walk_revisions()}
-    return (Standing.BEHIND if revision in known else Standing.NEWER), revision, head
+    is_known = revision in list_revisions()
+    return (Standing.BEHIND if is_known else Standing.NEWER), revision, head

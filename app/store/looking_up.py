@@ -103,11 +103,7 @@ def read_event_page(
 
 def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
     """Give the conditions on `events`, and on `entities` where a status is asked for."""
-    conditions: list[ColumnElement[bool]] = []
-    if criteria.since is not None:
-        conditions.append(events.c.received_at >= criteria.since)
-    if criteria.until is not None:
-        conditions.append(events.c.received_at < criteria.until)
+    conditions = _match_receipt(criteria, events)
     if criteria.types is not None:
         conditions.append(events.c.type.in_(criteria.types))
     match criteria.status:
@@ -117,6 +113,16 @@ def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
             conditions.append(events.c.sequence != entities.c.sequence)
         case status:
             conditions += [_IS_DESIRED, entities.c.state == status.value]
+    return conditions
+
+
+def _match_receipt(criteria: Criteria, source: FromClause) -> list[ColumnElement[bool]]:
+    """Give the conditions on when an event was received."""
+    conditions: list[ColumnElement[bool]] = []
+    if criteria.since is not None:
+        conditions.append(source.c.received_at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(source.c.received_at < criteria.until)
     return conditions
 
 
@@ -155,11 +161,9 @@ def _find_window(
     if before is not None:
         position = tuple_(source.c.received_at, source.c.sequence)
         statement = statement.where(position < tuple_(*before))
-    if criteria.since is not None:
-        statement = statement.where(source.c.received_at >= criteria.since)
-    if criteria.until is not None:
-        statement = statement.where(source.c.received_at < criteria.until)
-    newest = statement.order_by(*_newest_first(criteria, source))
+    newest = statement.where(*_match_receipt(criteria, source)).order_by(
+        *_newest_first(criteria, source)
+    )
     return newest.limit(size).subquery("window_of_events")
 
 

@@ -1,5 +1,6 @@
 """Bringing a store's schema to this version's, forward only, one process at a time."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -83,10 +84,16 @@ def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
 
 def find_head() -> str:
     """Give the revision that this version's migrations lead to."""
-    head = ScriptDirectory.from_config(_configure()).get_current_head()
-    if head is None:
+    if not list_revisions():
         raise RuntimeError("no migrations are shipped")
-    return head
+    return list_revisions()[0]
+
+
+@cache
+def list_revisions() -> tuple[str, ...]:
+    """Give the revision that each of this version's migrations leads to, the newest first."""
+    scripts = ScriptDirectory.from_config(_configure())
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
 def _configure() -> Config:

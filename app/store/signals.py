@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import URL
 
 from app.domain.entities import EntityRef
+from app.store.engine import CONNECT_ARGUMENTS
 from app.store.write_session import WriteSession
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ _POOLER_FOUND: Final = "a pooler stands before the store: replicas look four tim
 
 
 class Pooler(StrEnum):
-    """Whether a transaction pooler stands before PostgreSQL; `auto` finds out by listening."""
+    """Whether a transaction pooler stands before PostgreSQL; `auto` finds out by itself."""
 
     AUTO = "auto"
     TRANSACTION = "transaction"
@@ -77,13 +78,20 @@ def notify(session: WriteSession, payload: str) -> None:
     session.connection.execute(select(func.pg_notify(CHANNEL, payload)))
 
 
-def hears_itself(url: URL) -> bool:
-    """Find out whether what is notified reaches who listens: behind a pooler it does not."""
-    channel = f"{CHANNEL}_probe"
-    with _connect(url) as listener, _connect(url) as speaker:
-        listener.execute(f"LISTEN {channel}")
-        speaker.execute(f"NOTIFY {channel}")
-        return any(True for _ in listener.notifies(timeout=_PROBE_SECONDS, stop_after=1))
+def finds_pooler(url: URL) -> bool:
+    """Find out whether others are given a connection's session between its transactions.
+
+    Nothing is left in any session. Under load a pooler may go unnoticed.
+    """
+    with _connect(url) as one, _connect(url) as other:
+        for _ in range(_POOLER_TRIES):
+            server = _read_server(one)
+            with other.transaction():
+                # A pooler gives the session that was used last, or each in turn.
+                is_shared = _read_server(other) == server or _read_server(one) != server
+            if is_shared:
+                return True
+    return False
 
 
 class Listener:
@@ -114,8 +122,7 @@ class Listener:
     def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                with _connect(self._url) as connection:
-                    wait_seconds = self._listen(connection)
+                wait_seconds = self._listen()
             except psycopg.Error as error:
                 if self._is_listening:
                     logger.warning("signals between replicas are lost (%s)", type(error).__name__)
@@ -123,15 +130,23 @@ class Listener:
             self._is_listening = False
             self._stopping.wait(wait_seconds)
 
-    def _listen(self, connection: "psycopg.Connection[tuple[object, ...]]") -> float:
+    def _listen(self) -> float:
         """Listen until told to stop, or until it turns out that nothing is heard here.
 
         Returns:
             How long to wait before another attempt.
         """
-        if self._finds_pooler(connection):
+        if finds_pooler(self._url):
             logger.info(_POOLER_FOUND)
             return _PROBE_AGAIN_SECONDS
+        with _connect(self._url) as connection:
+            if self._hears(connection):
+                return 0.0
+        logger.info(_POOLER_FOUND)
+        return _PROBE_AGAIN_SECONDS
+
+    def _hears(self, connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
+        """Listen until told to stop; False where it does not even hear itself."""
         connection.execute(f"LISTEN {CHANNEL}")
         # If there is a pooler all the same, nothing ever comes; or another's hello, when both were
         # given the same session. Hence one of its own.
@@ -148,24 +163,8 @@ class Listener:
                     self._tell(EVENT, LEASE, REPLAY, _SETTLED)
                 self._tell(signal.payload)
             if not self._is_listening and time.monotonic() > deadline:
-                logger.info(_POOLER_FOUND)
-                return _PROBE_AGAIN_SECONDS
-        return 0.0
-
-    def _finds_pooler(self, connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
-        """Find out whether others are given the session between this connection's transactions.
-
-        Nothing is left in it. Under load it may go unnoticed.
-        """
-        with _connect(self._url) as other:
-            for _ in range(_POOLER_TRIES):
-                ours = _read_server(connection)
-                with other.transaction():
-                    # A pooler gives the session that was used last, or each in turn.
-                    is_shared = _read_server(other) == ours or _read_server(connection) != ours
-                if is_shared:
-                    return True
-        return False
+                return False
+        return True
 
     def _tell(self, *payloads: str) -> None:
         for payload in payloads:
@@ -185,10 +184,5 @@ def _connect(url: URL) -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(
         url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,
-        connect_timeout=5,
-        application_name="relay",
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        prepare_threshold=None,
+        **CONNECT_ARGUMENTS,
     )

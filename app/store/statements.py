@@ -174,39 +174,27 @@ UPDATE entities SET in_flight_until = :earlier
 WHERE kind = :kind AND key = :key AND in_flight_until = :until
 """
 
+_WRITE_AGAIN = """
+UPDATE entities SET
+    state = 'pending',
+    revision = revision + 1,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
+    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
+    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
+    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
+    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
+    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
+    in_flight_until = {until}
+WHERE {are_meant}
+"""
+
 # Past that time, what has come to rest is written once more: the late one may have undone it. That
 # may have been a removal of a parent since created again, which Supabase has cascaded: with what is
 # applied unknown, its children are written again too (WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN).
-WRITE_AGAIN_AFTER_FLIGHT = """
-UPDATE entities SET
-    state = 'pending',
-    revision = revision + 1,
-    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
-    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
-    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
-    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
-    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
-    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
-    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
-    in_flight_until = NULL
-WHERE in_flight_until <= :now
-"""
-
+WRITE_AGAIN_AFTER_FLIGHT = _WRITE_AGAIN.format(until="NULL", are_meant="in_flight_until <= :now")
 # Of a replica that may have written after its lease had ended, by then perhaps a stale row.
-WRITE_AGAIN = """
-UPDATE entities SET
-    state = 'pending',
-    revision = revision + 1,
-    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
-    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
-    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
-    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
-    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
-    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
-    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
-    in_flight_until = :until
-WHERE kind = :kind AND key = :key
-"""
+WRITE_AGAIN = _WRITE_AGAIN.format(until=":until", are_meant="kind = :kind AND key = :key")
 
 RECORD_APPLIED = """
 UPDATE entities SET

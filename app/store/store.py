@@ -50,11 +50,10 @@ from app.store.signals import REPLAY, notify, write_settled
 from app.store.watchdog import Watchdog
 from app.store.write_session import WriteSession
 
-# A look at every event, which only a replay and its dry run ask for.
-_SCAN_SECONDS: Final = 300
-
 T = TypeVar("T")
 
+# A look at every event, which only a replay and its dry run ask for.
+_SCAN_SECONDS: Final = 300
 # Finding what a replay is to mark can take a look at every event; 10 MB hold so many.
 _TARGETS_AHEAD = 50_000
 # The dispatcher reads one at a time, and so do those who wait for their event.

@@ -60,6 +60,21 @@ def make_body(event_type: str, *, at: str = "2026-01-02T03:00:00Z", **changes: A
     return {"type": event_type, "timestamp": at, "data": data}
 
 
+HISTORY: Final = {
+    "evt_user": make_body("user.created"),
+    "evt_trip": make_body("trip.created"),
+    "evt_member": make_body("membership.created"),
+    "evt_trip_again": make_body("trip.updated", at="2026-01-02T03:00:01Z", name="Porto"),
+}
+"""Four events of three entities, by id."""
+
+REFUSAL: Final = {
+    "code": "23514",
+    "message": 'new row for relation "users" violates check constraint "c"',
+}
+"""What Supabase says of a row that it will never take."""
+
+
 def assert_problem(response: httpx.Response, status: int, code: str) -> Body:
     """Check that an answer is this RFC 9457 problem, and give its body."""
     assert (response.status_code, response.headers["content-type"]) == (

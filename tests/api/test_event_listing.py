@@ -6,6 +6,8 @@ import httpx
 import pytest
 
 from tests.api.running import (
+    HISTORY,
+    REFUSAL,
     TRIP,
     USER,
     Body,
@@ -18,12 +20,7 @@ from tests.api.running import (
 )
 from tests.fake_postgrest import is_write
 
-REFUSAL = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
-HISTORY = {
-    "evt_user": make_body("user.created"),
-    "evt_trip": make_body("trip.created"),
-    "evt_member": make_body("membership.created"),
-    "evt_trip_again": make_body("trip.updated", at="2026-01-02T03:00:01Z", name="Porto"),
+LISTED = HISTORY | {
     "evt_late": make_body("trip.updated", at="2026-01-02T02:59:59Z", name="Rome"),
 }
 
@@ -34,7 +31,7 @@ async def dated(relay: RunningRelay) -> RunningRelay:
     relay.postgrest.answer_with(
         400, REFUSAL, of=lambda request: is_write(request) and "/users" in request.url.path
     )
-    for event_id, body in HISTORY.items():
+    for event_id, body in LISTED.items():
         await relay.send_and_wait(body, event_id)
         relay.clock.advance(60)
     relay.postgrest.hang(of=is_write)

@@ -11,7 +11,9 @@ from app.api.bodies import REPLAY_BYTES
 from app.domain.criteria import Criteria
 from app.store.store import Store
 from tests.api.running import (
+    HISTORY,
     NOW,
+    REFUSAL,
     TRIP,
     USER,
     Body,
@@ -27,14 +29,6 @@ from tests.api.running import (
 )
 from tests.fake_postgrest import is_write
 from tests.store.actions import begin_replay
-
-REFUSAL = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
-HISTORY = {
-    "evt_user": make_body("user.created"),
-    "evt_trip": make_body("trip.created"),
-    "evt_member": make_body("membership.created"),
-    "evt_trip_again": make_body("trip.updated", at="2026-01-02T03:00:01Z", name="Porto"),
-}
 
 
 @pytest.fixture

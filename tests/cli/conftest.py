@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.auth.tokens import Claims, TokenVerifier
 from app.cli.relay import main
 from app.settings import Settings
 from tests.api.running import JWT_SECRET, WEBHOOK_SECRET
@@ -22,6 +23,14 @@ class Done:
 
 
 RunCommand = Callable[..., Done]
+
+
+async def verify_token(token: str, *, issuer: str, audience: str) -> Claims:
+    """Read a token as a relay with these settings does."""
+    verifier = TokenVerifier(
+        algorithms=["HS256"], secret=JWT_SECRET, key_set=None, issuer=issuer, audience=audience
+    )
+    return await verifier.verify(token)
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import time
 import pytest
 
 from app.auth.signatures import sign
-from app.auth.tokens import Scope, TokenVerifier
-from tests.api.running import JWT_SECRET
-from tests.cli.conftest import RunCommand
+from app.auth.tokens import Scope
+from tests.cli.conftest import RunCommand, verify_token
 
 
 async def test_token_says_what_is_asked_and_what_the_settings_say(
@@ -20,15 +19,8 @@ async def test_token_says_what_is_asked_and_what_the_settings_say(
     made = json.loads(run(*arguments, "--hours", "2", "--json").out)
     assert made["claims"]["iss"] == "https://issuer.test"
     assert abs(made["claims"]["exp"] - time.time() - 7200) < 30
-    verifier = TokenVerifier(
-        algorithms=["HS256"],
-        secret=JWT_SECRET,
-        key_set=None,
-        issuer="https://issuer.test",
-        audience="relay",
-    )
     for token in (made["token"], run(*arguments).out.strip()):
-        claims = await verifier.verify(token)
+        claims = await verify_token(token, issuer="https://issuer.test", audience="relay")
         assert claims.subject == "jane"
         assert claims.scopes == {"events:read", "replay:write"}
 

@@ -5,11 +5,10 @@ import threading
 
 import pytest
 
-from app.auth.tokens import Scope, TokenVerifier
+from app.auth.tokens import Scope
 from app.cli.operators import OwnToken
-from tests.api.running import JWT_SECRET
 from tests.auth.issuer import Clock
-from tests.cli.conftest import Done, RunCommand
+from tests.cli.conftest import Done, RunCommand, verify_token
 from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Answer, Wire, document, problem
 
@@ -127,14 +126,8 @@ async def test_token_is_minted_with_exactly_the_scope(
     monkeypatch.setenv("JWT_AUDIENCE", "relay")
     wire.answers = [document(make_page())]
     run("events")
-    verifier = TokenVerifier(
-        algorithms=["HS256"],
-        secret=JWT_SECRET,
-        key_set=None,
-        issuer="https://issuer.test",
-        audience="relay",
-    )
-    claims = await verifier.verify(wire.asked[0].bearer)
+    bearer = wire.asked[0].bearer
+    claims = await verify_token(bearer, issuer="https://issuer.test", audience="relay")
     assert claims.scopes == {"events:read"}
     assert claims.subject
 

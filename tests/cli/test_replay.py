@@ -50,6 +50,13 @@ def test_replay_with_dead_entities_ends_with_1_and_says_where_to_look(
     assert "relay events --status dead" in done.err
 
 
+def test_replay_that_has_marked_fewer_than_were_counted_has_none_left_to_mark(
+    wire: Wire, run: RunCommand
+) -> None:
+    wire.answers = [document(make_match(), 202), document(make_replay(marked=1, applied=1))]
+    assert run("replay", "--all", "-y").out == "completed  3 events of 2 entities: 1 applied\n"
+
+
 def test_replay_as_json_gives_the_last_state(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_match(), 202), document(make_replay())]
     assert json.loads(run("replay", "--all", "-y", "--json").out) == make_replay()

@@ -15,9 +15,6 @@ def _shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 
 @pytest.fixture
 def database(_shared_database: Database) -> Iterator[Database]:
-    """Give it inside a transaction that is rolled back: each test finds it empty."""
-    _shared_database.run_script("begin")
-    try:
-        yield _shared_database
-    finally:
-        _shared_database.run_script("rollback")
+    """Give it empty."""
+    with _shared_database.rolled_back() as database:
+        yield database

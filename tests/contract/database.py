@@ -66,6 +66,15 @@ class Database:
             self.run_script("rollback to savepoint undone; release savepoint undone")
 
     @contextmanager
+    def rolled_back(self) -> Iterator["Database"]:
+        """Give it inside a transaction, of which nothing is left: each test finds it as it was."""
+        self.run_script("begin")
+        try:
+            yield self
+        finally:
+            self.run_script("rollback")
+
+    @contextmanager
     def as_caller(
         self, role: str, user_id: UUID | None = None, *, topic: str | None = None
     ) -> Iterator[None]:

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -48,13 +47,7 @@ class CrashingRelay(RelayProcess):
     def launch(self, failpoint: str | None = None) -> None:
         """Start it and do not wait."""
         self.failpoint = failpoint
-        with (self.folder / "relay.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                [Path(sys.executable).with_name("relay"), "serve"],
-                env=self.environment(),
-                cwd=self.folder,
-                stderr=log,
-            )
+        super().launch()
 
     def restart(self, failpoint: str | None = None) -> None:
         """Start it and wait until it takes events."""

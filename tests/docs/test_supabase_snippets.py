@@ -50,12 +50,9 @@ def _existing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 @pytest.fixture
 def existing(_existing: Database) -> Iterator[Database]:
-    """Give a project with tables of its own, inside a transaction that is rolled back."""
-    _existing.run_script("begin")
-    try:
-        yield _existing
-    finally:
-        _existing.run_script("rollback")
+    """Give a project with tables of its own."""
+    with _existing.rolled_back() as database:
+        yield database
 
 
 def follow_the_page(database: Database) -> None:

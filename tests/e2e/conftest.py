@@ -62,6 +62,12 @@ class RelayProcess:
         }
 
     def start(self) -> None:
+        """Start it and wait until it takes events."""
+        self.launch()
+        await_that(lambda: self._is_ready(), READY_SECONDS, lambda: self.log)
+
+    def launch(self) -> None:
+        """Start it and do not wait."""
         with (self.folder / "relay.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [Path(sys.executable).with_name("relay"), "serve"],
@@ -69,7 +75,6 @@ class RelayProcess:
                 cwd=self.folder,
                 stderr=log,
             )
-        await_that(lambda: self._is_ready(), READY_SECONDS, lambda: self.log)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         if self.process is None:

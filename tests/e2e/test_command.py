@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.local_supabase import LocalSupabase
-from tests.e2e.conftest import RelayProcess, find_free_port, strip_colours
+from tests.e2e.conftest import RelayMaker, RelayProcess, find_free_port, strip_colours
 
 USER = str(uuid.uuid4())
 RELAY = Path(sys.executable).with_name("relay")
@@ -115,6 +115,13 @@ def test_secret_of_ed25519_signs_what_the_relay_verifies(
     for key in (secret, pair["private_key"]):
         sent = relay.run("send", "trip.deleted", f"id={USER}", "--secret", key)
         assert sent.returncode == 0, sent.stderr
+
+
+def test_serve_says_once_that_it_has_migrated(make_relay: RelayMaker) -> None:
+    relay = make_relay(SUPABASE_URL="http://127.0.0.1:9", SUPABASE_SECRET_KEY="sb_secret_test")
+    assert relay.stop() == 0
+    relay.start()
+    assert relay.log.count("migrated the store from revision None to ") == 1
 
 
 def test_migrate_makes_a_store_and_says_so(tmp_path: Path) -> None:

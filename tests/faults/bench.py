@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import httpx
 
@@ -49,9 +48,8 @@ class Bench:
         self.dispatcher = self._start_dispatcher()
 
     @classmethod
-    async def open(cls, file: Path, http: httpx.AsyncClient) -> "Bench":
-        """Start on a store in this file."""
-        store_url = f"sqlite:///{file}"
+    async def open(cls, store_url: str, http: httpx.AsyncClient) -> "Bench":
+        """Start on this store."""
         return cls(await Store.open(store_url), store_url, http)
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ async def http(
 
 @pytest.fixture
 async def bench(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator[Bench]:
-    opened = await Bench.open(tmp_path / "relay.db", http)
+    opened = await Bench.open(f"sqlite:///{tmp_path}/relay.db", http)
     yield opened
     await opened.close()
 

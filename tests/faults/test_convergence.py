@@ -5,7 +5,8 @@ More than the default: `make converge HISTORIES=20000`.
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
@@ -26,13 +27,16 @@ from tests.faults.conftest import HISTORIES_RUN
 from tests.faults.proxy import FaultProxy
 from tests.faults.supabase import FaultyFake, FaultyReal, FaultySupabase
 from tests.histories import World, find_desired_rows, histories, ref_of
+from tests.postgres import PostgresServer
 
 # On the fake: half of them with foreign keys, half without.
 HISTORIES: Final = int(os.environ.get("HISTORIES", "2000"))
 REAL_HISTORIES: Final = max(26, HISTORIES // 80)
+POSTGRES_HISTORIES: Final = max(20, HISTORIES // 20)
 # Ten times what a history takes here.
 _BULK_SECONDS: Final = 60 + HISTORIES * 0.15
 _REAL_SECONDS: Final = 60 + REAL_HISTORIES * 5
+_POSTGRES_SECONDS: Final = 60 + POSTGRES_HISTORIES * 1.5
 
 relaxed = (
     HealthCheck.function_scoped_fixture,  # the lab is made to be shared
@@ -181,17 +185,24 @@ class Trial:
 
 
 class Lab:
-    """One store for all histories of a test, and a fresh one after a history that failed."""
+    """One store for all histories of a test, and a fresh one after a history that failed.
+
+    Args:
+        make_store_url: names an empty store; it is given how many there were before.
+        http: leads to Supabase.
+        supabase: fails when told to.
+        has_foreign_keys: whether Supabase refuses a membership without its parents.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        make_store_url: Callable[[int], str],
         http: httpx.AsyncClient,
         supabase: FaultySupabase,
         *,
         has_foreign_keys: bool,
     ) -> None:
-        self._folder = folder
+        self._make_store_url = make_store_url
         self._http = http
         self._supabase = supabase
         self._has_foreign_keys = has_foreign_keys
@@ -225,8 +236,9 @@ class Lab:
             await self._bench.close()
 
     async def _open_bench(self) -> Bench:
+        store_url = self._make_store_url(self._benches)
         self._benches += 1
-        return await Bench.open(self._folder / f"{self._benches}.db", self._http)
+        return await Bench.open(store_url, self._http)
 
 
 def _interleave(*lists: Sequence[Event]) -> list[Event]:
@@ -249,25 +261,50 @@ async def end_waiting(bench: Bench, worlds: Sequence[World], events: Sequence[Ev
         await bench.settle()
 
 
+@asynccontextmanager
+async def run_lab(
+    make_store_url: Callable[[int], str], config: pytest.Config, *, has_foreign_keys: bool
+) -> AsyncIterator[Lab]:
+    """Give one before the fake."""
+    postgrest = FakePostgrest(has_foreign_keys=has_foreign_keys)
+    supabase = FaultyFake(postgrest)
+    async with open_http_client(
+        "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
+    ) as http:
+        opened = Lab(make_store_url, http, supabase, has_foreign_keys=has_foreign_keys)
+        yield opened
+        await opened.close()
+    config.stash[HISTORIES_RUN] = config.stash.get(HISTORIES_RUN, 0) + opened.histories
+
+
+def name_file(folder: Path) -> Callable[[int], str]:
+    return lambda number: f"sqlite:///{folder}/{number}.db"
+
+
 @pytest.fixture(params=[True, False], ids=["foreign keys", "no foreign keys"])
 async def lab(
     tmp_path: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
 ) -> AsyncIterator[Lab]:
-    postgrest = FakePostgrest(has_foreign_keys=request.param)
-    async with open_http_client(
-        "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
-    ) as http:
-        opened = Lab(tmp_path, http, FaultyFake(postgrest), has_foreign_keys=request.param)
+    make = name_file(tmp_path)
+    async with run_lab(make, pytestconfig, has_foreign_keys=request.param) as opened:
         yield opened
-        await opened.close()
-    pytestconfig.stash[HISTORIES_RUN] = pytestconfig.stash.get(HISTORIES_RUN, 0) + opened.histories
+
+
+@pytest.fixture
+async def postgres_lab(postgres: PostgresServer, pytestconfig: pytest.Config) -> AsyncIterator[Lab]:
+    def make(_: int) -> str:
+        return postgres.create_database()
+
+    async with run_lab(make, pytestconfig, has_foreign_keys=True) as opened:
+        yield opened
 
 
 @pytest.fixture
 async def real_lab(
     tmp_path: Path, proxy: FaultProxy, http: httpx.AsyncClient, service_role: httpx.Client
 ) -> AsyncIterator[Lab]:
-    opened = Lab(tmp_path, http, FaultyReal(proxy, service_role), has_foreign_keys=True)
+    supabase = FaultyReal(proxy, service_role)
+    opened = Lab(name_file(tmp_path), http, supabase, has_foreign_keys=True)
     yield opened
     await opened.close()
 
@@ -279,6 +316,15 @@ async def test_convergence_of_any_history_through_any_faults(
     lab: Lab, two: TwoHistories, plan: list[Step]
 ) -> None:
     await lab.try_histories(two, plan)
+
+
+@pytest.mark.timeout(_POSTGRES_SECONDS)
+@settings(max_examples=POSTGRES_HISTORIES // 2, phases=phases, suppress_health_check=relaxed)
+@given(two=st.tuples(histories(), histories()), plan=plans)
+async def test_convergence_on_postgresql_of_any_history_through_any_faults(
+    postgres_lab: Lab, two: TwoHistories, plan: list[Step]
+) -> None:
+    await postgres_lab.try_histories(two, plan)
 
 
 @pytest.mark.timeout(_REAL_SECONDS)

@@ -13,7 +13,7 @@ import pytest
 from app.cli.local_supabase import CHECKOUT, GUARD, LocalSupabase
 from app.cli.node import find_node, install_packages
 from tests.drivers import Driver, run_driver
-from tests.e2e.conftest import RelayProcess, run_relays
+from tests.e2e.conftest import relay as relay  # the fixture: use ids of your own
 
 HERE: Final = Path(__file__).parent
 LIBRARY_MAJOR: Final = 22  # what @supabase/supabase-js asks for
@@ -129,12 +129,3 @@ def run_app(supabase: LocalSupabase, folder: Path) -> Iterator[App]:
 def app(local_supabase: LocalSupabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with run_app(local_supabase, tmp_path_factory.mktemp("app")) as app:
         yield app
-
-
-@pytest.fixture(scope="module")
-def relay(
-    tmp_path_factory: pytest.TempPathFactory, local_supabase: LocalSupabase
-) -> Iterator[RelayProcess]:
-    """A relay that writes to the local Supabase: use ids of your own."""
-    with run_relays(tmp_path_factory.mktemp("relays")) as make:
-        yield make(SUPABASE_URL=local_supabase.url, SUPABASE_SECRET_KEY=local_supabase.secret_key)

@@ -1,18 +1,17 @@
-"""The dispatcher on a real store, with Supabase at the wire."""
+"""The dispatcher on a real store of either kind, with Supabase at the wire."""
 
 import asyncio
 import json
 import logging
-import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, func, select
 
 from app.domain.entities import EntityRef, EventStatus, Kind
 from app.domain.events import Event
@@ -21,6 +20,7 @@ from app.domain.instants import MICROSECONDS_PER_SECOND
 from app.domain.retry import BreakerState
 from app.relay.dispatch import BATCH_ENTITIES, PROBE_SECONDS, Dispatcher
 from app.relay.settlements import Settlements
+from app.store.schema import entities
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.mapping import read_target
@@ -117,9 +117,9 @@ TRIPS_THAT_START = Targets(trips=read_target(Kind.TRIP, '{"extra": ["start_date"
 
 @asynccontextmanager
 async def run_bench(
-    folder: Path, postgrest: FakePostgrest, targets: Targets = MINIMAL_TARGETS
+    store_url: str, postgrest: FakePostgrest, targets: Targets = MINIMAL_TARGETS
 ) -> AsyncIterator[Bench]:
-    store = await Store.open(f"sqlite:///{folder}/relay.db")
+    store = await Store.open(store_url)
     http = open_http_client(
         "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
     )
@@ -129,8 +129,8 @@ async def run_bench(
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with run_bench(tmp_path, FakePostgrest(has_foreign_keys=True)) as bench:
+async def bench(store_url: str) -> AsyncIterator[Bench]:
+    async with run_bench(store_url, FakePostgrest(has_foreign_keys=True)) as bench:
         yield bench
 
 
@@ -270,12 +270,12 @@ async def test_dispatch_given_one_bad_row_among_many_applies_all_others(
 
 
 async def test_dispatch_of_rows_that_lack_a_column_updates_each_and_refuses_the_new(
-    tmp_path: Path,
+    store_url: str,
 ) -> None:
     worlds = [World() for _ in range(4)]
     events = [world.trip("updated") for world in worlds]
     postgrest = DemandingPostgrest(world.trips[0] for world in worlds[:3])
-    async with run_bench(tmp_path, postgrest, TRIPS_THAT_START) as bench:
+    async with run_bench(store_url, postgrest, TRIPS_THAT_START) as bench:
         await bench.receive(*events)
         await bench.drain()
         statuses = [await bench.status_of(event) for event in events]
@@ -288,13 +288,13 @@ async def test_dispatch_of_rows_that_lack_a_column_updates_each_and_refuses_the_
 
 
 async def test_dispatch_whose_updates_meet_an_outage_keeps_the_rest_and_goes_on(
-    tmp_path: Path,
+    store_url: str,
 ) -> None:
     worlds = [World() for _ in range(3)]
     events = [world.trip("updated") for world in worlds]
     second = sorted(world.trips[0] for world in worlds)[1]
     postgrest = DemandingPostgrest(world.trips[0] for world in worlds)
-    async with run_bench(tmp_path, postgrest, TRIPS_THAT_START) as bench:
+    async with run_bench(store_url, postgrest, TRIPS_THAT_START) as bench:
         await bench.receive(*events)
         postgrest.answer_with(503, of=lambda request: second in str(request.url))
         await bench.dispatcher.dispatch_due()
@@ -347,9 +347,9 @@ async def test_dispatch_given_a_contested_value_tries_ten_times(bench: Bench) ->
 
 
 async def test_dispatch_of_users_who_swap_names_in_separate_batches_settles_both(
-    tmp_path: Path,
+    store_url: str,
 ) -> None:
-    async with run_bench(tmp_path, UniquePostgrest()) as bench:
+    async with run_bench(store_url, UniquePostgrest()) as bench:
         world = World()
         await bench.receive(world.user("created", 0, at=1, name="a"))
         await bench.receive(world.user("created", 1, at=1, name="b"))
@@ -484,15 +484,14 @@ async def test_dispatch_of_a_grant_that_lands_after_its_removal_gives_no_lasting
     [(201, None), (401, {"message": "Invalid API key"}), (400, {"code": "23514"})],
 )
 async def test_dispatch_that_was_answered_leaves_nothing_in_flight(
-    bench: Bench, tmp_path: Path, status: int, body: object
+    bench: Bench, engine: Engine, status: int, body: object
 ) -> None:
     bench.postgrest.answer_with(status, body)
     await bench.receive(World().trip("created"))
     await bench.dispatcher.dispatch_due()
-    with sqlite3.connect(tmp_path / "relay.db") as connection:
-        noted = connection.execute("SELECT count(in_flight_until) FROM entities").fetchone()
-    connection.close()
-    assert noted == (0,)
+    with engine.connect() as connection:
+        noted = connection.execute(select(func.count(entities.c.in_flight_until))).scalar_one()
+    assert noted == 0
 
 
 async def test_dispatch_given_more_than_a_batch_takes_removals_first(bench: Bench) -> None:

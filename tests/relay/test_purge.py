@@ -1,10 +1,5 @@
 """Forgetting old events."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from app.domain.instants import MICROSECONDS_PER_SECOND, after
 from app.relay.purge import Purger
 from app.store.store import Store
@@ -12,13 +7,6 @@ from tests.auth.issuer import Clock
 from tests.histories import NOW, World, ref_of
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path}/relay.db")
-    yield opened
-    await opened.close()
 
 
 def make_purger(store: Store, *, days_later: float) -> Purger:

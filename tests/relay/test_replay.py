@@ -26,15 +26,8 @@ TRIPS = 5_000
 
 
 @pytest.fixture
-def store_path(tmp_path: Path) -> Path:
-    return tmp_path / "relay.db"
-
-
-@pytest.fixture
-async def store(store_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{store_path}")
-    yield opened
-    await opened.close()
+def store(sqlite_store: Store) -> Store:
+    return sqlite_store
 
 
 @pytest.fixture

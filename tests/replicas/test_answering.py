@@ -3,6 +3,8 @@
 import time
 from typing import Any, Final
 
+import pytest
+
 from app.store.store import Store
 from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
@@ -10,6 +12,18 @@ from tests.histories import NOW, World
 from tests.replicas.cluster import TAKEOVER_SECONDS, Cluster, Replica, start_all
 
 _USERS: Final = 10_000
+
+# Held by one that says nothing.
+_SILENT: Final = """
+UPDATE lease SET holder = 'elsewhere/1', token = token + 1, report = NULL,
+    expires_at = EXTRACT(EPOCH FROM clock_timestamp() + interval '1 hour') * 1000000
+"""
+# Held by nobody, and nobody gets it.
+_FREE: Final = """
+UPDATE lease SET token = token + 1, expires_at = 0;
+CREATE FUNCTION change_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER stays BEFORE UPDATE ON lease FOR EACH ROW EXECUTE FUNCTION change_nothing()
+"""
 
 
 def post_user(cluster: Cluster, to: Replica, *, wait: int) -> Any:
@@ -35,24 +49,58 @@ def test_standby_asked_to_wait_is_answered_after_a_takeover(shared: Cluster) -> 
     assert (answer.status_code, answer.json()["status"]) == (200, "applied")
 
 
+def await_everywhere(cluster: Cluster, status: str) -> list[dict[str, Any]]:
+    """Wait until every replica says so of its health, and give what it says."""
+    await_that(
+        lambda: all(one.health()["status"] == status for one in cluster.replicas),
+        2 * TAKEOVER_SECONDS,
+        lambda: str([one.health() for one in cluster.replicas]),
+    )
+    return [one.health() for one in cluster.replicas]
+
+
 def test_health_of_every_replica_is_what_the_leader_sees(shared: Cluster) -> None:
-
-    def await_everywhere(status: str) -> list[dict[str, Any]]:
-        await_that(
-            lambda: all(one.health()["status"] == status for one in shared.replicas),
-            2 * TAKEOVER_SECONDS,
-            lambda: str([one.health() for one in shared.replicas]),
-        )
-        return [one.health() for one in shared.replicas]
-
-    await_everywhere("ok")
+    await_everywhere(shared, "ok")
     shared.supabase.answer_with(401, {"message": "Invalid API key"})
     post_user(shared, shared.standbys()[0], wait=0)
-    for health in await_everywhere("degraded"):
+    for health in await_everywhere(shared, "degraded"):
         assert "refuses the key" in str(health["checks"]["supabase"])
         assert health["backlog"]["pending"] == 1
     shared.supabase.heal()
-    await_everywhere("ok")
+    await_everywhere(shared, "ok")
+
+
+@pytest.mark.parametrize(
+    ("leave", "mend", "check", "reason"),
+    [
+        (
+            _FREE,
+            "DROP FUNCTION change_nothing CASCADE",
+            "dispatcher",
+            "no replica dispatches at the moment",
+        ),
+        (_SILENT, "UPDATE lease SET expires_at = 0", "supabase", "not reached yet"),
+    ],
+    ids=["free", "silent"],
+)
+def test_health_of_every_replica_is_degraded_while_nobody_dispatches(
+    shared: Cluster, leave: str, mend: str, check: str, reason: str
+) -> None:
+    """All of them go on receiving, and one of them writes it as soon as it can."""
+    await_everywhere(shared, "ok")
+    shared.query(leave)
+    try:
+        await_everywhere(shared, "degraded")
+        events = [post_user(shared, replica, wait=0) for replica in shared.replicas]
+        assert {answer.status_code for answer in events} == {202}
+        for health in await_everywhere(shared, "degraded"):
+            assert health["checks"][check] == {"status": "degraded", "reason": reason}
+            assert health["backlog"]["pending"] == len(events)
+        assert shared.find_leader() is None
+    finally:
+        shared.query(mend)
+    await_everywhere(shared, "ok")
+    shared.await_settled()
 
 
 def test_replay_asked_of_a_standby_completes(cluster: Cluster) -> None:

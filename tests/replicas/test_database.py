@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from app.cli.sending import sign_body
 from tests.e2e.conftest import await_that
@@ -16,6 +19,8 @@ from tests.replicas.cluster import Cluster, Replica, open_cluster, start_all
 
 _LONGEST_ANSWER_SECONDS: Final = 20.0
 _RECOVERY_SECONDS: Final = 15.0
+# More than two relays have.
+_ROLE_CONNECTIONS: Final = 30
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,24 @@ def pair(tmp_path_factory: pytest.TempPathFactory, fragile: PostgresServer) -> I
     """Two relays, started, on the fragile server; each test leaves them recovered and settled."""
     folder = tmp_path_factory.mktemp("pair")
     with open_cluster(folder, fragile.create_database(), 2) as cluster:
+        start_all(cluster.replicas)
+        cluster.deliver(cluster.backend.make_parents())
+        cluster.settle()
+        yield cluster
+
+
+@pytest.fixture
+def limited(tmp_path: Path, postgres: PostgresServer) -> Iterator[Cluster]:
+    """Two relays, started, whose role may have so many connections and no more."""
+    url = make_url(postgres.create_database())
+    role = f"limited_{url.database}"
+    with psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute(
+            f"CREATE ROLE {role} LOGIN PASSWORD 'limited' CONNECTION LIMIT {_ROLE_CONNECTIONS}"
+        )
+        admin.execute(f"ALTER DATABASE {url.database} OWNER TO {role}")
+    store_url = url.set(username=role, password="limited").render_as_string(hide_password=False)
+    with open_cluster(tmp_path, store_url, 2) as cluster:
         start_all(cluster.replicas)
         cluster.deliver(cluster.backend.make_parents())
         cluster.settle()
@@ -172,3 +195,32 @@ def test_database_that_takes_no_connections_is_503_in_time_and_heals_by_itself(
         finally:
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert_recovers(pair, unasked=False)
+
+
+def test_database_without_a_connection_to_give_is_503_in_time_and_heals_by_itself(
+    limited: Cluster, postgres: PostgresServer
+) -> None:
+    with ExitStack() as others:
+        with limited.delivering(limited.backend.make_history(300)):
+            use_up_connections(limited.store_url, postgres, others)
+        assert_refused_in_time(limited)
+    assert_recovers(limited)
+
+
+def use_up_connections(store_url: str, server: PostgresServer, others: ExitStack) -> None:
+    """Have somebody else, by the same role, hold every connection that it may have."""
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'relay' AND usename = %s"
+    )
+    role = make_url(store_url).username
+    count = 0
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        deadline = time.monotonic() + _RECOVERY_SECONDS
+        while count < _ROLE_CONNECTIONS:
+            assert time.monotonic() < deadline, f"only {count}"
+            try:
+                others.enter_context(psycopg.connect(store_url, application_name="another"))
+                count += 1
+            except psycopg.OperationalError:
+                admin.execute(terminate, [role])

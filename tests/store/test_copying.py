@@ -18,8 +18,8 @@ from app.store.receiving import Receipt
 from app.store.schema import events
 from app.store.store import Store
 from tests.histories import NOW, World
-from tests.postgres import PostgresServer
 from tests.store import actions
+from tests.stores import DATABASES, make_store_url
 
 PAGE_ROWS = 7
 USERS = 20
@@ -44,12 +44,9 @@ def count_rows(url: str) -> dict[str, int]:
     return rows
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/target.db"
-    postgres: PostgresServer = request.getfixturevalue("postgres")
-    return postgres.create_database()
+    return make_store_url(request.param, tmp_path / "target.db", request)
 
 
 @pytest.fixture

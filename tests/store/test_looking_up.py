@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityRef, EventStatus
+from app.domain.entities import EventStatus
 from app.domain.events import Event, EventId, EventType
 from app.domain.history import Position, StoredEvent
 from app.domain.instants import Instant, after
 from app.store.looking_up import read_event_page
 from app.store.schema import entities, events
 from app.store.store import Store
-from tests.histories import NOW, World, histories, ref_of
+from tests.histories import NOW, World, histories, ref_of, some_criteria
 from tests.store.actions import have_applied, have_refused
 
 LATER = after(NOW, 3600)
@@ -83,18 +83,6 @@ def ids_of(stored: list[StoredEvent]) -> list[EventId]:
     return [event.event_id for event in stored]
 
 
-def some_criteria(refs: list[EntityRef]) -> st.SearchStrategy[Criteria]:
-    instants = st.none() | st.integers(-4, 5).map(lambda at: after(NOW, at))
-    return st.builds(
-        Criteria,
-        since=instants,
-        until=instants,
-        types=st.none() | st.lists(st.sampled_from(EventType), unique=True).map(tuple),
-        entity=st.none() | st.sampled_from(refs),
-        status=st.none() | st.sampled_from(EventStatus),
-    )
-
-
 @settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -116,7 +104,7 @@ async def test_listing_gives_each_event_that_meets_the_criteria_once_and_in_orde
         fate = data.draw(fates, "fate")
         if fate is not None:
             await fate(library.store, now=LATER)
-    criteria = data.draw(some_criteria(world.refs()), "criteria")
+    criteria = data.draw(some_criteria(world.refs(), EventStatus), "criteria")
     expected = ids_of(await filter_all(library.store, arrived, criteria))
 
     # Others come in between the pages, also at instants that were passed before.

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -11,8 +12,10 @@ from sqlalchemy import text
 
 from app.domain.errors import ConfigurationInvalid
 from app.store.engine import open_engine, read_store_url
+from app.store.inbox import FUNCTION
 from app.store.migrating import migrate_store
 from app.store.schema import metadata
+from tests.postgres import PostgresServer
 
 HEAD = "0004"
 
@@ -33,6 +36,23 @@ def test_migrate_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
     assert migrate_store(url) == (None, HEAD)
     assert migrate_store(url) == (HEAD, HEAD)
+
+
+def test_migrate_leaves_the_function_that_is_there_alone(postgres: PostgresServer) -> None:
+    """Another role may own it."""
+    url = postgres.create_database()
+
+    def read_function() -> object:
+        with psycopg.connect(url) as connection:
+            return connection.execute(
+                "SELECT oid, xmin FROM pg_proc WHERE proname = %s", [FUNCTION]
+            ).fetchall()
+
+    migrate_store(url)
+    made = read_function()
+    migrate_store(url)
+    assert made
+    assert read_function() == made
 
 
 def test_migrate_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:

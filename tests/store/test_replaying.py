@@ -1,5 +1,6 @@
 """Replays: what they mark, that they can do no harm, and that their figures are right."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from app.store.dispatching import Applied
 from app.store.replaying import find_targets, mark_targets
 from app.store.schema import entities, events, replays
 from app.store.store import Store
-from tests.histories import NOW, World, find_desired_rows, histories, ref_of
+from tests.histories import NOW, World, find_desired_rows, histories, ref_of, some_criteria
 from tests.store.actions import begin_replay, have_applied, have_refused, look_at, replay
 
 LATER = after(NOW, 3600)
@@ -28,6 +29,7 @@ SHARED_STORE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=100,
 )
+REPLAYABLE = (EventStatus.PENDING, EventStatus.APPLIED, EventStatus.DEAD)
 # None, twice: to be left pending is the most usual fate.
 FATES = st.sampled_from((None, None, have_applied, have_refused))
 
@@ -87,19 +89,6 @@ async def find_meant(
     return matching, refs
 
 
-def some_criteria(refs: list[EntityRef]) -> st.SearchStrategy[Criteria]:
-    instants = st.none() | st.integers(-4, 5).map(lambda at: after(NOW, at))
-    return st.builds(
-        Criteria,
-        since=instants,
-        until=instants,
-        types=st.none() | st.lists(st.sampled_from(EventType), unique=True, min_size=1).map(tuple),
-        entity=st.none() | st.sampled_from(refs),
-        status=st.none()
-        | st.sampled_from((EventStatus.PENDING, EventStatus.APPLIED, EventStatus.DEAD)),
-    )
-
-
 @SHARED_STORE
 @given(history=histories(most=20), data=st.data())
 async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
@@ -108,7 +97,7 @@ async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
     empty(engine)
     world, arrived = history
     await live_through(store, arrived, data)
-    criteria = data.draw(some_criteria(world.refs()), "criteria")
+    criteria = data.draw(some_criteria(world.refs(), REPLAYABLE), "criteria")
     matching, refs = await find_meant(store, engine, arrived, criteria)
     assert await store.count_matches(criteria) == Matches(len(matching), len(refs))
 
@@ -137,7 +126,7 @@ async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
     world, arrived = history
     await live_through(store, arrived, data)
     chosen = data.draw(st.lists(st.sampled_from(arrived), min_size=1), "chosen")
-    criteria = data.draw(some_criteria(world.refs()), "criteria")
+    criteria = data.draw(some_criteria(world.refs(), REPLAYABLE), "criteria")
     stored = await store.find_events([event.event_id for event in chosen])
     refs = {event.entity.ref for event in stored.values() if criteria.matches(event)}
     before = read_standings(engine)
@@ -365,6 +354,24 @@ async def test_replay_while_others_keep_coming_ends(store: Store) -> None:
         steps += 1
         assert steps < 200
     assert (await look_at(store, begun.replay_id)).marked >= 50
+
+
+async def test_replay_marks_of_what_comes_meanwhile_what_lies_ahead_of_it(
+    store: Store, engine: Engine
+) -> None:
+    """In the order of the keys, two at a time."""
+    behind, *known, ahead = sorted(str(uuid.uuid4()) for _ in range(8))
+    world = World(trips=(behind, *known, ahead))
+    await store.store_events([world.trip("created", n) for n in range(1, 7)], NOW)
+    begun = await begin_replay(store, Criteria(types=(EventType.TRIP_CREATED,)))
+    assert await store.advance_replay(begun.number, NOW, 2, ahead_entities=2)
+    await store.store_events([world.trip("created", 0), world.trip("created", 7)], NOW)
+    while await store.advance_replay(begun.number, NOW, 2, ahead_entities=2):
+        pass
+    ended = await look_at(store, begun.replay_id)
+    assert (ended.matches.entities, ended.marked) == (6, 7)
+    revisions = {ref.key: standing.revision for ref, standing in read_standings(engine).items()}
+    assert revisions == {behind: 1} | dict.fromkeys((*known, ahead), 2)
 
 
 async def test_replay_advanced_twice_at_once_marks_each_entity_once(

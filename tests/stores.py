@@ -1,7 +1,8 @@
-"""A real store: on a real file, and on a real PostgreSQL."""
+"""Real stores for tests: on a real file, and on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from sqlalchemy import Engine
@@ -10,19 +11,32 @@ from app.store.engine import open_engine, read_store_url
 from app.store.store import Store
 from tests.postgres import PostgresServer
 
+DATABASES: Final = ("sqlite", "postgresql")
+
+
+def make_store_url(database: str, file: Path, request: pytest.FixtureRequest) -> str:
+    """Name an empty store of one of `DATABASES`; PostgreSQL is started only where it is asked for.
+
+    Args:
+        database: which keeps it.
+        file: where SQLite does.
+        request: of the fixture or test that it is for.
+    """
+    if database == "sqlite":
+        return f"sqlite:///{file}"
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    return postgres.create_database()
+
 
 @pytest.fixture
 def store_path(tmp_path: Path) -> Path:
     return tmp_path / "relay.db"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def store_url(request: pytest.FixtureRequest, store_path: Path) -> str:
     """Name an empty store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{store_path}"
-    postgres: PostgresServer = request.getfixturevalue("postgres")
-    return postgres.create_database()
+    return make_store_url(request.param, store_path, request)
 
 
 @pytest.fixture
