@@ -12,7 +12,8 @@ from sqlalchemy import Engine, text
 
 from app.domain.errors import StoreUnavailable
 from app.store.engine import open_engine, read_store_url
-from app.store.group_commit import GroupCommit, WriteSession
+from app.store.group_commit import GroupCommit
+from app.store.write_session import WriteSession
 
 
 @pytest.fixture
