@@ -62,12 +62,13 @@ fuzz: .venv/installed
 	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
 	done
 
-# Ratios between contenders that run in turn; NAMES=receiving, lookups, replicas chooses. Close what
-# else runs: the load has a processor of its own, and the servers have the others.
-bench: .venv/installed
+# Ratios between contenders that run in turn, and whether targets are reached; NAMES="receiving lag"
+# chooses of those that benchmarks/README.md lists. Close what else runs: the load has a processor
+# of its own, and the servers have the others.
+bench: .venv/drawing
 	$(BIN)/python -m benchmarks $(NAMES)
 
-bench-quick: .venv/installed
+bench-quick: .venv/drawing
 	$(BIN)/python -m benchmarks --quick $(NAMES)
 
 clean:
@@ -77,6 +78,11 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python >= 3.11 is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	$(UV) sync --locked --quiet $(WITHOUT) --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+# What draws the plots; nothing else needs it.
+.venv/drawing: .venv/installed
+	$(UV) sync --locked --inexact --quiet --group bench $(WITHOUT)
 	@touch $@
 
 .uv/bin/uv:

@@ -3,7 +3,9 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,17 @@ class Measurement:
         """Add the ratios of two contenders, round by round."""
         self.add(name, "ratio", [mine / other for mine, other in zip(of, to, strict=True)])
 
+    def find(self, name: str) -> Figure:
+        """Give the figure of a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for figure in self.figures:
+            if figure.name == name:
+                return figure
+        raise KeyError(name)
+
     def document(self) -> dict[str, Any]:
         """Write it for machines."""
         return {
@@ -56,14 +69,14 @@ class Measurement:
 
 
 def run_in_turn(
-    contenders: Mapping[str, Callable[[], float]], rounds: int
-) -> dict[str, list[float]]:
+    contenders: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[T]]:
     """Run every contender once a round, in an order that turns round each time.
 
-    A first round warms up and is not counted. What else the machine does then meets all alike.
+    What else the machine does then meets all alike. A first round warms up and is not counted.
     """
-    seen: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
+    seen: dict[str, list[T]] = {name: [] for name in contenders}
+    for number in range(0 if warm_up else 1, rounds + 1):
         names = list(contenders)[:: 1 if number % 2 else -1]
         for name in names:
             value = contenders[name]()

@@ -6,6 +6,8 @@ import inspect
 import os
 import random
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from app.store import schema, statements
 from app.store.store import Store
 from benchmarks.requests import make_uuid
 from benchmarks.scene import Scene
+from benchmarks.world import name_membership
 
 _BEGIN: Final = 1_760_000_000_000_000
 _BATCH: Final = 1000
@@ -25,17 +28,36 @@ PENDING: Final = 500
 
 def fill_store(scene: Scene) -> Path:
     """Give the path of a store as large as the scene wants it; it is not to be written to."""
-    name = f"{scene.stored_events}-{scene.stored_entities}-{_digest_sources()}.db"
-    path = scene.cache / name
-    if not path.exists():
+
+    def fill(path: Path) -> None:
         scene.report(f"filling a store with {scene.stored_events:,} events, once")
+        asyncio.run(_fill(path, scene))
+        _settle(path)
+
+    return _keep(scene.cache, f"{scene.stored_events}-{scene.stored_entities}", fill)
+
+
+def fill_backlog(scene: Scene) -> Path:
+    """Give the path of a store with so many pending memberships; it is not to be written to."""
+
+    def fill(path: Path) -> None:
+        scene.report(f"filling a store with {scene.backlog_entities:,} pending entities, once")
+        asyncio.run(_fill_backlog(path, scene.backlog_entities))
+
+    return _keep(scene.cache, f"backlog-{scene.backlog_entities}", fill)
+
+
+def _keep(cache: Path, name: str, fill: Callable[[Path], None]) -> Path:
+    path = cache / f"{name}-{_digest_sources()}.db"
+    if not path.exists():
         partial = path.with_suffix(".partial")
         for suffix in ("", "-wal", "-shm", ".lock"):
             Path(f"{partial}{suffix}").unlink(missing_ok=True)
-        asyncio.run(_fill(partial, scene))
-        _settle(partial)
+        fill(partial)
+        with closing(sqlite3.connect(partial)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         partial.rename(path)
-        Path(f"{partial}.lock").unlink()
+        Path(f"{partial}.lock").unlink(missing_ok=True)
     return path
 
 
@@ -70,6 +92,27 @@ async def _fill(path: Path, scene: Scene) -> None:
         await store.close()
 
 
+async def _fill_backlog(path: Path, entities: int) -> None:
+    source = random.Random(4)  # noqa: S311
+    store = await Store.open(f"sqlite:///{path}")
+    try:
+        for first in range(0, entities, _BATCH):
+            received_at = Instant(_BEGIN + first)
+            events = []
+            for number in range(first, min(first + _BATCH, entities)):
+                trip_id, user_id = name_membership(number)
+                row = {"trip_id": trip_id, "user_id": user_id, "role": "MEMBER", "status": "ACTIVE"}
+                event_id = EventId(f"evt_{source.getrandbits(128):032x}")
+                events.append(
+                    make_event(
+                        event_id, EventType.MEMBERSHIP_CREATED, received_at, row, os.urandom(32)
+                    )
+                )
+            await store.store_events(events, received_at)
+    finally:
+        await store.close()
+
+
 def _settle(path: Path) -> None:
     """Have nearly all of it applied, as after some weeks."""
     connection = sqlite3.connect(path)
@@ -82,5 +125,4 @@ def _settle(path: Path) -> None:
                 " (SELECT kind, key FROM entities WHERE state = 'applied' ORDER BY key LIMIT ?)",
                 (state, count),
             )
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -4,11 +4,19 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import Final
 
-_PACKAGES: Final = ("fastapi", "starlette", "uvicorn", "uvloop", "sqlalchemy", "psycopg")
+_PACKAGES: Final = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httpx",
+    "sqlalchemy",
+    "psycopg",
+)
 
 
 def split_processors() -> tuple[set[int], int]:
@@ -26,6 +34,11 @@ def on_processor(processor: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def on_one_processor() -> AbstractContextManager[None]:
+    """Have what is started run on one of our processors, so that machines are alike in that."""
+    return on_processor(min(os.sched_getaffinity(0)))
 
 
 def describe_machine() -> dict[str, str]:

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, Literal
 
 from app.cli.local_supabase import find_free_port
+from benchmarks.machine import on_processor
+from benchmarks.recording import Recording
 from benchmarks.requests import SECRET
 
 _START_SECONDS: Final = 60.0
@@ -19,54 +22,122 @@ JWT_SECRET: Final = "the secret of the operators of a benchmark"  # noqa: S105
 NOWHERE: Final = "http://127.0.0.1:9"
 
 
-@contextmanager
-def run_ceiling(folder: Path) -> Iterator[int]:
-    """Run a raw asyncio server that answers 202 to anything, and give its port."""
-    port = find_free_port()
-    with _run([sys.executable, "-m", "benchmarks.ceiling", str(port), "202"], port, folder):
-        yield port
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        port: of 127.0.0.1.
+        pid: of its one process.
+    """
+
+    port: int
+    pid: int
+
+    def read_processor_seconds(self) -> float:
+        """Read how long processors have worked for it, in its code and in the system's."""
+        # See proc(5). The name, which may have spaces, ends with the last parenthesis.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def run_supabase(folder: Path) -> Iterator[str]:
-    """Run what takes every write of a relay at once, and give its URL."""
+def serve_ceiling(folder: Path) -> Iterator[Server]:
+    """Run a raw asyncio server that answers 202 to anything."""
     port = find_free_port()
-    with _run([sys.executable, "-m", "benchmarks.ceiling", str(port), "201"], port, folder):
+    with _run([sys.executable, "-m", "benchmarks.ceiling", str(port), "202"], port, folder) as run:
+        yield run
+
+
+@contextmanager
+def run_supabase(folder: Path, *, processor: int | None = None) -> Iterator[str]:
+    """Run what takes every write of a relay at once, and give its URL.
+
+    Args:
+        folder: for its log.
+        processor: to run on; by default it shares those of the relay.
+    """
+    port = find_free_port()
+    command = [sys.executable, "-m", "benchmarks.ceiling", str(port), "201"]
+    with _run(command, port, folder, processor=processor):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
 def run_bare(folder: Path) -> Iterator[int]:
-    """Run the bare FastAPI handler, on uvicorn as the relay runs on it, and give its port."""
+    """Run the bare FastAPI handler and give its port."""
+    with serve_bare(folder) as bare:
+        yield bare.port
+
+
+@contextmanager
+def serve_bare(folder: Path, kind: Literal["fastapi", "asgi"] = "fastapi") -> Iterator[Server]:
+    """Run a bare handler, on uvicorn as the relay runs on it."""
     port = find_free_port()
-    with _run([sys.executable, "-m", "benchmarks.bare", str(port)], port, folder):
-        yield port
+    with _run([sys.executable, "-m", "benchmarks.bare", kind, str(port)], port, folder) as run:
+        yield run
+
+
+@contextmanager
+def run_recorder(
+    folder: Path, supabase_url: str, *, delay_milliseconds: float, processor: int
+) -> Iterator[Recording]:
+    """Run a proxy before Supabase that delays what passes, and gives when each row was there.
+
+    Args:
+        folder: for its log and what it records.
+        supabase_url: of Supabase.
+        delay_milliseconds: that a round trip takes longer, half of it on each way.
+        processor: to run on.
+    """
+    port = find_free_port()
+    path = folder / f"{port}.rows"
+    path.touch()
+    upstream_port = supabase_url.rpartition(":")[2]
+    delay = str(delay_milliseconds / 2000)
+    command = [sys.executable, "-m", "benchmarks.recorder", str(port), upstream_port, delay]
+    with _run([*command, str(path)], port, folder, processor=processor):
+        yield Recording(f"http://127.0.0.1:{port}", path)
 
 
 @contextmanager
 def run_relay(folder: Path, store_url: str, supabase_url: str) -> Iterator[int]:
     """Run a relay and give its port."""
+    with serve_relay(folder, store_url, supabase_url) as relay:
+        yield relay.port
+
+
+@contextmanager
+def serve_relay(
+    folder: Path, store_url: str, supabase_url: str, supabase_key: str = "sb_secret_benchmark"
+) -> Iterator[Server]:
+    """Run a relay."""
     port = find_free_port()
     settings = {
         "PORT": str(port),
         "STORE_URL": store_url,
         "SUPABASE_URL": supabase_url,
-        "SUPABASE_SECRET_KEY": "sb_secret_benchmark",
+        "SUPABASE_SECRET_KEY": supabase_key,
         "WEBHOOK_SECRETS": SECRET,
         "JWT_SECRET": JWT_SECRET,
         "LOG_LEVEL": "WARNING",
         # Stored events may be of any age, and a purge would be measured too.
         "RETENTION_DAYS": "36500",
     }
-    relay = Path(sys.executable).with_name("relay")
-    with _run([str(relay), "serve"], port, folder, settings):
-        yield port
+    command = Path(sys.executable).with_name("relay")
+    with _run([str(command), "serve"], port, folder, settings) as run:
+        yield run
 
 
 @contextmanager
 def _run(
-    command: list[str], port: int, folder: Path, settings: Mapping[str, str] | None = None
-) -> Iterator[None]:
+    command: list[str],
+    port: int,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    processor: int | None = None,
+) -> Iterator[Server]:
     log = folder / f"{port}.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -75,9 +146,7 @@ def _run(
     }
     with (
         log.open("wb") as output,
-        subprocess.Popen(  # noqa: S603 - ours
-            command, cwd=folder, env=environment, stdout=output, stderr=output
-        ) as process,
+        _start(command, folder, environment, output, processor) as process,
     ):
         try:
             deadline = time.monotonic() + _START_SECONDS
@@ -85,13 +154,26 @@ def _run(
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{command[-2:]} did not start: {log.read_text()}")
                 time.sleep(0.02)
-            yield
+            yield Server(port, process.pid)
         finally:
             process.terminate()
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _start(
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    processor: int | None,
+) -> "subprocess.Popen[bytes]":
+    with nullcontext() if processor is None else on_processor(processor):
+        return subprocess.Popen(  # noqa: S603 - ours
+            command, cwd=folder, env=environment, stdout=output, stderr=output
+        )
 
 
 def _is_listening(port: int) -> bool:

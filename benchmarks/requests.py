@@ -6,21 +6,13 @@ import hmac
 import random
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 SECRET = "whsec_" + base64.b64encode(b"a secret for benchmarks, 32 byte").decode()
 _KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
 _TRIPS = 1000
-
-
-def make_requests(count: int) -> list[bytes]:
-    """Make so many new memberships of random users in a thousand trips, a request each.
-
-    A signature is good for five minutes.
-    """
-    source = random.Random()  # noqa: S311
-    trips = [make_uuid(source) for _ in range(_TRIPS)]
-    return [_make_request(source, source.choice(trips)) for _ in range(count)]
 
 
 def make_uuid(source: random.Random) -> str:
@@ -28,19 +20,66 @@ def make_uuid(source: random.Random) -> str:
     return str(uuid.UUID(int=source.getrandbits(128)))
 
 
-def _make_request(source: random.Random, trip_id: str) -> bytes:
-    body = (
-        b'{"type":"membership.created","timestamp":"%b","data":{"trip_id":"%b","user_id":"%b",'
-        b'"role":"MEMBER","status":"ACTIVE"}}'
-        % (datetime.now(UTC).isoformat().encode(), trip_id.encode(), make_uuid(source).encode())
+def draw_memberships(count: int) -> Iterator[tuple[str, str]]:
+    """Draw so many new memberships of random users in a thousand trips."""
+    source = random.Random()  # noqa: S311
+    trips = [make_uuid(source) for _ in range(_TRIPS)]
+    return ((source.choice(trips), make_uuid(source)) for _ in range(count))
+
+
+def make_requests(memberships: Iterable[tuple[str, str]], *, removal: bool = False) -> list[bytes]:
+    """Make a request for each membership: that it begins, or that it ends.
+
+    A signature is good for five minutes.
+    """
+    source = random.Random()  # noqa: S311
+    write = _write_removal if removal else _write_grant
+    return [
+        _sign(b"/webhooks", b"evt_%032x" % source.getrandbits(128), b"{%b}" % write(*membership))
+        for membership in memberships
+    ]
+
+
+def make_batches(memberships: Iterable[tuple[str, str]], size: int) -> list[bytes]:
+    """Make requests of so many new memberships each."""
+    source = random.Random()  # noqa: S311
+    remaining = iter(memberships)
+    requests = []
+    while batch := list(islice(remaining, size)):
+        events = b",".join(
+            b'{"id":"evt_%032x",%b}' % (source.getrandbits(128), _write_grant(*membership))
+            for membership in batch
+        )
+        batch_id = b"bat_%032x" % source.getrandbits(128)
+        requests.append(_sign(b"/webhooks/batch", batch_id, b'{"events":[%b]}' % events))
+    return requests
+
+
+def _write_grant(trip_id: str, user_id: str) -> bytes:
+    return (
+        b'"type":"membership.created","timestamp":"%b","data":{"trip_id":"%b","user_id":"%b",'
+        b'"role":"MEMBER","status":"ACTIVE"}' % (_write_now(), trip_id.encode(), user_id.encode())
     )
-    event_id = b"evt_%032x" % source.getrandbits(128)
+
+
+def _write_removal(trip_id: str, user_id: str) -> bytes:
+    return (
+        b'"type":"membership.deleted","timestamp":"%b","data":{"trip_id":"%b","user_id":"%b"}'
+        % (_write_now(), trip_id.encode(), user_id.encode())
+    )
+
+
+def _write_now() -> bytes:
+    return datetime.now(UTC).isoformat().encode()
+
+
+def _sign(path: bytes, event_id: bytes, body: bytes) -> bytes:
     sent_at = b"%d" % time.time()
     signature = base64.b64encode(
         hmac.digest(_KEY, b"%b.%b.%b" % (event_id, sent_at, body), hashlib.sha256)
     )
     return (
-        b"POST /webhooks HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n"
+        b"POST %b HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n"
         b"webhook-id: %b\r\nwebhook-timestamp: %b\r\nwebhook-signature: v1,%b\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (event_id, sent_at, signature, len(body), body)
+        b"Content-Length: %d\r\n\r\n%b" % (path, event_id, sent_at, signature, len(body), body)
     )

@@ -1,0 +1,63 @@
+"""What the recorder has seen: when Supabase had answered the write of each row."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.recorder import LINE_BYTES
+
+_POLL_SECONDS: Final = 0.02
+
+
+@dataclass
+class Recording:
+    """A recorder's notes, read on from where they were read last.
+
+    Attributes:
+        url: what `SUPABASE_URL` is to be.
+        path: of the recorder's file.
+    """
+
+    url: str
+    path: Path
+    _read_bytes: int = 0
+
+    def await_rows(
+        self, keys: Sequence[str], *, seconds: float, removal: bool = False
+    ) -> dict[str, float]:
+        """Wait until Supabase has answered a write of each membership, and give when it first had.
+
+        What was written before this was last asked does not count.
+
+        Raises:
+            RuntimeError: some never arrived.
+        """
+        missing, arrived = set(keys), dict[str, float]()
+        sign = "-" if removal else "+"
+        deadline = time.monotonic() + seconds
+        while True:
+            # Reading takes time from who is measured: not before there can be enough.
+            if self._count_unread() >= len(missing) or time.monotonic() > deadline:
+                for answered_at, line_sign, key in self._read_on():
+                    if line_sign == sign and key in missing:
+                        missing.remove(key)
+                        arrived[key] = answered_at
+            if not missing:
+                return arrived
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(missing)} of {len(keys)} rows never arrived in Supabase")
+            time.sleep(_POLL_SECONDS)
+
+    def _count_unread(self) -> int:
+        return (self.path.stat().st_size - self._read_bytes) // LINE_BYTES
+
+    def _read_on(self) -> list[tuple[float, str, str]]:
+        with self.path.open("rb") as file:
+            file.seek(self._read_bytes)
+            text = file.read()
+        whole = len(text) // LINE_BYTES * LINE_BYTES
+        self._read_bytes += whole
+        lines = (line.split(" ") for line in text[:whole].decode().splitlines())
+        return [(float(answered_at), sign, key) for answered_at, sign, key in lines]
