@@ -9,32 +9,6 @@ from app.domain.entities import RowText
 from app.domain.errors import FieldError, InputInvalid
 
 
-def read_json(body: bytes) -> object:
-    """Read strict JSON: UTF-8, no duplicate keys, no NaN or Infinity.
-
-    Raises:
-        InputInvalid: with the pointer "" and what is wrong.
-    """
-    try:
-        # json.loads would guess UTF-16 and UTF-32 from bytes; RFC 8259 allows UTF-8 only.
-        return json.loads(
-            body.decode(), object_pairs_hook=_unique_object, parse_constant=_refuse_constant
-        )
-    except _JsonRefused as error:
-        raise InputInvalid([FieldError("", str(error))]) from error
-    except UnicodeDecodeError as error:
-        raise InputInvalid([FieldError("", "is not UTF-8")]) from error
-    except RecursionError as error:
-        raise InputInvalid([FieldError("", "is nested too deeply")]) from error
-    except ValueError as error:
-        # Broken JSON, and whole numbers past the length that Python converts.
-        raise InputInvalid([FieldError("", "is not valid JSON")]) from error
-
-
-class _JsonRefused(ValueError):
-    """The sentence says what strict JSON does not allow."""
-
-
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
@@ -46,9 +20,40 @@ def _refuse_constant(_: str) -> NoReturn:
     raise _JsonRefused("has NaN or Infinity, which JSON does not know")
 
 
+class _JsonRefused(ValueError):
+    """The sentence says what strict JSON does not allow."""
+
+
+# Made once: json.loads and json.dumps make one for every call that is not the default, which took
+# as long as reading or writing an event.
+_READ = json.JSONDecoder(object_pairs_hook=_unique_object, parse_constant=_refuse_constant).decode
+_WRITE_ROW = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_WRITE_CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def read_json(body: bytes) -> object:
+    """Read strict JSON: UTF-8, no duplicate keys, no NaN or Infinity.
+
+    Raises:
+        InputInvalid: with the pointer "" and what is wrong.
+    """
+    try:
+        # json.loads would guess UTF-16 and UTF-32 from bytes; RFC 8259 allows UTF-8 only.
+        return _READ(body.decode())
+    except _JsonRefused as error:
+        raise InputInvalid([FieldError("", str(error))]) from error
+    except UnicodeDecodeError as error:
+        raise InputInvalid([FieldError("", "is not UTF-8")]) from error
+    except RecursionError as error:
+        raise InputInvalid([FieldError("", "is nested too deeply")]) from error
+    except ValueError as error:
+        # Broken JSON, and whole numbers past the length that Python converts.
+        raise InputInvalid([FieldError("", "is not valid JSON")]) from error
+
+
 def write_row(row: Mapping[str, object]) -> RowText:
     """Write a row as canonical JSON text; equal rows give equal texts."""
-    return RowText(json.dumps(row, separators=(",", ":"), ensure_ascii=False))
+    return RowText(_WRITE_ROW(row))
 
 
 def write_pointer(*parts: str | int) -> str:
@@ -63,7 +68,7 @@ def digest_document(document: object) -> bytes:
         InputInvalid: it is nested too deeply.
     """
     try:
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        text = _WRITE_CANONICAL(document)
     except RecursionError as error:
         raise InputInvalid([FieldError("", "is nested too deeply")]) from error
     return hashlib.sha256(text.encode("ascii")).digest()

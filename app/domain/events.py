@@ -33,6 +33,24 @@ class EventType(StrEnum):
     MEMBERSHIP_DELETED = "membership.deleted"
 
 
+KINDS: Final[Mapping[EventType, Kind]] = {
+    EventType.USER_CREATED: Kind.USER,
+    EventType.USER_UPDATED: Kind.USER,
+    EventType.USER_DELETED: Kind.USER,
+    EventType.TRIP_CREATED: Kind.TRIP,
+    EventType.TRIP_UPDATED: Kind.TRIP,
+    EventType.TRIP_DELETED: Kind.TRIP,
+    EventType.MEMBERSHIP_CREATED: Kind.MEMBERSHIP,
+    EventType.MEMBERSHIP_UPDATED: Kind.MEMBERSHIP,
+    EventType.MEMBERSHIP_DELETED: Kind.MEMBERSHIP,
+}
+"""What each of them changes."""
+
+_DELETIONS: Final = frozenset(
+    {EventType.USER_DELETED, EventType.TRIP_DELETED, EventType.MEMBERSHIP_DELETED}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change, validated and cut down to permission data.
@@ -85,30 +103,21 @@ def make_event(
     """
     text = write_row({**data, **extra} if extra else data)
     trip_id = user_id = None
-    row: RowText | None = text
-    is_removal = False
-    match event_type:
-        case EventType.USER_CREATED | EventType.USER_UPDATED:
-            kind, key = Kind.USER, EntityKey(data["id"])
-        case EventType.USER_DELETED:
-            kind, key = Kind.USER, EntityKey(data["id"])
-            row, is_removal = None, True
-        case EventType.TRIP_CREATED | EventType.TRIP_UPDATED:
-            kind, key = Kind.TRIP, EntityKey(data["id"])
-            user_id = data["created_by"]
-        case EventType.TRIP_DELETED:
-            kind, key = Kind.TRIP, EntityKey(data["id"])
-            row, is_removal = None, True
-        case EventType.MEMBERSHIP_CREATED | EventType.MEMBERSHIP_UPDATED:
+    is_removal = event_type in _DELETIONS
+    row = None if is_removal else text
+    kind = KINDS[event_type]
+    match kind:
+        case Kind.MEMBERSHIP:
             trip_id, user_id = data["trip_id"], data["user_id"]
-            kind, key = Kind.MEMBERSHIP, membership_key(trip_id, user_id)
-            is_removal = data["status"] != ACTIVE
-        case EventType.MEMBERSHIP_DELETED:
-            trip_id, user_id = data["trip_id"], data["user_id"]
-            kind, key = Kind.MEMBERSHIP, membership_key(trip_id, user_id)
-            row, is_removal = None, True
+            key = membership_key(trip_id, user_id)
+            is_removal = is_removal or data["status"] != ACTIVE
+        case Kind.TRIP:
+            key = EntityKey(data["id"])
+            user_id = None if is_removal else data["created_by"]
+        case Kind.USER:
+            key = EntityKey(data["id"])
         case _:
-            assert_never(event_type)
+            assert_never(kind)
     return Event(
         event_id=event_id,
         type=event_type,

@@ -14,12 +14,12 @@ Instant = NewType("Instant", int)
 MICROSECONDS_PER_SECOND = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_SECONDS_PER_DAY = 86_400
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 # RFC 3339 section 5.6, with up to nine fractional digits because Go prints nanoseconds.
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
+    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9}))?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
     re.ASCII,
 )
@@ -37,11 +37,10 @@ def parse_timestamp(text: str) -> Instant:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("not an RFC 3339 date-time with an offset")
-    year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = match.groups()
-    moment = datetime(
-        int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC
-    )
-    instant = (moment - _EPOCH) // _MICROSECOND
+    date, time, fraction, sign, off_hours, off_minutes = match.groups()
+    # Without its offset, which could carry it out of the years that datetime holds.
+    since = datetime.fromisoformat(f"{date}T{time}+00:00") - _EPOCH
+    instant = (since.days * _SECONDS_PER_DAY + since.seconds) * MICROSECONDS_PER_SECOND
     if fraction is not None:
         instant += int(fraction[:6].ljust(6, "0"))
     if sign is not None:
