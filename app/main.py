@@ -148,8 +148,10 @@ def create_app(
 
 def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
+    single = EventEndpoint()
     app = Application(
-        ahead={"/webhooks": EventEndpoint(), "/webhooks/batch": BatchEndpoint()},
+        ahead={"/webhooks": single, "/webhooks/batch": BatchEndpoint()},
+        short_way=("/webhooks", single.take),
         title="NomadCrew Supabase relay",
         version=health.VERSION,
         lifespan=lifespan,

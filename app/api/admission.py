@@ -32,13 +32,23 @@ class Admission:
         Raises:
             Overloaded: there is none.
         """
-        if self._taking >= self._limit:
+        if not self.enter():
             raise Overloaded
-        self._taking += 1
         try:
             yield
         finally:
-            self._taking -= 1
+            self.leave()
+
+    def enter(self) -> bool:
+        """Take a place, to be left again by `leave`; False where there is none."""
+        if self._taking >= self._limit:
+            return False
+        self._taking += 1
+        return True
+
+    def leave(self) -> None:
+        """Leave a place."""
+        self._taking -= 1
 
     @contextmanager
     def wait(self) -> Iterator[bool]:

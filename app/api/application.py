@@ -1,11 +1,18 @@
 """FastAPI, with what everything comes in through ahead of its machinery."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.services import Services
+
+ShortWay = Callable[
+    [Services, dict[bytes, bytes], bytes, Callable[[int | None, bytes], None]], bool
+]
+"""`EventEndpoint.take`."""
 
 
 class Application(FastAPI):
@@ -16,11 +23,15 @@ class Application(FastAPI):
 
     Args:
         ahead: ASGI endpoints that answer their own errors, by path.
+        short_way: of those, the path of the one that `app.api.protocol` may hand a request to.
         options: of FastAPI.
     """
 
-    def __init__(self, *, ahead: Mapping[str, ASGIApp], **options: Any) -> None:
+    def __init__(
+        self, *, ahead: Mapping[str, ASGIApp], short_way: tuple[str, ShortWay], **options: Any
+    ) -> None:
         super().__init__(**options)
+        self.short_way_path, self.short_way = short_way
         self._ahead = ahead
         for path, endpoint in ahead.items():
             self.router.routes.append(Route(path, endpoint, methods=["POST"]))

@@ -7,7 +7,9 @@ machinery the same work reaches half the requests a second. `app.api.openapi` do
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final, cast
 
 from starlette.datastructures import State
@@ -38,6 +40,10 @@ _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.AS
 
 _Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
 """Status, body, and headers beside those of every answer."""
+
+
+AtOnce = Callable[[int | None, bytes], None]
+"""Takes status and body of an answer; None for what has to go the long way after all."""
 
 
 class _Endpoint:
@@ -87,6 +93,46 @@ class EventEndpoint(_Endpoint):
                 if may_wait:
                     return await _wait(services, event, receipt, wait_seconds)
         return _name_status(receipt), _write_receipt(event, receipt.value), ()
+
+    def take(
+        self, services: Services, headers: dict[bytes, bytes], body: bytes, answer: AtOnce
+    ) -> bool:
+        """Take an event that has arrived whole, and give its answer when it is durable.
+
+        The short way for what nearly every request is: signed, valid, and not waiting. Everything
+        else goes the long way, which knows every answer; also what is found not to be stored.
+
+        Returns:
+            Whether it is taken. If not, nothing has happened and `answer` is not called.
+        """
+        if len(body) > EVENT_BYTES or b"prefer" in headers or not services.admission.enter():
+            return False
+        try:
+            return self._take(services, headers, body, answer)
+        except Exception:  # noqa: BLE001 - the long way says, and logs, what is wrong
+            services.admission.leave()
+            return False
+
+    def _take(
+        self, services: Services, headers: dict[bytes, bytes], body: bytes, answer: AtOnce
+    ) -> bool:
+        require_json(headers)
+        if not services.gate.admits_at_once(headers, body):
+            services.admission.leave()
+            return False
+        services.reach(Failpoint.AFTER_VERIFY)
+        event_id = headers.get(b"webhook-id", b"").decode("latin-1")
+        event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+        services.receiver.take_event(event, partial(_settle, services, event, answer))
+        return True
+
+
+def _settle(services: Services, event: Event, answer: AtOnce, receipt: Receipt | None) -> None:
+    services.admission.leave()
+    if receipt is None:
+        answer(None, b"")
+    else:
+        answer(_name_status(receipt), _write_receipt(event, receipt.value))
 
 
 async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:
@@ -142,7 +188,10 @@ def _write_results(items: Sequence[BatchItem], receipts: Sequence[Receipt]) -> l
 
 
 def _write_receipt(event: Event, status: str) -> bytes:
-    return json.dumps({"event_id": event.event_id, "status": status}).encode()
+    return b'{"event_id": %b, "status": "%b"}' % (
+        encode_basestring_ascii(event.event_id).encode(),
+        status.encode(),
+    )
 
 
 def _read_wait(headers: dict[bytes, bytes]) -> int | None:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Final
 
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import Claims, Scope, TokenVerifier
@@ -17,6 +18,9 @@ class WebhookAuth(StrEnum):
     JWT = "jwt"
     ANY = "any"
     BOTH = "both"
+
+
+_BY_SIGNATURE_ALONE: Final = (WebhookAuth.HMAC, WebhookAuth.ANY)
 
 
 class Gate:
@@ -64,6 +68,16 @@ class Gate:
                     if b"authorization" not in headers:
                         raise
                     await self._check_token(headers, body)
+
+    def admits_at_once(self, headers: Mapping[bytes, bytes], body: bytes) -> bool:
+        """Tell whether a signature is enough and is there; if not, `admit_webhook` has the say."""
+        if self._mode not in _BY_SIGNATURE_ALONE:
+            return False
+        try:
+            self._check_signature(headers, body)
+        except Unauthenticated:
+            return False
+        return True
 
     async def admit_operator(self, authorization: bytes | None, scope: Scope) -> Claims:
         """Let an operator pass who has the scope, and say who it is.

@@ -9,6 +9,7 @@ import socket
 import typer
 import uvicorn
 
+from app.api.protocol import ShortWayProtocol
 from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.main import create_app
 from app.settings import Settings, read_settings
@@ -49,6 +50,7 @@ def run_server(*, host: str | None, port: int | None) -> None:
             app,
             host=settings.host if host is None else host,
             port=settings.port if port is None else port,
+            http=ShortWayProtocol,
             log_config=None,
             access_log=False,
             # Nothing here depends on who the client was.

@@ -45,6 +45,27 @@ class Receiver:
             raise EventIdConflict
         return receipt
 
+    def take_event(self, event: Event, settle: Callable[[Receipt | None], None]) -> None:
+        """Store one event, and call `settle` with its receipt when it is durable.
+
+        With None where it could not be stored, or conflicts with what is: `receive_event` says
+        why. Nothing is counted then.
+
+        Raises:
+            StoreUnavailable: the store is closed.
+        """
+
+        def pass_on(receipt: Receipt | None) -> None:
+            if receipt is None or receipt is Receipt.CONFLICT:
+                settle(None)
+                return
+            self._counters[receipt].inc()
+            if receipt is Receipt.ACCEPTED:
+                self._wake_dispatcher()
+            settle(receipt)
+
+        self._store.put_event(event, from_seconds(self._clock()), pass_on)
+
     async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
         """Store events in one commit and give the receipt of each, in their order.
 

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
@@ -20,12 +21,16 @@ FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
 
 
+Settle = Callable[[object, BaseException | None], None]
+"""Takes a result, or an error; called in the event loop's thread."""
+
+
 @dataclass(slots=True)
 class Waiting(Generic[W]):
-    """Something to do, and who waits for what comes of it."""
+    """Something to do, and who is told what came of it."""
 
     work: W
-    future: asyncio.Future[object]
+    settle: Settle
     weight: int
 
 
@@ -65,11 +70,19 @@ class GroupThread(Generic[W]):
             StoreUnavailable: it could not be committed, and nothing of it is stored; or the thread
                 has ended.
         """
+        future: asyncio.Future[object] = self._loop.create_future()
+        self.put(work, partial(_set_outcome, future), weight)
+        return await future
+
+    def put(self, work: W, settle: Settle, weight: int = 1) -> None:
+        """Have something done, and be told what came of it.
+
+        Raises:
+            StoreUnavailable: the thread has ended.
+        """
         if self._closed:
             raise StoreUnavailable
-        waiting: Waiting[W] = Waiting(work, self._loop.create_future(), weight)
-        self._queue.put(waiting)
-        return await waiting.future
+        self._queue.put(Waiting(work, settle, weight))
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
@@ -129,16 +142,26 @@ class GroupThread(Generic[W]):
 
     def _answer(self, outcomes: Sequence[Outcome[W]]) -> None:
         try:
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
+            self._loop.call_soon_threadsafe(_settle, outcomes)
         except RuntimeError:
             logger.warning("the event loop ended before %d operations were answered", len(outcomes))
 
 
-def _resolve(outcomes: Sequence[Outcome[W]]) -> None:
+def _settle(outcomes: Sequence[Outcome[W]]) -> None:
     for waiting, result, error in outcomes:
-        if waiting.future.done():
-            continue
-        if error is None:
-            waiting.future.set_result(result)
-        else:
-            waiting.future.set_exception(error)
+        try:
+            waiting.settle(result, error)
+        except Exception:
+            # Of one alone: the others have to be told.
+            logger.exception("who waited for the store did not take its answer")
+
+
+def _set_outcome(
+    future: asyncio.Future[object], result: object, error: BaseException | None
+) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

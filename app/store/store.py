@@ -167,11 +167,32 @@ class Store:
         Raises:
             StoreUnavailable: it could not be committed; nothing of it is stored.
         """
-        arrival = Arrival(events, received_at)
         thread = self._inbox or self._commits
-        receipts = cast(list[Receipt], await thread.submit(arrival, len(events)))
+        work = Arrival(events, received_at)
+        receipts = cast(list[Receipt], await thread.submit(work, len(events)))
         self._events_stored += len(receipts)
         return receipts
+
+    def put_event(
+        self, event: Event, received_at: Instant, settle: Callable[[Receipt | None], None]
+    ) -> None:
+        """Store one event, and call `settle` with its receipt; with None where it is not stored.
+
+        `settle` runs in the event loop. For who answers without a task of his own.
+
+        Raises:
+            StoreUnavailable: the store is closed.
+        """
+
+        def pass_on(receipts: object, _: BaseException | None) -> None:
+            if receipts is None:
+                settle(None)
+                return
+            self._events_stored += 1
+            (receipt,) = cast(list[Receipt], receipts)
+            settle(receipt)
+
+        (self._inbox or self._commits).put(Arrival((event,), received_at), pass_on)
 
     async def pick_pending(self, now: Instant, limit: int) -> list[PendingEntity]:
         """Read at most `limit` due entities: what takes access away first, then oldest first."""
