@@ -1,11 +1,17 @@
 """What an operation writes through."""
 
 import time
+from typing import Final
 
 from sqlalchemy import Connection
 
 from app.store.cursors import open_cursor
 from app.store.engine import BUSY_MILLISECONDS
+
+
+# Nobody else writes, so that what is in the cache stays true. At 16 MiB, an event into a store of
+# 40 MB read four pages.
+_CACHE_KIBIBYTES: Final = 40 * 1024
 
 
 class WriteSession:
@@ -24,6 +30,8 @@ class WriteSession:
         self.is_shared = connection.dialect.name != "sqlite"
         self.must_truncate = must_truncate and not self.is_shared
         self.used_at = time.monotonic()
+        if not self.is_shared:
+            self.cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
 
     def request_truncation(self) -> None:
         """Have the write-ahead log overwritten after the commit: something was erased."""
