@@ -15,7 +15,7 @@ from app.domain.events import EventId, EventType, make_event
 from app.domain.instants import Instant
 from app.store import schema, statements
 from app.store.store import Store
-from benchmarks.requests import make_uuid
+from benchmarks.requests import make_event_id, make_uuid
 from benchmarks.scene import Scene
 from benchmarks.world import name_membership
 
@@ -84,7 +84,7 @@ async def _fill(path: Path, scene: Scene) -> None:
                 is_new = source.random() < 0.9
                 kind = EventType.MEMBERSHIP_CREATED if is_new else EventType.MEMBERSHIP_UPDATED
                 row = {"trip_id": trip_id, "user_id": user_id, "role": "MEMBER", "status": "ACTIVE"}
-                event_id = EventId(f"evt_{source.getrandbits(128):032x}")
+                event_id = EventId(make_event_id(source, received_at / 1_000_000))
                 occurred_at = Instant(received_at + number)
                 events.append(make_event(event_id, kind, occurred_at, row, os.urandom(32)))
             await store.store_events(events, received_at)
@@ -102,7 +102,7 @@ async def _fill_backlog(path: Path, entities: int) -> None:
             for number in range(first, min(first + _BATCH, entities)):
                 trip_id, user_id = name_membership(number)
                 row = {"trip_id": trip_id, "user_id": user_id, "role": "MEMBER", "status": "ACTIVE"}
-                event_id = EventId(f"evt_{source.getrandbits(128):032x}")
+                event_id = EventId(make_event_id(source, received_at / 1_000_000))
                 events.append(
                     make_event(
                         event_id, EventType.MEMBERSHIP_CREATED, received_at, row, os.urandom(32)

@@ -22,6 +22,7 @@ class Plan:
         first_membership: of those of `benchmarks.world`, one after the other; without it, random
             ones of users and trips that nobody knows.
         removal: memberships end.
+        random_ids: of events; without it, they grow, as the documented backend's do.
     """
 
     ports: tuple[int, ...]
@@ -33,6 +34,7 @@ class Plan:
     batch_events: int | None = None
     first_membership: int | None = None
     removal: bool = False
+    random_ids: bool = False
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ def _make_requests(plan: Plan, count: int) -> list[bytes]:
         memberships = map(name_membership, range(first, first + events))
     if plan.batch_events is not None:
         return make_batches(memberships, plan.batch_events)
-    return make_requests(memberships, removal=plan.removal)
+    return make_requests(memberships, removal=plan.removal, random_ids=plan.random_ids)
 
 
 async def _run_plan(plan: Plan) -> Seen:

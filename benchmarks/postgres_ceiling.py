@@ -12,7 +12,7 @@ from app.domain.events import Event, EventId, EventType, make_event
 from app.domain.instants import from_seconds
 from app.store.store import Store
 from benchmarks.figures import Measurement
-from benchmarks.requests import draw_memberships
+from benchmarks.requests import draw_memberships, make_event_id
 from benchmarks.scene import Scene
 from benchmarks.usage import Meter, find_by_pid, find_of_postgres
 from tests.postgres import PostgresServer
@@ -89,7 +89,7 @@ def _make_events(count: int) -> list[Event]:
     now = from_seconds(time.time())
     return [
         make_event(
-            EventId(f"evt_{source.getrandbits(128):032x}"),
+            EventId(make_event_id(source, time.time())),
             EventType.MEMBERSHIP_CREATED,
             now,
             {"trip_id": trip_id, "user_id": user_id, "role": "MEMBER", "status": "ACTIVE"},

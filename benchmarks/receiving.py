@@ -25,6 +25,7 @@ _CONNECTIONS: Final = (1, 32, 128)
 _QUICK_CONNECTIONS: Final = (1, 32)
 _CEILING, _ASGI, _BARE = "load's own ceiling", "raw ASGI on uvicorn", "bare FastAPI"
 _RELAY, _STORING = "relay", "relay, Supabase away"
+_RANDOM = "relay, Supabase away, random ids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,16 @@ def measure_receiving(scene: Scene) -> list[Measurement]:
     folder = scene.folder
     with on_one_processor(), ExitStack() as stack:
         supabase = stack.enter_context(run_supabase(folder, processor=scene.load_processor))
-        receiving, storing = (f"sqlite:///{folder / name}" for name in ("taken.db", "stored.db"))
+        receiving, storing, at_random = (
+            f"sqlite:///{folder / name}" for name in ("taken.db", "stored.db", "random.db")
+        )
         servers = {
             _CEILING: stack.enter_context(serve_ceiling(folder)),
             _ASGI: stack.enter_context(serve_bare(folder, "asgi")),
             _BARE: stack.enter_context(serve_bare(folder)),
             _RELAY: stack.enter_context(serve_relay(folder, receiving, supabase)),
             _STORING: stack.enter_context(serve_relay(folder, storing, NOWHERE)),
+            _RANDOM: stack.enter_context(serve_relay(folder, at_random, NOWHERE)),
         }
         measurements = []
         rate = 0.0
@@ -86,6 +90,8 @@ def _measure_rates(
     for name in (_RELAY, _STORING):
         measurement.add_ratio(f"{name} / {_BARE}", rates[name], rates[_BARE])
         measurement.add_ratio(f"{name} / {_BARE}, processor time", costs[name], costs[_BARE])
+    if _RANDOM in names:
+        measurement.add_ratio("random ids / ids that grow", rates[_RANDOM], rates[_STORING])
     if _ASGI in names:
         measurement.add_ratio(f"{_BARE} / {_ASGI}", rates[_BARE], rates[_ASGI])
         measurement.add_ratio(f"{_BARE} / {_CEILING}", rates[_BARE], rates[_CEILING])
@@ -105,7 +111,7 @@ def _run(
     scene: Scene, server: Server, name: str, connections: int, rate: float | None = None
 ) -> _Run:
     before = server.read_processor_seconds()
-    seen = scene.send(server.port, connections=connections, rate=rate)
+    seen = scene.send(server.port, connections=connections, rate=rate, random_ids=name == _RANDOM)
     if name == _RELAY:
         # What it has still to write would take from whoever runs next, and is part of its cost.
         wait_until_settled(server.port)

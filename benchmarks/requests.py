@@ -27,15 +27,19 @@ def draw_memberships(count: int) -> Iterator[tuple[str, str]]:
     return ((source.choice(trips), make_uuid(source)) for _ in range(count))
 
 
-def make_requests(memberships: Iterable[tuple[str, str]], *, removal: bool = False) -> list[bytes]:
+def make_requests(
+    memberships: Iterable[tuple[str, str]], *, removal: bool = False, random_ids: bool = False
+) -> list[bytes]:
     """Make a request for each membership: that it begins, or that it ends.
 
-    A signature is good for five minutes.
+    A signature is good for five minutes. Ids grow, as docs/integration.md has the backend make
+    them, or are random.
     """
     source = random.Random()  # noqa: S311
     write = _write_removal if removal else _write_grant
+    make_id = _make_random_id if random_ids else _make_id
     return [
-        _sign(b"/webhooks", b"evt_%032x" % source.getrandbits(128), b"{%b}" % write(*membership))
+        _sign(b"/webhooks", make_id(source), b"{%b}" % write(*membership))
         for membership in memberships
     ]
 
@@ -47,12 +51,25 @@ def make_batches(memberships: Iterable[tuple[str, str]], size: int) -> list[byte
     requests = []
     while batch := list(islice(remaining, size)):
         events = b",".join(
-            b'{"id":"evt_%032x",%b}' % (source.getrandbits(128), _write_grant(*membership))
+            b'{"id":"%b",%b}' % (_make_id(source), _write_grant(*membership))
             for membership in batch
         )
         batch_id = b"bat_%032x" % source.getrandbits(128)
         requests.append(_sign(b"/webhooks/batch", batch_id, b'{"events":[%b]}' % events))
     return requests
+
+
+def make_event_id(source: random.Random, at: float) -> str:
+    """Give an id that grows with time (Unix seconds), as docs/integration.md has the backend do."""
+    return f"evt_{round(at * 1000):012x}{source.getrandbits(80):020x}"
+
+
+def _make_id(source: random.Random) -> bytes:
+    return make_event_id(source, time.time()).encode()
+
+
+def _make_random_id(source: random.Random) -> bytes:
+    return b"evt_%032x" % source.getrandbits(128)
 
 
 def _write_grant(trip_id: str, user_id: str) -> bytes:

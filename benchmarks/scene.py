@@ -45,6 +45,7 @@ class Scene:
         connections: int,
         rate: float | None = None,
         batch_events: int | None = None,
+        random_ids: bool = False,
     ) -> Seen:
         """Send new memberships for a while: one after the other, or so many requests a second."""
         return run_load(
@@ -55,6 +56,7 @@ class Scene:
                 self.load_processor,
                 rate=rate,
                 batch_events=batch_events,
+                random_ids=random_ids,
             )
         )
 
