@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.services import Services
 
 ShortWay = Callable[
-    [Services, dict[bytes, bytes], bytes, Callable[[int | None, bytes], None]], bool
+    [Services, dict[bytes, bytes], bytes, Callable[[tuple[int, bytes] | ASGIApp], None]], bool
 ]
 """`EventEndpoint.take`."""
 

@@ -9,6 +9,7 @@ and every refusal, goes on as if this were not here.
 from functools import partial
 from typing import Any, cast
 
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -26,6 +27,13 @@ class ShortWayProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._is_receiving = False
         self._held: tuple[RequestResponseCycle, Any] | None = None
+        self._current: RequestResponseCycle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request whose turn it is; uvicorn tells only the one that came last."""
+        if self._current is not None:
+            self._current.disconnected = True
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read what came; what is not whole after it goes the long way."""
@@ -38,6 +46,7 @@ class ShortWayProtocol(HttpToolsProtocol):
                 super()._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._current = cycle
         # At the end of the headers: the body may be in the same piece.
         if self._is_receiving and self._held is None and isinstance(app, Application):
             self._held = (cycle, app)
@@ -48,26 +57,30 @@ class ShortWayProtocol(HttpToolsProtocol):
         scope = cycle.scope
         if scope["method"] != "POST" or scope["path"] != app.short_way_path:
             return False
+        if self.flow.write_paused:
+            # Who does not read his answers is held up there: here they would pile up.
+            return False
         services = cast(Services, app.state.services)
         answer = partial(self._answer, cycle, cast(Any, app))
         return app.short_way(services, dict(scope["headers"]), bytes(cycle.body), answer)
 
     def _answer(
-        self, cycle: RequestResponseCycle, app: Any, status: int | None, body: bytes
+        self, cycle: RequestResponseCycle, app: Any, answer: tuple[int, bytes] | ASGIApp
     ) -> None:
-        if status is None:
-            super()._start_asgi_task(cycle, app)
+        if not isinstance(answer, tuple):
+            cast(Any, cycle.scope)["app"] = app
+            super()._start_asgi_task(cycle, cast(Any, answer))
             return
+        status, body = answer
         if cycle.disconnected or self.transport.is_closing():
             return
         content = [STATUS_LINE[status]]
         for name, value in cycle.default_headers:
             content += (name, b": ", value, b"\r\n")
+        content.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
         if not cycle.keep_alive:
             content.append(b"connection: close\r\n")
-        content.append(
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        content += (b"\r\n", body)
         self.transport.write(b"".join(content))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:

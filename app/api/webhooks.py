@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
 from app.api.problems import PROBLEMS, make_fault, make_problem_of
@@ -42,8 +42,8 @@ _Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
 """Status, body, and headers beside those of every answer."""
 
 
-AtOnce = Callable[[int | None, bytes], None]
-"""Takes status and body of an answer; None for what has to go the long way after all."""
+AtOnce = Callable[[tuple[int, bytes] | ASGIApp], None]
+"""Takes status and body of an answer, or who gives it where that is not all."""
 
 
 class _Endpoint:
@@ -100,7 +100,7 @@ class EventEndpoint(_Endpoint):
         """Take an event that has arrived whole, and give its answer when it is durable.
 
         The short way for what nearly every request is: signed, valid, and not waiting. Everything
-        else goes the long way, which knows every answer; also what is found not to be stored.
+        else goes the long way, which knows every answer.
 
         Returns:
             Whether it is taken. If not, nothing has happened and `answer` is not called.
@@ -127,12 +127,24 @@ class EventEndpoint(_Endpoint):
         return True
 
 
-def _settle(services: Services, event: Event, answer: AtOnce, receipt: Receipt | None) -> None:
+class _Refusal(_Endpoint):
+    """Answers for an event that was taken at once and is not stored: to try again takes as long."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def _handle(self, *_: object) -> _Answer:
+        raise self._error
+
+
+def _settle(
+    services: Services, event: Event, answer: AtOnce, outcome: Receipt | BaseException
+) -> None:
     services.admission.leave()
-    if receipt is None:
-        answer(None, b"")
+    if isinstance(outcome, Receipt):
+        answer((_name_status(outcome), _write_receipt(event, outcome.value)))
     else:
-        answer(_name_status(receipt), _write_receipt(event, receipt.value))
+        answer(_Refusal(outcome))
 
 
 async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:

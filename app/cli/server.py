@@ -51,6 +51,8 @@ def run_server(*, host: str | None, port: int | None) -> None:
             host=settings.host if host is None else host,
             port=settings.port if port is None else port,
             http=ShortWayProtocol,
+            # Nothing here is a WebSocket: a request to become one is answered as any other.
+            ws="none",
             log_config=None,
             access_log=False,
             # Nothing here depends on who the client was.

@@ -45,24 +45,21 @@ class Receiver:
             raise EventIdConflict
         return receipt
 
-    def take_event(self, event: Event, settle: Callable[[Receipt | None], None]) -> None:
+    def take_event(self, event: Event, settle: Callable[[Receipt | BaseException], None]) -> None:
         """Store one event, and call `settle` with its receipt when it is durable.
 
-        With None where it could not be stored, or conflicts with what is: `receive_event` says
-        why. Nothing is counted then.
+        With what `receive_event` would raise where it is not, or conflicts with what is stored.
 
         Raises:
             StoreUnavailable: the store is closed.
         """
 
-        def pass_on(receipt: Receipt | None) -> None:
-            if receipt is None or receipt is Receipt.CONFLICT:
-                settle(None)
-                return
-            self._counters[receipt].inc()
-            if receipt is Receipt.ACCEPTED:
+        def pass_on(outcome: Receipt | BaseException) -> None:
+            if isinstance(outcome, Receipt):
+                self._counters[outcome].inc()
+            if outcome is Receipt.ACCEPTED:
                 self._wake_dispatcher()
-            settle(receipt)
+            settle(EventIdConflict() if outcome is Receipt.CONFLICT else outcome)
 
         self._store.put_event(event, from_seconds(self._clock()), pass_on)
 

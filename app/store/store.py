@@ -174,9 +174,9 @@ class Store:
         return receipts
 
     def put_event(
-        self, event: Event, received_at: Instant, settle: Callable[[Receipt | None], None]
+        self, event: Event, received_at: Instant, settle: Callable[[Receipt | BaseException], None]
     ) -> None:
-        """Store one event, and call `settle` with its receipt; with None where it is not stored.
+        """Store one event, and call `settle` with its receipt, or with why it is not stored.
 
         `settle` runs in the event loop. For who answers without a task of his own.
 
@@ -184,9 +184,9 @@ class Store:
             StoreUnavailable: the store is closed.
         """
 
-        def pass_on(receipts: object, _: BaseException | None) -> None:
-            if receipts is None:
-                settle(None)
+        def pass_on(receipts: object, error: BaseException | None) -> None:
+            if error is not None:
+                settle(error)
                 return
             self._events_stored += 1
             (receipt,) = cast(list[Receipt], receipts)
