@@ -1,0 +1,165 @@
+"""A relay in a thread, by the loop and the protocol of `relay serve`."""
+
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.api.application import Application, ShortWay
+from app.api.services import Services
+from tests.api.lines import PATIENCE_SECONDS, Line, Witnessed, await_that
+from tests.api.running import RelayStarter
+
+
+class Added(set[Any]):
+    """A set that knows how often something was added: uvicorn adds every task it makes."""
+
+    times = 0
+
+    def add(self, element: Any) -> None:
+        self.times += 1
+        super().add(element)
+
+
+@dataclass
+class Served:
+    """A relay that is being served.
+
+    Attributes:
+        app: the application.
+        server: serves it.
+        port: of loopback.
+        starter: has its folder and clock.
+        offered: what came of each request that was offered to the short way.
+        tasks: what uvicorn makes for requests that go the long way.
+    """
+
+    app: Application
+    server: uvicorn.Server
+    port: int
+    starter: RelayStarter
+    offered: list[bool] = field(default_factory=list)
+    tasks: Added = field(default_factory=Added)
+
+    @property
+    def taken(self) -> int:
+        """How many requests went the short way."""
+        return sum(self.offered)
+
+    @property
+    def services(self) -> Services:
+        return cast(Services, self.app.state.services)
+
+    @property
+    def connections(self) -> list[Witnessed]:
+        return cast(list[Witnessed], list(self.server.server_state.connections))
+
+    def open(self, *, receive_buffer_bytes: int | None = None) -> Line:
+        """Connect, and wait until the relay has accepted."""
+        client = socket.socket()
+        client.settimeout(PATIENCE_SECONDS)
+        if receive_buffer_bytes is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        client.connect(("127.0.0.1", self.port))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = client.getsockname()
+        await_that(lambda: any(other.client == address for other in self.connections))
+        (protocol,) = (other for other in self.connections if other.client == address)
+        return Line(client, protocol)
+
+    def find_bodies(self, event_id: str) -> list[str]:
+        """Give what is stored under an id, by a connection of one's own."""
+        with closing(sqlite3.connect(self.starter.folder / "relay.db")) as connection:
+            rows = connection.execute("SELECT data FROM events WHERE event_id = ?", (event_id,))
+            return [data for (data,) in rows]
+
+    @contextmanager
+    def hold_store(self) -> Iterator[None]:
+        """Let nothing be committed: another process is writing to the file."""
+        file = self.starter.folder / "relay.db"
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def count(self) -> dict[str, float]:
+        """Read the counters of events and rejections, by receipt and code."""
+        return {
+            next(iter(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(self.read_metrics())
+            for sample in family.samples
+            if sample.name in ("relay_events_total", "relay_rejections_total")
+        }
+
+    def read_metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+
+    def stop(self) -> None:
+        """Begin to stop, as SIGTERM does."""
+        self.server.should_exit = True
+
+
+class Ways:
+    """How many requests have gone each way since it was made."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._taken, self._tasks = served.taken, served.tasks.times
+
+    @property
+    def short(self) -> int:
+        return self._served.taken - self._taken
+
+    @property
+    def long(self) -> int:
+        return self._served.tasks.times - self._tasks
+
+
+@contextmanager
+def serve(
+    starter: RelayStarter, *, options: dict[str, Any] | None = None, **changes: object
+) -> Iterator[Served]:
+    """Serve a relay as `relay serve` does, with `changes` to its settings."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        app = cast(Application, starter.make_app(**changes))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=Witnessed,
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                **({"timeout_graceful_shutdown": 5, "timeout_keep_alive": 75} | (options or {})),
+            )
+        )
+        served = Served(app, server, listener.getsockname()[1], starter)
+        server.server_state.tasks = served.tasks
+        app.short_way = _remember(app.short_way, served.offered)
+        thread = threading.Thread(target=server.run, args=([listener],), name="relay")
+        thread.start()
+        try:
+            await_that(lambda: server.started or not thread.is_alive())
+            yield served
+        finally:
+            served.stop()
+            thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive(), "the relay did not stop"
+        assert not server.server_state.connections
+
+
+def _remember(way: ShortWay, offered: list[bool]) -> ShortWay:
+    def go(*arguments: Any) -> bool:
+        is_taken = way(*arguments)
+        offered.append(is_taken)
+        return is_taken
+
+    return go
