@@ -84,7 +84,6 @@ class PendingEntity:
         attempts: refusals so far that were this entity's own fault.
         waiting_since: since when it has waited for a parent, if it does.
         pending_since: since when Supabase may not hold the row.
-        in_flight_until: until when an earlier request, whose answer never came, may still land.
     """
 
     ref: EntityRef
@@ -94,7 +93,6 @@ class PendingEntity:
     attempts: int
     waiting_since: Instant | None
     pending_since: Instant
-    in_flight_until: Instant | None = None
 
 
 def membership_key(trip_id: str, user_id: str) -> EntityKey:

@@ -3,24 +3,24 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.domain.failures import Failure, FailureKind
+from app.domain.failures import Failure
 from app.domain.instants import Instant, after, from_seconds, seconds_between
 from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
-from app.relay.contested import settle_contested
 from app.relay.dispatcher_view import DispatcherView
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.settlements import Settlements
-from app.store.dispatching import Applied, Outcome, Refused
+from app.relay.writing import BatchWriter, OpenBatch, Stopped
+from app.store.dispatching import Batch, Ended, Refused, Wanted
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
-from app.supabase.planning import Write, plan_batch
+from app.supabase.planning import Write
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 
 logger = logging.getLogger(__name__)
@@ -32,18 +32,12 @@ CONTESTED_ENTITIES: Final = 100
 # How long after it was sent a request may land whose answer never came: past any timeout on the
 # way, ours included. Nothing over HTTP can call it back.
 IN_FLIGHT_SECONDS: Final = 60.0
+# How much longer a note lasts that is made ahead of its turn; later than that it is made anew.
+AHEAD_SECONDS: Final = 10.0
 # How often an idle relay looks whether Supabase is there, for /health to be true.
 PROBE_SECONDS: Final = 30.0
 # How often a replica that does not lead looks whether it does.
 _STANDBY_SECONDS: Final = 0.5
-
-
-class _Stopped(Exception):
-    """No entity would fare better: the rest of the batch waits."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.code)
-        self.failure = failure
 
 
 class Dispatcher:
@@ -72,21 +66,31 @@ class Dispatcher:
         self._settlements = settlements
         self._clock = clock
         self._jitter = jitter
-        self._targets = targets
         self._reach = reach
         self._measurements = measurements or Measurements()
         self._in_flight_seconds = in_flight_seconds
+        self._writer = BatchWriter(
+            targets,
+            send=self._send,
+            judge=self._judge,
+            pick_partners=self._pick_partners,
+            reach=reach,
+        )
         self._flights_seen_at: Instant | None = None
         self._breaker = Breaker()
         self._signal = asyncio.Event()
         self._stopping = False
         self._crash: str | None = None
+        self._crashes = 0
         self._contact_at: Instant | None = None
         self._leadership: Leadership | None = None
-        # Of the lease under which the batch was begun.
+        # Of the lease under which the open batches were begun.
         self._token: int | None = None
-        # What the batch has sent, and what was sent when the lease may have been lost.
-        self._sent: set[EntityRef] = set()
+        # At most the one that is out and the one before it, in their order.
+        self._open: list[OpenBatch] = []
+        # Records the one before, and makes the next ready.
+        self._ahead: asyncio.Task[Batch | None] | None = None
+        # What was sent when the lease may have been lost.
         self._doubtful: set[EntityRef] = set()
 
     def share(self, leadership: Leadership) -> None:
@@ -114,16 +118,15 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch until stopped. A crash is logged, shown and followed by another run."""
-        crashes = 0
         while not self._stopping:
             try:
                 await self._run_once()
-                crashes, self._crash = 0, None
+                self._note_progress()
             except Exception as error:
-                crashes += 1
+                self._crashes += 1
                 self._crash = type(error).__name__
                 logger.exception("the dispatcher crashed and starts again")
-                await self._sleep(backoff_seconds(crashes, self._jitter()))
+                await self._sleep(backoff_seconds(self._crashes, self._jitter()))
 
     async def _run_once(self) -> None:
         self._signal.clear()
@@ -134,127 +137,164 @@ class Dispatcher:
         wait = self._breaker.seconds_to_wait(self._now())
         if wait > 0:
             await self._sleep(wait, wakeable=False)
-        elif not await self.dispatch_due():
-            await self._idle()
+            return
+        # Only looked at: a transaction that writes would take its turn among the events.
+        next_due = await self._store.read_next_due()
+        if next_due is None or next_due > self._now() or not await self.dispatch_due():
+            await self._idle(next_due)
 
     async def dispatch_due(self) -> bool:
-        """Dispatch one batch of what is due; False when nothing is.
+        """Dispatch what is due, batch after batch; False when nothing is.
 
-        Every entity of the batch is recorded as applied or refused, or is left as it was.
+        Every entity of a batch is recorded as applied or refused, or is left as it was.
         """
-        self._sent.clear()
         self._token = None
         try:
             self._token = self._require_lease()
-            return await self._dispatch_batch()
+            return await self._dispatch_batches()
         except LeaseLost:
-            self._doubtful |= self._sent
+            sent = {entity.ref for each in self._open for entity in each.sent}
+            self._doubtful |= sent
             logger.warning(
-                "the lease was lost: %d entities are left to whoever dispatches", len(self._sent)
+                "the lease was lost: %d entities are left to whoever dispatches", len(sent)
             )
             return False
-
-    async def _dispatch_batch(self) -> bool:
-        await self._end_flights()
-        # While the breaker is open, one entity is the probe.
-        limit = 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
-        entities = await self._store.pick_pending(self._now(), limit)
-        if not entities:
-            return False
-        until = after(self._now(), self._in_flight_seconds)
-        await self._store.note_in_flight(entities, until, token=self._require_lease())
-        outcomes: list[Outcome] = []
-        uncertain: set[EntityRef] = {entity.ref for entity in entities}
-        plan = plan_batch(entities, self._targets)
-        try:
-            while plan:
-                await self._dispatch(plan.pop(0), outcomes)
-            uncertain = set()
-        except _Stopped as stopped:
-            self._note_failure(stopped.failure)
-            uncertain -= {entity.ref for write in plan for entity in write.entities}
-            uncertain -= {outcome.entity.ref for outcome in outcomes}
-            if stopped.failure.kind is not FailureKind.OUTAGE:
-                # It has said that it did nothing.
-                uncertain = set()
         finally:
-            # What Supabase has taken is recorded whatever ended the batch.
-            if outcomes:
-                token = self._require_lease()
-                await self._store.record_outcomes(outcomes, self._now(), token=token)
-                self._measurements.count_outcomes(outcomes, self._now())
-                self._settlements.announce(outcome.entity.ref for outcome in outcomes)
-        certain = [entity for entity in entities if entity.ref not in uncertain]
-        await self._store.forget_in_flight(certain, until, token=self._require_lease())
+            self._open.clear()
+
+    async def _dispatch_batches(self) -> bool:
+        batch = await self._turn(limit=self._choose_limit())
+        if batch is None:
+            return False
+        while batch is not None and not self._stopping:
+            batch = await self._dispatch(batch)
+        if batch is not None:
+            await self._turn(let_go=batch)
         return True
 
-    async def _dispatch(self, write: Write, outcomes: list[Outcome]) -> None:
-        contested: list[tuple[PendingEntity, Failure]] = []
-        await self._apply(write, outcomes, contested)
-        if contested:
-            await self._settle(write.kind, contested, outcomes)
+    async def _dispatch(self, batch: Batch) -> Batch | None:
+        """Write a batch, and give the next; None when nothing is due, or nobody is served.
+
+        Requests go out one after the other. While one is out, the batch before it is recorded, and
+        where there is a backlog, the batch after it is made ready.
+        """
+        if self._open or len(batch.entities) == BATCH_ENTITIES:
+            self._ahead = asyncio.create_task(self._prepare(batch))
+        open_batch = OpenBatch(batch)
+        self._open.append(open_batch)
+        try:
+            is_served = await self._write(open_batch)
+        except BaseException:
+            # What Supabase has taken is recorded whatever ended the batch.
+            await self._turn(let_go=await self._take_prepared())
+            raise
+        prepared = await self._take_prepared()
+        if not is_served or self._stopping:
+            await self._turn(let_go=prepared)
+            return None
+        if prepared is not None and await self._is_next(prepared):
+            return prepared
+        return await self._turn(let_go=prepared, limit=self._choose_limit())
+
+    async def _write(self, open_batch: OpenBatch) -> bool:
+        try:
+            await self._writer.write(open_batch)
+        except Stopped as stopped:
+            self._note_failure(stopped.failure)
+            return False
+        finally:
+            open_batch.is_answered = True
+        self._note_progress()
+        return True
+
+    def _choose_limit(self) -> int:
+        # While the breaker is open, one entity is the probe.
+        return 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
+
+    async def _prepare(self, batch: Batch) -> Batch | None:
+        is_backlog = len(batch.entities) == BATCH_ENTITIES and not self._stopping
+        return await self._turn(limit=BATCH_ENTITIES if is_backlog else 0, besides=batch)
+
+    async def _take_prepared(self) -> Batch | None:
+        task, self._ahead = self._ahead, None
+        return None if task is None else await task
+
+    async def _turn(
+        self, *, limit: int = 0, besides: Batch | None = None, let_go: Batch | None = None
+    ) -> Batch | None:
+        """Record what was answered, and begin a batch of at most so many.
+
+        Args:
+            limit: of its entities; 0 for none.
+            besides: what is out meanwhile.
+            let_go: what was made ready and is not to be sent.
+        """
+        await self._end_flights()
+        answered = [each for each in self._open if each.is_answered]
+        ended = [each.end() for each in answered]
+        if let_go is not None:
+            ended.append(Ended(let_go))
+        if not (ended or limit):
+            return None
+        now = self._now()
+        seconds = self._in_flight_seconds + (0.0 if besides is None else AHEAD_SECONDS)
+        wanted = Wanted(limit, after(now, seconds), besides) if limit else None
+        token = self._require_lease()
+        batch = await self._store.turn(now, ended=ended, wanted=wanted, token=token)
+        for each in answered:
+            self._open.remove(each)
+            self._measurements.count_outcomes(each.outcomes, now)
+            self._settlements.announce(outcome.entity.ref for outcome in each.outcomes)
+        return batch
+
+    async def _is_next(self, prepared: Batch) -> bool:
+        """Tell whether a batch that was made ready is what goes next."""
+        now = self._now()
+        if seconds_between(now, prepared.until) < self._in_flight_seconds:
+            return False
+        if prepared.urgent == len(prepared.entities):
+            return True
+        # What takes access away and came meanwhile goes first, whether or not it is in either.
+        batches = [prepared, *(each.batch for each in self._open)]
+        known = {
+            (entity.ref, entity.revision)
+            for batch in batches
+            for entity in batch.entities[: batch.urgent]
+        }
+        return await self._store.read_urgent(now, len(known) + 1) <= known
 
     async def _end_flights(self) -> None:
         """Look once a second whether a request that was never answered can no longer land."""
         now = self._now()
         if self._flights_seen_at is None or seconds_between(self._flights_seen_at, now) >= 1.0:
             self._flights_seen_at = now
-            await self._store.end_flights(now, token=self._require_lease())
+            out = [each.batch.flight for each in self._open]
+            await self._store.end_flights(now, out=out, token=self._require_lease())
 
-    async def _apply(
-        self,
-        write: Write,
-        outcomes: list[Outcome],
-        contested: list[tuple[PendingEntity, Failure]],
-    ) -> None:
-        failure = await self._write(write)
-        if failure is None:
-            outcomes.extend(Applied(entity) for entity in write.entities)
-        elif pieces := write.break_up(failure):
-            # Until the culprit is alone: one bad entity never holds up another.
-            for piece in pieces:
-                await self._apply(piece, outcomes, contested)
-                self._reach(Failpoint.IN_SPLIT)
-        elif failure.kind is FailureKind.CONTESTED:
-            contested.append((write.entities[0], failure))
-        else:
-            outcomes.append(self._judge(write.entities[0], failure))
-
-    async def _settle(
-        self, kind: Kind, contested: list[tuple[PendingEntity, Failure]], outcomes: list[Outcome]
-    ) -> None:
-        # Whoever holds the value may have been refused in an earlier batch, and wait.
-        known = {entity.ref for entity, _ in contested}
+    async def _pick_partners(
+        self, kind: Kind, contested: Collection[EntityRef]
+    ) -> list[PendingEntity]:
+        # One of them may be in what was made ready, and nothing is to be in two open batches.
+        if (prepared := await self._take_prepared()) is not None:
+            await self._turn(let_go=prepared)
         partners = await self._store.pick_contested(kind, CONTESTED_ENTITIES)
-        others = [entity for entity in partners if entity.ref not in known]
+        others = [entity for entity in partners if entity.ref not in contested]
         # They are not of this batch, so their note stays: they are written once more.
+        refs = [entity.ref for entity in others]
         until = after(self._now(), self._in_flight_seconds)
-        await self._store.note_in_flight(others, until, token=self._require_lease())
-        together = [entity for entity, _ in contested] + others
+        if refs:
+            await self._store.note_flight(refs, until, token=self._require_lease())
+        return others
 
-        async def write_alone(entity: PendingEntity) -> Failure | None:
-            (write,) = plan_batch([entity], self._targets)
-            failure = await self._write(write)
-            for update in write.break_up(failure) if failure is not None else ():
-                failure = await self._write(update)
-            return failure
-
-        applied: list[PendingEntity] = []
-        refused = contested
-        if len(together) > 1:
-            applied, refused = await settle_contested(together, write_alone)
-        outcomes.extend(Applied(entity) for entity in applied)
-        outcomes.extend(self._judge(entity, failure) for entity, failure in refused)
-
-    async def _write(self, write: Write) -> Failure | None:
+    async def _send(self, open_batch: OpenBatch, write: Write) -> Failure | None:
         self._reach(Failpoint.BEFORE_WRITE)
-        self._sent.update(entity.ref for entity in write.entities)
+        open_batch.sent += write.entities
         # The last thing before the request: a pause that comes later is made good.
         self._require_lease()
         failure = await self._supabase.apply(write)
         self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
-            raise _Stopped(failure)
+            raise Stopped(failure)
         self._note_answer()
         return failure
 
@@ -290,7 +330,7 @@ class Dispatcher:
         )
         return Refused(entity, failure, verdict)
 
-    async def _idle(self) -> None:
+    async def _idle(self, next_due: Instant | None) -> None:
         now = self._now()
         if self._contact_at is None or seconds_between(self._contact_at, now) >= PROBE_SECONDS:
             failure = await self._supabase.probe()
@@ -299,7 +339,6 @@ class Dispatcher:
             else:
                 self._note_failure(failure)
             return
-        next_due = await self._store.read_next_due()
         wait = PROBE_SECONDS
         if next_due is not None:
             # Nothing was due just now: what says otherwise is a moment from being so.
@@ -317,6 +356,9 @@ class Dispatcher:
                         return
                     # Supabase asked to be left alone; news does not change that.
                     self._signal.clear()
+
+    def _note_progress(self) -> None:
+        self._crash, self._crashes = None, 0
 
     def _note_answer(self) -> None:
         if self._breaker.last_failure is not None:

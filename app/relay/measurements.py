@@ -1,9 +1,12 @@
 """What is counted and timed, in the form that Prometheus scrapes."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from app.domain.entities import EntityState
 from app.domain.instants import Instant, seconds_between
 from app.store.dispatching import Applied, Outcome
 
@@ -15,19 +18,19 @@ class Measurements:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.events = Counter(
+        self.events = prometheus_client.Counter(
             "relay_events", "Events received, by receipt.", ["receipt"], registry=self.registry
         )
-        self.rejections = Counter(
+        self.rejections = prometheus_client.Counter(
             "relay_rejections", "Webhooks rejected, by code.", ["code"], registry=self.registry
         )
-        self.outcomes = Counter(
+        self.outcomes = prometheus_client.Counter(
             "relay_outcomes",
             "Outcomes recorded for entities: applied, retried, dead.",
             ["outcome"],
             registry=self.registry,
         )
-        self.stops = Counter(
+        self.stops = prometheus_client.Counter(
             "relay_supabase_stops",
             "Times that Supabase served nobody, by kind of failure.",
             ["kind"],
@@ -61,12 +64,21 @@ class Measurements:
 
     def count_outcomes(self, outcomes: Sequence[Outcome], now: Instant) -> None:
         """Count what came of a batch, and how long it took."""
+        # To look a figure up by its labels takes longer than to count.
+        lags: defaultdict[bool, list[float]] = defaultdict(list)
+        counts: Counter[str] = Counter()
         for outcome in outcomes:
             entity = outcome.entity
             if isinstance(outcome, Applied):
-                self.outcomes.labels("applied").inc()
-                takes_access = "true" if entity.version.is_removal else "false"
-                self.lag.labels(takes_access).observe(seconds_between(entity.pending_since, now))
+                counts["applied"] += 1
+                takes_access = entity.version.is_removal
+                lags[takes_access].append(seconds_between(entity.pending_since, now))
             else:
-                state = outcome.verdict.state.value
-                self.outcomes.labels("dead" if state == "dead" else "retried").inc()
+                is_dead = outcome.verdict.state is EntityState.DEAD
+                counts["dead" if is_dead else "retried"] += 1
+        for takes_access, seconds in lags.items():
+            lag = self.lag.labels("true" if takes_access else "false")
+            for each in seconds:
+                lag.observe(each)
+        for name, count in counts.items():
+            self.outcomes.labels(name).inc(count)

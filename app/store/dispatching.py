@@ -1,10 +1,10 @@
 """Picking what is due and recording what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection
 
 from app.domain.entities import (
     EntityKey,
@@ -18,17 +18,17 @@ from app.domain.entities import (
 from app.domain.failures import Failure
 from app.domain.instants import Instant
 from app.domain.retry import Verdict
-from app.store import statements
+from app.store import flying, statements
+from app.store.cursors import Cursor, open_cursor
 from app.store.write_session import WriteSession
 
 _PICK = {
-    Priority.ACCESS_TAKEN: text(statements.PICK_REMOVALS),
-    Priority.CHANGE: text(statements.PICK_WRITES),
-    Priority.REPLAY: text(statements.PICK_WRITES),
+    Priority.ACCESS_TAKEN: statements.PICK_REMOVALS,
+    Priority.CHANGE: statements.PICK_WRITES,
+    Priority.REPLAY: statements.PICK_WRITES,
 }
-_PICK_CONTESTED = text(statements.PICK_CONTESTED)
-_NEXT_FLIGHT_OVER = text(statements.NEXT_FLIGHT_OVER)
-_NEXT_DUE = text(statements.NEXT_DUE)
+# To call the enumeration costs five times as much.
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,88 +50,141 @@ class Refused:
 Outcome = Applied | Refused
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entities that were picked together, and are noted as what may land.
+
+    Attributes:
+        entities: at least one, in the order in which they were picked.
+        urgent: how many of them, the first, go before all else: they take access away.
+        flight: names the note.
+        until: how long the note lasts.
+    """
+
+    entities: Sequence[PendingEntity]
+    urgent: int
+    flight: int
+    until: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A batch with which the dispatcher is done.
+
+    Attributes:
+        batch: as it was begun.
+        outcomes: of those entities that were answered, and of others that were tried with them.
+        uncertain: those whose request may land yet; they stay noted.
+    """
+
+    batch: Batch
+    outcomes: Sequence[Outcome] = ()
+    uncertain: Collection[EntityRef] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A batch to begin.
+
+    Attributes:
+        limit: of its entities.
+        until: when its requests can no longer land.
+        besides: a batch that is out: what is in it waits until it is known what came of that.
+    """
+
+    limit: int
+    until: Instant
+    besides: Batch | None = None
+
+
+def turn(
+    session: WriteSession, now: Instant, ended: Sequence[Ended], wanted: Wanted | None
+) -> Batch | None:
+    """Record batches that have ended, then begin another; None where nothing is due.
+
+    All in one transaction, as each would cost an fsync and its turn among the events that arrive.
+    """
+    for each in ended:
+        record_outcomes(session, each.outcomes, now)
+        flying.end_flight(session, each.batch.flight, each.uncertain)
+    return None if wanted is None else _begin_batch(session.cursor, now, wanted)
+
+
+def _begin_batch(cursor: Cursor, now: Instant, wanted: Wanted) -> Batch | None:
+    taken = () if wanted.besides is None else wanted.besides.entities
+    entities, urgent = _pick(cursor, now, wanted.limit, {entity.ref.key for entity in taken})
+    if not entities:
+        return None
+    flight = flying.note_flight(cursor, [entity.ref for entity in entities], wanted.until)
+    return Batch(entities, urgent, flight, wanted.until)
+
+
 def pick_pending(connection: Connection, now: Instant, limit: int) -> list[PendingEntity]:
     """Read at most `limit` due entities: what takes access away first, then oldest first."""
+    with connection.begin():
+        entities, _ = _pick(open_cursor(connection), now, limit, frozenset())
+    return entities
+
+
+def _pick(
+    cursor: Cursor, now: Instant, limit: int, taken: Collection[EntityKey]
+) -> tuple[list[PendingEntity], int]:
+    """Pick without those whose key is taken, also by one of another kind: they wait for a batch."""
     picked: list[PendingEntity] = []
+    urgent = 0
     for priority, statement in _PICK.items():
         wanted = limit - len(picked)
         if wanted <= 0:
             break
-        rows = connection.execute(statement, {"priority": priority, "now": now, "limit": wanted})
-        picked.extend(_to_entity(row) for row in rows)
-    return picked
+        values = {"priority": priority, "now": now, "limit": wanted + len(taken)}
+        rows = cursor.execute(statement, values).fetchall()
+        if taken:
+            rows = [row for row in rows if row[1] not in taken]
+        picked += map(_to_entity, rows[:wanted])
+        if priority == Priority.ACCESS_TAKEN:
+            urgent = len(picked)
+    return picked, urgent
+
+
+def read_urgent(connection: Connection, now: Instant, limit: int) -> set[tuple[EntityRef, int]]:
+    """Read some due entities that go before all else, with their revisions."""
+    with connection.begin():
+        cursor = open_cursor(connection)
+        rows = cursor.execute(statements.SELECT_URGENT, {"now": now, "limit": limit}).fetchall()
+    return {(EntityRef(_KINDS[kind], key), revision) for kind, key, revision in rows}
 
 
 def pick_contested(connection: Connection, kind: Kind, limit: int) -> list[PendingEntity]:
     """Read pending entities that were refused a value which another row held, due or not."""
-    rows = connection.execute(_PICK_CONTESTED, {"kind": kind, "limit": limit})
-    return [_to_entity(row) for row in rows]
+    with connection.begin():
+        cursor = open_cursor(connection)
+        values = {"kind": kind.value, "limit": limit}
+        return list(map(_to_entity, cursor.execute(statements.PICK_CONTESTED, values).fetchall()))
 
 
-def _to_entity(row: Row[Any]) -> PendingEntity:
+def _to_entity(row: tuple[Any, ...]) -> PendingEntity:
+    kind, key, occurred_at, is_removal, sequence, text, revision, attempts, waiting, pending = row
     return PendingEntity(
-        ref=EntityRef(Kind(row.kind), EntityKey(row.key)),
-        version=Version(row.occurred_at, bool(row.is_removal), row.sequence),
-        row=row.row,
-        revision=row.revision,
-        attempts=row.attempts,
-        waiting_since=row.waiting_since,
-        pending_since=row.pending_since,
-        in_flight_until=row.in_flight_until,
+        EntityRef(_KINDS[kind], key),
+        Version(occurred_at, bool(is_removal), sequence),
+        text,
+        revision,
+        attempts,
+        waiting,
+        pending,
     )
 
 
 def read_next_due(connection: Connection) -> Instant | None:
     """Read when there is something to do next; None without any."""
-    due = [connection.execute(_NEXT_FLIGHT_OVER).scalar_one()]
-    due += [
-        connection.execute(_NEXT_DUE, {"priority": priority}).scalar_one()
-        for priority in Priority.ALL
-    ]
+    with connection.begin():
+        cursor = open_cursor(connection)
+        due = [cursor.execute(statements.NEXT_FLIGHT_OVER).fetchone()[0]]
+        due += [
+            cursor.execute(statements.NEXT_DUE, {"priority": priority}).fetchone()[0]
+            for priority in Priority.ALL
+        ]
     return min((instant for instant in due if instant is not None), default=None)
-
-
-def note_in_flight(
-    session: WriteSession, entities: Sequence[PendingEntity], until: Instant
-) -> None:
-    """Note that requests for these entities may land until then."""
-    session.cursor.executemany(
-        statements.NOTE_IN_FLIGHT,
-        [{"kind": e.ref.kind, "key": e.ref.key, "until": until} for e in entities],
-    )
-
-
-def forget_in_flight(
-    session: WriteSession, entities: Sequence[PendingEntity], until: Instant
-) -> None:
-    """Take that note back where it is certain what came of the request, or that none was sent."""
-    session.cursor.executemany(
-        statements.FORGET_IN_FLIGHT,
-        [
-            {
-                "kind": entity.ref.kind,
-                "key": entity.ref.key,
-                "until": until,
-                "earlier": entity.in_flight_until,
-            }
-            for entity in entities
-        ],
-    )
-
-
-def write_again(
-    session: WriteSession, refs: Sequence[EntityRef], now: Instant, until: Instant
-) -> None:
-    """Have entities written once more, now and after the last time that a request may land."""
-    session.cursor.executemany(
-        statements.WRITE_AGAIN,
-        [{"kind": ref.kind, "key": ref.key, "now": now, "until": until} for ref in refs],
-    )
-
-
-def end_flights(session: WriteSession, now: Instant) -> int:
-    """Have what a late request may have undone written once more, and say how many."""
-    return session.cursor.execute(statements.WRITE_AGAIN_AFTER_FLIGHT, {"now": now}).rowcount
 
 
 def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
@@ -139,85 +192,77 @@ def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Ins
 
     An outcome counts only for the revision that was picked: what has changed since stays pending.
     """
+    cursor = session.cursor
     applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
-    for entity in applied:
-        _touch_children_of_returned(session, entity, now)
-    session.cursor.executemany(
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    for kind, statement in _WRITE_CHILDREN_OF_RETURNED.items():
+        returned = [entity for entity in applied if entity.row is not None]
+        cursor.executemany(statement, _name(returned, kind, now))
+    cursor.executemany(
         statements.RECORD_APPLIED,
         [
+            # Plain str and int: of anything else the driver asks first how it wants to be written.
             {
-                "kind": entity.ref.kind,
+                "kind": entity.ref.kind.value,
                 "key": entity.ref.key,
                 "revision": entity.revision,
-                "occurred_at": entity.version.occurred_at,
-                "sequence": entity.version.sequence,
                 "now": now,
             }
             for entity in applied
         ],
     )
-    session.cursor.executemany(
-        statements.RECORD_FAILURE,
-        [
-            {
-                "kind": refused.entity.ref.kind,
-                "key": refused.entity.ref.key,
-                "revision": refused.entity.revision,
-                "state": refused.verdict.state,
-                "attempts": refused.verdict.attempts,
-                "due_at": refused.verdict.due_at,
-                "awaits_parent": refused.verdict.awaits_parent,
-                "waiting_since": refused.verdict.waiting_since,
-                "code": refused.failure.code,
-                "message": refused.failure.message,
-            }
-            for refused in outcomes
-            if isinstance(refused, Refused)
-        ],
-    )
-    session.cursor.executemany(
+    cursor.executemany(statements.RECORD_FAILURE, [_describe(outcome) for outcome in refused])
+    cursor.executemany(
         statements.WRITE_PARENT_AGAIN,
         [
-            {"kind": parent.kind, "key": parent.key, "now": now, "due_at": refused.verdict.due_at}
-            for refused in outcomes
-            if isinstance(refused, Refused) and refused.verdict.awaits_parent
-            if (parent := find_parent(refused.entity, refused.failure.field)) is not None
+            {
+                "kind": parent.kind.value,
+                "key": parent.key,
+                "now": now,
+                "due_at": outcome.verdict.due_at,
+            }
+            for outcome in refused
+            if outcome.verdict.awaits_parent
+            if (parent := find_parent(outcome.entity, outcome.failure.field)) is not None
         ],
     )
     # After all of the batch is recorded: a removal comes last in it, and what it cascaded to may
     # have been written before it in the same batch.
-    for entity in applied:
-        _touch_children(session, entity, now)
+    for (kind, is_gone), statement in _TOUCH_CHILDREN.items():
+        parents = [entity for entity in applied if (entity.row is None) is is_gone]
+        cursor.executemany(statement, _name(parents, kind, now))
 
 
-def _touch_children_of_returned(session: WriteSession, entity: PendingEntity, now: Instant) -> None:
-    if entity.row is None or entity.ref.kind is Kind.MEMBERSHIP:
-        return
-    session.cursor.execute(
-        statements.WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN
-        if entity.ref.kind is Kind.TRIP
-        else statements.WRITE_CHILDREN_OF_RETURNED_USER_AGAIN,
-        {"kind": entity.ref.kind, "key": entity.ref.key, "now": now},
-    )
+_WRITE_CHILDREN_OF_RETURNED = {
+    Kind.TRIP: statements.WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN,
+    Kind.USER: statements.WRITE_CHILDREN_OF_RETURNED_USER_AGAIN,
+}
+_TOUCH_CHILDREN = {
+    (Kind.TRIP, True): statements.WRITE_CHILDREN_OF_TRIP_AGAIN,
+    (Kind.TRIP, False): statements.RELEASE_CHILDREN_OF_TRIP,
+    (Kind.USER, True): statements.WRITE_CHILDREN_OF_USER_AGAIN,
+    (Kind.USER, False): statements.RELEASE_CHILDREN_OF_USER,
+}
 
 
-def _touch_children(session: WriteSession, entity: PendingEntity, now: Instant) -> None:
-    values = {"key": entity.ref.key, "now": now}
-    is_gone = entity.row is None
-    match entity.ref.kind:
-        case Kind.TRIP:
-            session.cursor.execute(
-                statements.WRITE_CHILDREN_OF_TRIP_AGAIN
-                if is_gone
-                else statements.RELEASE_CHILDREN_OF_TRIP,
-                values,
-            )
-        case Kind.USER:
-            session.cursor.execute(
-                statements.WRITE_CHILDREN_OF_USER_AGAIN
-                if is_gone
-                else statements.RELEASE_CHILDREN_OF_USER,
-                values,
-            )
-        case Kind.MEMBERSHIP:
-            pass
+def _name(entities: Sequence[PendingEntity], kind: Kind, now: Instant) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind.value, "key": entity.ref.key, "now": now}
+        for entity in entities
+        if entity.ref.kind is kind
+    ]
+
+
+def _describe(refused: Refused) -> dict[str, Any]:
+    return {
+        "kind": refused.entity.ref.kind.value,
+        "key": refused.entity.ref.key,
+        "revision": refused.entity.revision,
+        "state": refused.verdict.state.value,
+        "attempts": refused.verdict.attempts,
+        "due_at": refused.verdict.due_at,
+        "awaits_parent": refused.verdict.awaits_parent,
+        "waiting_since": refused.verdict.waiting_since,
+        "code": refused.failure.code,
+        "message": refused.failure.message,
+    }

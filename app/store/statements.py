@@ -139,7 +139,7 @@ WHERE kind = :kind AND key = :key AND data <> :data
 
 _PICK_COLUMNS = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
-    " pending_since, in_flight_until"
+    " pending_since"
 )
 
 _PICK_PENDING = f"""
@@ -154,6 +154,13 @@ LIMIT :limit
 PICK_REMOVALS = _PICK_PENDING.format(order="ASC")  # membership, trip, user
 PICK_WRITES = _PICK_PENDING.format(order="DESC")  # user, trip, membership
 
+# What goes before all else, as far as to know whether there is more of it than that.
+SELECT_URGENT = """
+SELECT kind, key, revision FROM entities
+WHERE state = 'pending' AND priority = 0 AND due_at <= :now
+LIMIT :limit
+"""
+
 # Those that want a value which another row held, due or not: they can only be settled together.
 PICK_CONTESTED = f"""
 SELECT {_PICK_COLUMNS} FROM entities
@@ -163,18 +170,22 @@ LIMIT :limit
 
 NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
 
-NEXT_FLIGHT_OVER = "SELECT MIN(in_flight_until) FROM entities WHERE in_flight_until IS NOT NULL"
+NEXT_FLIGHT_OVER = "SELECT MIN(until) FROM flights"
 
 # Noted durably before the request is sent, and taken back when its outcome is certain. What is left
 # is a request that may land at any time until then, also after this process is gone.
-NOTE_IN_FLIGHT = "UPDATE entities SET in_flight_until = :until WHERE kind = :kind AND key = :key"
+NOTE_FLIGHT = "INSERT INTO flights (until, refs) VALUES (:until, :refs) RETURNING number"
+NARROW_FLIGHT = "UPDATE flights SET refs = :refs WHERE number = :number"
+FORGET_FLIGHT = "DELETE FROM flights WHERE number = :number"
 
-FORGET_IN_FLIGHT = """
-UPDATE entities SET in_flight_until = :earlier
-WHERE kind = :kind AND key = :key AND in_flight_until = :until
-"""
+SELECT_FLIGHTS = "SELECT number, until, refs FROM flights ORDER BY number"
+FORGET_FLIGHTS_OVER = "DELETE FROM flights WHERE until <= :now"
 
-_WRITE_AGAIN = """
+# Past that time, what has come to rest is written once more: the late one may have undone it. That
+# may have been a removal of a parent since created again, which Supabase has cascaded: with what is
+# applied unknown, its children are written again too (WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN).
+# So is what a replica wrote after its lease had ended, by then perhaps a stale row.
+WRITE_AGAIN = """
 UPDATE entities SET
     state = 'pending',
     revision = revision + 1,
@@ -184,23 +195,16 @@ UPDATE entities SET
     priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
     applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
-    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END,
-    in_flight_until = {until}
-WHERE {are_meant}
+    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END
+WHERE kind = :kind AND key = :key
 """
 
-# Past that time, what has come to rest is written once more: the late one may have undone it. That
-# may have been a removal of a parent since created again, which Supabase has cascaded: with what is
-# applied unknown, its children are written again too (WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN).
-WRITE_AGAIN_AFTER_FLIGHT = _WRITE_AGAIN.format(until="NULL", are_meant="in_flight_until <= :now")
-# Of a replica that may have written after its lease had ended, by then perhaps a stale row.
-WRITE_AGAIN = _WRITE_AGAIN.format(until=":until", are_meant="kind = :kind AND key = :key")
-
+# At the same revision it is the version that was picked.
 RECORD_APPLIED = """
 UPDATE entities SET
     state = 'applied',
-    applied_occurred_at = :occurred_at,
-    applied_sequence = :sequence,
+    applied_occurred_at = occurred_at,
+    applied_sequence = sequence,
     applied_at = :now,
     attempts = 0,
     awaits_parent = FALSE,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -32,7 +32,7 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store import dispatching, leasing, looking_up, replaying, statements
+from app.store import dispatching, flying, leasing, looking_up, replaying, statements
 from app.store.engine import (
     STATEMENT_SECONDS,
     hide_values,
@@ -206,36 +206,49 @@ class Store:
         """Read when there is something to do next; None without any."""
         return await self._read(dispatching.read_next_due)
 
-    async def note_in_flight(
-        self, entities: Sequence[PendingEntity], until: Instant, *, token: int | None = None
-    ) -> None:
-        """Note that requests for these entities may land until then.
+    async def read_urgent(self, now: Instant, limit: int) -> set[tuple[EntityRef, int]]:
+        """Read some due entities that go before all else, with their revisions."""
+        return await self._read(partial(dispatching.read_urgent, now=now, limit=limit))
+
+    async def turn(
+        self,
+        now: Instant,
+        *,
+        ended: Sequence[dispatching.Ended] = (),
+        wanted: dispatching.Wanted | None = None,
+        token: int | None = None,
+    ) -> dispatching.Batch | None:
+        """Record batches that have ended, and begin another; None where nothing is due.
 
         Raises:
-            LeaseLost: the lease is not held under this token any more; nothing is noted. So with
+            LeaseLost: the lease is not held under this token any more; nothing is done. So with
                 everything that takes a token, which is None for a store of one relay.
         """
-        await self._run_leased(
-            token, partial(dispatching.note_in_flight, entities=entities, until=until)
-        )
 
-    async def forget_in_flight(
-        self, entities: Sequence[PendingEntity], until: Instant, *, token: int | None = None
+        def run(session: WriteSession) -> dispatching.Batch | None:
+            batch = dispatching.turn(session, now, ended, wanted)
+            _tell_settled(session, [outcome for each in ended for outcome in each.outcomes])
+            return batch
+
+        return await self._run_leased(token, run)
+
+    async def note_flight(
+        self, refs: Sequence[EntityRef], until: Instant, *, token: int | None = None
     ) -> None:
-        """Take that note back where it is certain what came of the request."""
+        """Note that requests for these entities may land until then, whatever comes of them."""
         await self._run_leased(
-            token, partial(dispatching.forget_in_flight, entities=entities, until=until)
+            token, lambda session: flying.note_flight(session.cursor, refs, until)
         )
 
-    async def end_flights(self, now: Instant, *, token: int | None = None) -> int:
-        """Have what a late request may have undone written once more, and say how many."""
-        return await self._run_leased(token, partial(dispatching.end_flights, now=now))
+    async def end_flights(
+        self, now: Instant, *, out: Collection[int] = (), token: int | None = None
+    ) -> int:
+        """Have what late requests may have undone written once more, and say how many."""
+        return await self._run_leased(token, partial(flying.end_flights, now=now, out=out))
 
     async def write_again(self, refs: Sequence[EntityRef], now: Instant, until: Instant) -> None:
         """Have entities written once more, now and after `until`, whoever dispatches."""
-        await self._commits.run(
-            partial(dispatching.write_again, refs=refs, now=now, until=until),
-        )
+        await self._commits.run(partial(flying.write_again, refs=refs, now=now, until=until))
 
     async def record_outcomes(
         self,
@@ -244,12 +257,11 @@ class Store:
         *,
         token: int | None = None,
     ) -> None:
-        """Record what came of a batch, for the revisions that were picked."""
+        """Record what came of entities, for the revisions that were picked."""
 
         def record(session: WriteSession) -> None:
             dispatching.record_outcomes(session, outcomes, now)
-            if session.is_shared:
-                notify(session, write_settled(outcome.entity.ref for outcome in outcomes))
+            _tell_settled(session, outcomes)
 
         await self._run_leased(token, record)
 
@@ -384,6 +396,11 @@ class Store:
                 return result
         except (DBAPIError, PoolTimeoutError, psycopg.Error) as error:
             raise StoreUnavailable from hide_values(error)
+
+
+def _tell_settled(session: WriteSession, outcomes: Sequence[dispatching.Outcome]) -> None:
+    if session.is_shared and outcomes:
+        notify(session, write_settled(outcome.entity.ref for outcome in outcomes))
 
 
 def _give_way() -> None:

@@ -58,6 +58,7 @@ class SupabaseClient:
         self._http = http
         self._targets = targets
         self._clock = clock
+        self._upserts: dict[tuple[Kind, tuple[str, ...]], httpx.Request] = {}
 
     async def apply(self, write: Write) -> Failure | None:
         """Send one write. None means that Supabase holds it; it takes all of it or nothing."""
@@ -82,21 +83,42 @@ class SupabaseClient:
         return None
 
     async def _upsert(self, write: Write) -> Failure | None:
-        target = write.target
-        params = {
-            "on_conflict": ",".join(target.key_columns),
-            "columns": ",".join(target.list_columns(write.extra)),
-        }
         # Stored rows are JSON already.
         rows = (write_target_row(write, entity.row) for entity in write.entities if entity.row)
-        _, failure = await self._send(
-            target,
-            "POST",
-            params,
-            _UPSERT_HEADERS | _name_schema("Content-Profile", target),
-            f"[{','.join(rows)}]".encode(),
+        request = self._begin_upsert(write)
+        _, failure = await self._ask(
+            write.target,
+            httpx.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=f"[{','.join(rows)}]".encode(),
+                extensions=request.extensions,
+            ),
         )
         return failure
+
+    def _begin_upsert(self, write: Write) -> httpx.Request:
+        """Give the request of such an upsert without its rows; but for these all are alike.
+
+        To put together URL and headers took a sixth of the time that a small request takes.
+        """
+        key = (write.kind, write.extra)
+        if key not in self._upserts:
+            target = write.target
+            request = self._http.build_request(
+                "POST",
+                f"/{target.table}",
+                params={
+                    "on_conflict": ",".join(target.key_columns),
+                    "columns": ",".join(target.list_columns(write.extra)),
+                },
+                headers=_UPSERT_HEADERS | _name_schema("Content-Profile", target),
+            )
+            # That of no rows.
+            del request.headers["Content-Length"]
+            self._upserts[key] = request
+        return self._upserts[key]
 
     async def _update(self, write: Write) -> Failure | None:
         target = write.target
@@ -131,10 +153,13 @@ class SupabaseClient:
         headers: dict[str, str],
         content: bytes | None = None,
     ) -> tuple[bytes, Failure | None]:
-        """Give the beginning of what a success says, and what went wrong otherwise."""
         request = self._http.build_request(
             method, f"/{target.table}", params=params, headers=headers, content=content
         )
+        return await self._ask(target, request)
+
+    async def _ask(self, target: Target, request: httpx.Request) -> tuple[bytes, Failure | None]:
+        """Give the beginning of what a success says, and what went wrong otherwise."""
         try:
             async with asyncio.timeout(self._http.timeout.read):
                 response = await self._http.send(request, stream=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+from sqlalchemy import Engine
 
 from app.domain.entities import EventStatus
 from app.domain.errors import LeaseLost
 from app.domain.events import Event
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
-from app.relay.dispatch import IN_FLIGHT_SECONDS, Dispatcher
+from app.relay.dispatch import AHEAD_SECONDS, BATCH_ENTITIES, IN_FLIGHT_SECONDS, Dispatcher
 from app.relay.leadership import LEASE_SECONDS, Leadership
 from app.relay.settlements import Settlements
 from app.store.replicas import Replicas
@@ -22,6 +23,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
 from tests.postgres import PostgresServer
+from tests.relay.bench import await_flights, count_flights
 
 
 @dataclass
@@ -113,8 +115,13 @@ def replicas_of(store: Store) -> Replicas:
 
 
 @pytest.fixture
-def scene(postgres: PostgresServer) -> Scene:
-    return Scene(postgres.create_database(), FakePostgrest(has_foreign_keys=True))
+def store_url(postgres: PostgresServer) -> str:
+    return postgres.create_database()
+
+
+@pytest.fixture
+def scene(store_url: str) -> Scene:
+    return Scene(store_url, FakePostgrest(has_foreign_keys=True))
 
 
 @pytest.fixture
@@ -284,6 +291,28 @@ async def test_dispatcher_deposed_unawares_records_nothing(
     assert await status_of(second, event) is EventStatus.PENDING
     await second.drain()
     assert await status_of(second, event) is EventStatus.APPLIED
+
+
+async def test_dispatcher_deposed_sends_nothing_of_what_it_had_made_ready(
+    scene: Scene, first: Replica, second: Replica, engine: Engine
+) -> None:
+    trips = [World().trip("created") for _ in range(2 * BATCH_ENTITIES)]
+    await scene.receive(first.store, *trips)
+    await first.lead()
+    async with scene.holding_a_write(first):
+        await await_flights(first.store, engine, 2)
+        scene.expire_lease(first)
+        await second.lead()
+        sent = len(scene.supabase.writes)
+    assert len(scene.supabase.writes) == sent == 1
+    # Not even that it was never sent can be told: the next one writes it in any case.
+    assert count_flights(engine) == 2
+    await second.drain()
+    await first.dispatcher.make_good()
+    scene.clock.advance(IN_FLIGHT_SECONDS + AHEAD_SECONDS + 1)
+    await second.drain()
+    assert len(scene.supabase.rows("trips")) == len(trips)
+    assert count_flights(engine) == 0
 
 
 async def test_dispatcher_that_does_not_lead_does_nothing(

@@ -141,15 +141,15 @@ class Cluster(Scene):
 
     def end_flights(self) -> None:
         """Let so much time pass that no request can land any more; none is on its way."""
-        self.query("UPDATE entities SET in_flight_until = 1 WHERE in_flight_until IS NOT NULL")
+        self.query("UPDATE flights SET until = 1")
 
     def await_quiet(self) -> None:
         """Wait until nothing is pending, nor can come to be."""
 
         def is_quiet() -> bool:
             rows = self.query(
-                "SELECT count(*) FROM entities"
-                " WHERE state = 'pending' OR in_flight_until IS NOT NULL"
+                "SELECT (SELECT count(*) FROM entities WHERE state = 'pending')"
+                " + (SELECT count(*) FROM flights)"
             )
             return rows == [(0,)]
 

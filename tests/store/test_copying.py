@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, text
 
 from app.domain.criteria import Criteria
 from app.domain.errors import ConfigurationInvalid
+from app.domain.instants import after
 from app.store.copying import TABLES, CopyFailed, copy_store
 from app.store.engine import hold_lock, open_engine, read_store_url
 from app.store.migrating import migrate_store
@@ -65,6 +66,7 @@ async def source_url(store_url: str, world: World) -> str:
     await store.store_events([world.user("deleted", 3, at=1)], NOW)
     await actions.have_refused(store)
     await actions.begin_replay(store, Criteria())
+    await store.note_flight(world.refs(), after(NOW, 60))
     await store.store_events([world.user("updated", 5, at=2, name="other")], NOW)
     await store.beat(NOW)
     await store.close()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, select
+from sqlalchemy import Connection, Engine, MetaData, select, text
 
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityKey, EntityRef, EventStatus, Kind
@@ -138,4 +138,28 @@ async def test_migration_keeps_the_audit_of_replays(old_store_url: str, engine: 
     assert ended.number > max(each.number for each in page.replays)
     with engine.connect() as connection:
         assert len(connection.execute(select(replays)).all()) == 4
+    await store.close()
+
+
+async def test_migration_takes_over_what_may_still_land(store_url: str, engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrating._SCRIPTS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        fill(connection)
+        command.upgrade(config, "0004")
+        for ref, until in ((TRIP, 7), (USER, 7), (FALLEN, 9)):
+            connection.execute(
+                text("UPDATE entities SET in_flight_until = :until WHERE key = :key"),
+                {"until": NOW + until, "key": ref.key},
+            )
+        connection.commit()
+    store = await Store.open(store_url)
+    assert await store.read_next_due() == 1
+    assert await store.end_flights(Instant(NOW + 6)) == 0
+    assert await store.end_flights(Instant(NOW + 7)) == 2
+    assert await store.end_flights(Instant(NOW + 9)) == 1
+    picked = await store.pick_pending(Instant(NOW + 9), 10)
+    assert {each.ref for each in picked} == {TRIP, USER, FALLEN}
     await store.close()

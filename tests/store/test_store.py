@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
+from app.domain.entities import EntityRef, EntityState, EventStatus, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failures import Failure, FailureKind
 from app.domain.instants import Instant, after
 from app.domain.retry import Verdict
-from app.store.dispatching import Applied, Refused
+from app.store.dispatching import Applied, Ended, Refused, Wanted
 from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
@@ -440,7 +440,7 @@ async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_url: str
     first = await Store.open(store_url)
     await first.store_events([event], NOW)
     (entity,) = await pick(first)
-    await first.note_in_flight([entity], after(NOW, 60))
+    await first.note_flight([entity.ref], after(NOW, 60))
     await first.record_outcomes([Applied(entity)], NOW)
     await first.close()
     second = await Store.open(store_url)
@@ -450,6 +450,60 @@ async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_url: str
     assert await second.end_flights(after(NOW, 60)) == 1
     assert [again.ref for again in await pick(second, now=after(NOW, 60))] == [ref_of(event)]
     await second.close()
+
+
+async def test_store_has_what_two_requests_may_write_written_after_the_later(
+    store: Store,
+) -> None:
+    first, second = World().trip("created"), World().trip("created")
+    await store.store_events([first, second], NOW)
+    await apply_all(store)
+    await store.note_flight([ref_of(first), ref_of(second)], after(NOW, 60))
+    await store.note_flight([ref_of(first)], after(NOW, 70))
+    assert await store.end_flights(after(NOW, 60)) == 1
+    assert [each.ref for each in await pick(store, now=after(NOW, 60))] == [ref_of(second)]
+    assert await store.end_flights(after(NOW, 70)) == 1
+    assert await store.read_next_due() == after(NOW, 60)
+
+
+async def test_store_does_not_leave_it_to_a_note_that_may_be_taken_back(store: Store) -> None:
+    event = World().trip("created")
+    await store.store_events([event], NOW)
+    await store.note_flight([ref_of(event)], after(NOW, 60))
+    batch = await store.turn(NOW, wanted=Wanted(10, after(NOW, 70)))
+    assert batch is not None
+    assert await store.end_flights(after(NOW, 60), out=[batch.flight]) == 1
+    # The outcome is of the revision before that: what may have landed since is written over.
+    await store.turn(NOW, ended=[Ended(batch, [Applied(batch.entities[0])])])
+    assert [each.ref for each in await pick(store, now=after(NOW, 60))] == [ref_of(event)]
+    assert await store.end_flights(after(NOW, 70)) == 0
+
+
+async def test_store_turn_keeps_the_note_of_what_is_uncertain_alone(store: Store) -> None:
+    events = [World().trip("created") for _ in range(3)]
+    await store.store_events(events, NOW)
+    batch = await store.turn(NOW, wanted=Wanted(10, after(NOW, 60)))
+    assert batch is not None
+    one, *others = batch.entities
+    ended = Ended(batch, [Applied(each) for each in others], {one.ref})
+    assert await store.turn(NOW, ended=[ended]) is None
+    assert [each.ref for each in await pick(store)] == [one.ref]
+    assert await store.end_flights(after(NOW, 60)) == 1
+
+
+async def test_store_turn_begins_no_batch_with_what_is_out(store: Store) -> None:
+    world = World()
+    await store.store_events([world.user("created"), world.trip("created")], NOW)
+    out = await store.turn(NOW, wanted=Wanted(1, after(NOW, 60)))
+    assert out is not None
+    await store.store_events([world.user("deleted", at=1), World().trip("deleted")], NOW)
+    ready = await store.turn(NOW, wanted=Wanted(10, after(NOW, 60), besides=out))
+    assert ready is not None
+    assert [each.ref.kind for each in ready.entities] == [Kind.TRIP, Kind.TRIP]
+    assert (out.urgent, ready.urgent) == (0, 1)
+    urgent = await store.read_urgent(NOW, 10)
+    assert urgent == {(out.entities[0].ref, 2), (ready.entities[0].ref, 1)}
+    assert await store.turn(NOW, wanted=Wanted(10, after(NOW, 60), besides=out)) is not None
 
 
 async def test_store_closed_and_opened_again_holds_everything(store_url: str) -> None:
@@ -516,7 +570,7 @@ async def test_store_removal_that_was_replayed_is_written_first_when_it_may_be_u
     await apply_all(store)
     await replay(store)
     (entity,) = await pick(store)
-    await store.note_in_flight([entity], after(NOW, 60))
+    await store.note_flight([entity.ref], after(NOW, 60))
     await store.record_outcomes([Applied(entity)], NOW)
     await store.store_events([created.trip("created")], after(NOW, 1))
     assert await store.end_flights(after(NOW, 61)) == 1
