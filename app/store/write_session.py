@@ -10,7 +10,7 @@ from app.store.engine import BUSY_MILLISECONDS
 
 # Nobody else writes, so that what is in the cache stays true. At 16 MiB, an event into a store of
 # 40 MB read four pages.
-_CACHE_KIBIBYTES: Final = 40 * 1024
+_CACHE_KIBIBYTES: Final = 24 * 1024
 
 
 class WriteSession:
