@@ -196,7 +196,7 @@ def _draw_ratios(axes: Axes, rows: Sequence[_Row], theme: _Theme) -> None:
     for place, row in enumerate(rows):
         axes.plot([row.lowest, row.highest], [place, place], color=theme.strong, linewidth=3)
         axes.plot(row.median, place, "o", color=theme.strong, markersize=9)
-        _note(axes, place, f"{row.median:.2g}")
+        _note(axes, place, f"{row.median:.0f}" if row.median >= 10 else f"{row.median:.2g}")
     lowest = min(0.5, *(row.lowest for row in rows)) / 1.15
     highest = max(2.0, *(row.highest for row in rows)) * 1.15
     axes.set_xticks([tick for tick in _TICKS if lowest <= tick <= highest])
