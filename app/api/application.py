@@ -9,9 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.services import Services
 
-ShortWay = Callable[
-    [Services, dict[bytes, bytes], bytes, Callable[[tuple[int, bytes] | ASGIApp], None]], bool
-]
+AtOnce = Callable[[tuple[int, bytes] | ASGIApp], None]
+"""Takes status and body of an answer, or who gives it where that is not all."""
+
+ShortWay = Callable[[Services, dict[bytes, bytes], bytes, AtOnce], bool]
 """`EventEndpoint.take`."""
 
 

@@ -7,15 +7,16 @@ machinery the same work reaches half the requests a second. `app.api.openapi` do
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, cast
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from app.api.application import AtOnce
 from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
 from app.api.problems import PROBLEMS, make_fault, make_problem_of
 from app.api.services import Services
@@ -40,10 +41,6 @@ _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.AS
 
 _Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
 """Status, body, and headers beside those of every answer."""
-
-
-AtOnce = Callable[[tuple[int, bytes] | ASGIApp], None]
-"""Takes status and body of an answer, or who gives it where that is not all."""
 
 
 class _Endpoint:
@@ -83,9 +80,7 @@ class EventEndpoint(_Endpoint):
             body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
             require_json(headers)
             await services.gate.admit_webhook(headers, body)
-            services.reach(Failpoint.AFTER_VERIFY)
-            event_id = headers.get(b"webhook-id", b"").decode("latin-1")
-            event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+            event = _read_event(services, headers, body)
             receipt = await services.receiver.receive_event(event)
         wait_seconds = _read_wait(headers)
         if wait_seconds is not None:
@@ -120,11 +115,16 @@ class EventEndpoint(_Endpoint):
         if not services.gate.admits_at_once(headers, body):
             services.admission.leave()
             return False
-        services.reach(Failpoint.AFTER_VERIFY)
-        event_id = headers.get(b"webhook-id", b"").decode("latin-1")
-        event = services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+        event = _read_event(services, headers, body)
         services.receiver.take_event(event, partial(_settle, services, event, answer))
         return True
+
+
+def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) -> Event:
+    """Read an event that has been verified."""
+    services.reach(Failpoint.AFTER_VERIFY)
+    event_id = headers.get(b"webhook-id", b"").decode("latin-1")
+    return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
 
 
 class _Refusal(_Endpoint):

@@ -33,7 +33,7 @@ class EventType(StrEnum):
     MEMBERSHIP_DELETED = "membership.deleted"
 
 
-KINDS: Final[Mapping[EventType, Kind]] = {
+_KINDS: Final[Mapping[EventType, Kind]] = {
     EventType.USER_CREATED: Kind.USER,
     EventType.USER_UPDATED: Kind.USER,
     EventType.USER_DELETED: Kind.USER,
@@ -44,7 +44,6 @@ KINDS: Final[Mapping[EventType, Kind]] = {
     EventType.MEMBERSHIP_UPDATED: Kind.MEMBERSHIP,
     EventType.MEMBERSHIP_DELETED: Kind.MEMBERSHIP,
 }
-"""What each of them changes."""
 
 _DELETIONS: Final = frozenset(
     {EventType.USER_DELETED, EventType.TRIP_DELETED, EventType.MEMBERSHIP_DELETED}
@@ -105,7 +104,7 @@ def make_event(
     trip_id = user_id = None
     is_removal = event_type in _DELETIONS
     row = None if is_removal else text
-    kind = KINDS[event_type]
+    kind = _KINDS[event_type]
     match kind:
         case Kind.MEMBERSHIP:
             trip_id, user_id = data["trip_id"], data["user_id"]
