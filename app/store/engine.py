@@ -27,10 +27,8 @@ _PRAGMAS = (
     "PRAGMA secure_delete = ON",
     # Of readers, whose cache every commit empties.
     "PRAGMA cache_size = -2048",
-    # Who commits waits while the log is copied back: at half load, with 8,192 pages of it, one in a
-    # hundred waited 40 ms, with 1,000 18 ms; but the shorter the log, the more often a page is
-    # copied, and with 1,000 an event took a tenth more of the processor.
-    "PRAGMA wal_autocheckpoint = 4000",
+    # Long before that, app.store.checkpointing has copied it.
+    "PRAGMA wal_autocheckpoint = 30000",
 )
 
 _POSTGRES: Final = "postgresql"

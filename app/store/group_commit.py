@@ -1,5 +1,6 @@
 """Group commit: one thread, one connection, one transaction and one fsync for all that waits."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,8 @@ from typing import Final, TypeVar, cast
 from sqlalchemy import Engine
 
 from app.domain.failpoints import Failpoint, Reach, ignore
+from app.store.checkpointing import Checkpointer
+from app.store.engine import is_shared
 from app.store.grouping import FRESH_SECONDS, GroupThread
 from app.store.receiving import Arrival, store_arrivals
 from app.store.watchdog import Watchdog
@@ -36,9 +39,16 @@ class GroupCommit(GroupThread[Operation | Arrival]):
         self._watchdog = watchdog
         self._reach = reach
         self._session: WriteSession | None = None
+        self._checkpointer = None if is_shared(engine.url) else Checkpointer(engine)
         # The log that a killed process left may hold what was erased since it was written.
         self._must_truncate = True
         self.start()
+
+    async def close(self) -> None:
+        """Finish what waits and end the thread."""
+        await super().close()
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.close)
 
     async def run(self, operation: Callable[[WriteSession], T]) -> T:
         """Run one operation and return its result once it is durable.
@@ -60,6 +70,8 @@ class GroupCommit(GroupThread[Operation | Arrival]):
                 self._reach(Failpoint.BEFORE_COMMIT)
             self._reach(Failpoint.AFTER_COMMIT)
             session.truncate_if_requested()
+            if self._checkpointer is not None:
+                self._checkpointer.tend(session.cursor)
             session.used_at = time.monotonic()
         return results
 
