@@ -105,7 +105,7 @@ def turn(
     All in one transaction, as each would cost an fsync and its turn among the events that arrive.
     """
     for each in ended:
-        record_outcomes(session, each.outcomes, now)
+        _record_outcomes(session, each.outcomes, now)
         flying.end_flight(session, each.batch.flight, each.uncertain)
     return None if wanted is None else _begin_batch(session.cursor, now, wanted)
 
@@ -117,13 +117,6 @@ def _begin_batch(cursor: Cursor, now: Instant, wanted: Wanted) -> Batch | None:
         return None
     flight = flying.note_flight(cursor, [entity.ref for entity in entities], wanted.until)
     return Batch(entities, urgent, flight, wanted.until)
-
-
-def pick_pending(connection: Connection, now: Instant, limit: int) -> list[PendingEntity]:
-    """Read at most `limit` due entities: what takes access away first, then oldest first."""
-    with connection.begin():
-        entities, _ = _pick(open_cursor(connection), now, limit, frozenset())
-    return entities
 
 
 def _pick(
@@ -187,7 +180,7 @@ def read_next_due(connection: Connection) -> Instant | None:
     return min((instant for instant in due if instant is not None), default=None)
 
 
-def record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
+def _record_outcomes(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
     """Record what came of a batch.
 
     An outcome counts only for the revision that was picked: what has changed since stays pending.

@@ -194,10 +194,6 @@ class Store:
 
         (self._inbox or self._commits).put(Arrival((event,), received_at), pass_on)
 
-    async def pick_pending(self, now: Instant, limit: int) -> list[PendingEntity]:
-        """Read at most `limit` due entities: what takes access away first, then oldest first."""
-        return await self._read(partial(dispatching.pick_pending, now=now, limit=limit))
-
     async def pick_contested(self, kind: Kind, limit: int) -> list[PendingEntity]:
         """Read pending entities that were refused a value which another row held, due or not."""
         return await self._read(partial(dispatching.pick_contested, kind=kind, limit=limit))
@@ -249,21 +245,6 @@ class Store:
     async def write_again(self, refs: Sequence[EntityRef], now: Instant, until: Instant) -> None:
         """Have entities written once more, now and after `until`, whoever dispatches."""
         await self._commits.run(partial(flying.write_again, refs=refs, now=now, until=until))
-
-    async def record_outcomes(
-        self,
-        outcomes: Sequence[dispatching.Outcome],
-        now: Instant,
-        *,
-        token: int | None = None,
-    ) -> None:
-        """Record what came of entities, for the revisions that were picked."""
-
-        def record(session: WriteSession) -> None:
-            dispatching.record_outcomes(session, outcomes, now)
-            _tell_settled(session, outcomes)
-
-        await self._run_leased(token, record)
 
     async def find_event(self, event_id: EventId) -> StoredEvent | None:
         """Read one event and where its entity stands; None where no such event is stored."""

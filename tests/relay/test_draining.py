@@ -4,7 +4,8 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -25,6 +26,8 @@ from tests.relay.bench import (
     read_flights,
     run_bench,
 )
+
+T = TypeVar("T")
 
 # Two whole batches, and the rest.
 BACKLOG = 2 * BATCH_ENTITIES + 200
@@ -54,6 +57,16 @@ def names_in(request: httpx.Request) -> dict[str, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
+async def begin(
+    bench: Bench, engine: Engine, dispatching: Coroutine[Any, Any, T]
+) -> tuple[asyncio.Event, asyncio.Task[T]]:
+    """Dispatch until one batch is out, held up by a gate, and the next is ready."""
+    gate = bench.postgrest.hang()
+    running = asyncio.create_task(dispatching)
+    await await_flights(bench.store, engine, 2)
+    return gate, running
+
+
 async def test_draining_writes_everything_once_in_order(bench: Bench, engine: Engine) -> None:
     worlds, events = await receive_trips(bench)
     await bench.drain()
@@ -72,9 +85,7 @@ async def test_draining_given_a_removal_of_what_is_out_ready_or_behind_sends_it_
     bench: Bench, engine: Engine, index: int
 ) -> None:
     worlds, _ = await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     removal = worlds[index].trip("deleted", at=2)
     await bench.receive(removal)
     gate.set()
@@ -95,9 +106,7 @@ async def test_draining_writes_what_changed_while_it_was_out_again_after_its_out
     bench: Bench, engine: Engine
 ) -> None:
     worlds, events = await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     newer = worlds[0].trip("updated", at=2, name="Porto")
     await bench.receive(newer)
     next_gate = bench.postgrest.hang()
@@ -121,9 +130,7 @@ async def test_draining_writes_what_changed_while_it_was_ready_again(
     bench: Bench, engine: Engine
 ) -> None:
     worlds, _ = await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     newer = worlds[BATCH_ENTITIES].trip("updated", at=2, name="Porto")
     await bench.receive(newer)
     gate.set()
@@ -136,9 +143,7 @@ async def test_draining_that_is_stopped_sends_nothing_more_and_leaves_no_note(
     bench: Bench, engine: Engine
 ) -> None:
     _, events = await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.run())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.run())
     bench.dispatcher.stop()
     gate.set()
     await running
@@ -153,9 +158,7 @@ async def test_draining_that_meets_what_stops_everything_sends_nothing_more(
     bench: Bench, engine: Engine, status: int, noted: int
 ) -> None:
     await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     bench.postgrest.answer_with(status)
     gate.set()
     await running
@@ -173,9 +176,7 @@ async def test_draining_that_is_cancelled_records_what_was_answered(
     bench: Bench, engine: Engine
 ) -> None:
     _, events = await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.run())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.run())
     bench.postgrest.hang()
     gate.set()
     await bench.postgrest.wait_for_writes(2)
@@ -194,9 +195,7 @@ async def test_draining_that_crashes_leaves_notes_of_what_was_sent_alone(
     bench: Bench, engine: Engine
 ) -> None:
     await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
 
     def crash(_: str) -> httpx.TransportError:
         raise ZeroDivisionError
@@ -216,9 +215,7 @@ async def test_draining_begins_anew_what_was_ready_for_too_long(
 ) -> None:
     """Its note must outlast its request by as much as every other."""
     await receive_trips(bench)
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     bench.clock.advance(AHEAD_SECONDS + 0.1)
     next_gate = bench.postgrest.hang()
     gate.set()
@@ -279,9 +276,7 @@ async def test_draining_of_removals_alone_makes_the_next_ready_as_well(
     events = [World().trip("deleted") for _ in range(BACKLOG)]
     for start in range(0, BACKLOG, 100):
         await bench.receive(*events[start : start + 100])
-    gate = bench.postgrest.hang()
-    running = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await await_flights(bench.store, engine, 2)
+    gate, running = await begin(bench, engine, bench.dispatcher.dispatch_due())
     late = World().trip("deleted")
     await bench.receive(late)
     gate.set()

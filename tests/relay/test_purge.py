@@ -5,6 +5,7 @@ from app.relay.purge import Purger
 from app.store.store import Store
 from tests.auth.issuer import Clock
 from tests.histories import NOW, World, ref_of
+from tests.store.actions import pick_pending
 
 DAY = 86_400.0
 
@@ -24,7 +25,7 @@ async def test_purge_forgets_events_past_their_retention_and_keeps_their_entitie
     assert await make_purger(store, days_later=30.5).purge() == 1200
     assert await store.find_event(old[0].event_id) is None
     assert await store.find_event(young.event_id) is not None
-    pending = {entity.ref for entity in await store.pick_pending(after(NOW, DAY), 2000)}
+    pending = {entity.ref for entity in await pick_pending(store, after(NOW, DAY), 2000)}
     assert pending == {ref_of(event) for event in (*old, young)}
 
 
@@ -41,7 +42,7 @@ async def test_purged_event_that_comes_again_brings_nothing_back(store: Store) -
     await store.store_events([created, world.membership("deleted", at=2)], NOW)
     assert await make_purger(store, days_later=31).purge() == 2
     await store.store_events([created], after(NOW, 31 * DAY))
-    (entity,) = await store.pick_pending(after(NOW, 31 * DAY), 10)
+    (entity,) = await pick_pending(store, after(NOW, 31 * DAY), 10)
     assert entity.row is None
 
 

@@ -16,6 +16,7 @@ from app.store.receiving import Receipt
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories
 from tests.postgres import PostgresServer
+from tests.store.actions import pick_pending, record_outcomes
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ async def test_stores_given_any_history_at_once_desire_what_the_oracle_says(
 
 async def record(store: Store) -> None:
     for _ in range(3):
-        picked = await store.pick_pending(NOW, 100)
-        await store.record_outcomes([Applied(entity) for entity in picked], NOW)
+        picked = await pick_pending(store, NOW, 100)
+        await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
 
 
 async def test_stores_given_overlapping_events_in_opposite_orders_never_deadlock(
@@ -146,20 +147,20 @@ async def test_store_that_waits_too_long_for_a_lock_is_unavailable(
     """Whether it receives, as the one does, or records, as the other."""
     world = World()
     await stores[0].store_events([world.user("created", at=1)], NOW)
-    picked = await stores[1].pick_pending(NOW, 10)
+    picked = await pick_pending(stores[1], NOW, 10)
     applied = [Applied(one) for one in picked]
     with psycopg.connect(store_url) as other:
         other.execute("SELECT 1 FROM entities FOR UPDATE")
         async with asyncio.timeout(12):
             errors = await asyncio.gather(
                 stores[0].store_events([world.user("updated", at=2)], NOW),
-                stores[1].record_outcomes(applied, NOW),
+                record_outcomes(stores[1], applied, NOW),
                 return_exceptions=True,
             )
         assert [type(error) for error in errors] == [StoreUnavailable] * 2
         assert all("timeout" in (store.failure or "") for store in stores)
     assert await stores[0].store_events([world.user("updated", at=3)], NOW) == [Receipt.ACCEPTED]
-    await stores[1].record_outcomes(applied, NOW)
+    await record_outcomes(stores[1], applied, NOW)
     assert [store.failure for store in stores] == [None, None]
 
 

@@ -1,14 +1,15 @@
 """What a test does with a store in more than one step."""
 
 import uuid
+from collections.abc import Sequence
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityState
+from app.domain.entities import EntityState, PendingEntity
 from app.domain.failures import Failure, FailureKind
 from app.domain.history import Matches, Replay, ReplayId
 from app.domain.instants import Instant
 from app.domain.retry import Verdict
-from app.store.dispatching import Applied, Refused
+from app.store.dispatching import Applied, Batch, Ended, Outcome, Refused, Wanted
 from app.store.store import Store
 from tests.histories import NOW
 
@@ -48,17 +49,31 @@ async def look_at(store: Store, replay_id: ReplayId) -> Replay:
     return found
 
 
+async def pick_pending(store: Store, now: Instant, limit: int) -> list[PendingEntity]:
+    """Pick as the dispatcher does, and send nothing."""
+    batch = await store.turn(now, wanted=Wanted(limit, now))
+    if batch is None:
+        return []
+    await store.turn(now, ended=[Ended(batch)])
+    return list(batch.entities)
+
+
+async def record_outcomes(store: Store, outcomes: Sequence[Outcome], now: Instant) -> None:
+    """Record what came of entities whose note is taken back."""
+    await store.turn(now, ended=[Ended(Batch((), 0, flight=0, until=now), outcomes)])
+
+
 async def have_applied(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase holds it."""
-    picked = await store.pick_pending(now, 100_000)
-    await store.record_outcomes([Applied(entity) for entity in picked], now)
+    picked = await pick_pending(store, now, 100_000)
+    await record_outcomes(store, [Applied(entity) for entity in picked], now)
 
 
 async def have_refused(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase refused it for good."""
-    picked = await store.pick_pending(now, 100_000)
+    picked = await pick_pending(store, now, 100_000)
     failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
     verdict = Verdict(
         EntityState.DEAD, attempts=1, due_at=now, awaits_parent=False, waiting_since=None
     )
-    await store.record_outcomes([Refused(entity, failure, verdict) for entity in picked], now)
+    await record_outcomes(store, [Refused(entity, failure, verdict) for entity in picked], now)

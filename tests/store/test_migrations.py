@@ -15,7 +15,7 @@ from app.store import migrating
 from app.store.schema import entities, events, replays
 from app.store.store import Store
 from tests.histories import NOW
-from tests.store.actions import look_at, replay
+from tests.store.actions import look_at, pick_pending, replay
 
 TRIP = EntityRef(Kind.TRIP, EntityKey("456e7890-e89b-12d3-a456-426614174001"))
 USER = EntityRef(Kind.USER, EntityKey("123e4567-e89b-12d3-a456-426614174000"))
@@ -160,6 +160,6 @@ async def test_migration_takes_over_what_may_still_land(store_url: str, engine: 
     assert await store.end_flights(Instant(NOW + 6)) == 0
     assert await store.end_flights(Instant(NOW + 7)) == 2
     assert await store.end_flights(Instant(NOW + 9)) == 1
-    picked = await store.pick_pending(Instant(NOW + 9), 10)
+    picked = await pick_pending(store, Instant(NOW + 9), 10)
     assert {each.ref for each in picked} == {TRIP, USER, FALLEN}
     await store.close()

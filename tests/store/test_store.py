@@ -25,7 +25,7 @@ from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
-from tests.store.actions import replay
+from tests.store.actions import pick_pending, record_outcomes, replay
 
 SHARED_STORE = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -35,17 +35,17 @@ SHARED_STORE = settings(
 async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
     """Read the desired rows as the dispatcher would get them: by having everything picked."""
     await replay(store)
-    picked = await store.pick_pending(after(NOW, 3600), 100_000)
+    picked = await pick_pending(store, after(NOW, 3600), 100_000)
     return {entity.ref: entity.row for entity in picked if entity.ref in set(refs)}
 
 
 async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[PendingEntity]:
-    return await store.pick_pending(now, limit)
+    return await pick_pending(store, now, limit)
 
 
 async def apply_all(store: Store) -> None:
     picked = await pick(store)
-    await store.record_outcomes([Applied(entity) for entity in picked], NOW)
+    await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
 
 
 def refuse(
@@ -118,7 +118,7 @@ async def test_store_applied_entities_always_stand_at_the_row_that_was_written(
         if data.draw(st.booleans()):
             picked = [entity for entity in await pick(store) if entity.ref in own]
             written |= {entity.ref: entity.row for entity in picked}
-            await store.record_outcomes([Applied(entity) for entity in picked], NOW)
+            await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
     pending = {entity.ref for entity in await pick(store)}
     desired = find_desired_rows(events)
     settled = {ref: row for ref, row in desired.items() if ref not in pending}
@@ -245,7 +245,7 @@ async def test_store_newer_event_of_a_refused_entity_is_due_at_once(store: Store
     world = World()
     await store.store_events([world.user("created", at=1)], NOW)
     (entity,) = await pick(store)
-    await store.record_outcomes([refuse(entity, state=EntityState.PENDING)], NOW)
+    await record_outcomes(store, [refuse(entity, state=EntityState.PENDING)], NOW)
     await store.store_events([world.user("updated", at=2, name="cy")], after(NOW, 1))
     assert [again.ref for again in await pick(store, now=after(NOW, 1))] == [entity.ref]
 
@@ -258,7 +258,9 @@ async def test_store_removal_of_a_parent_that_waits_to_be_written_again_is_due_a
     await apply_all(store)
     await store.store_events([world.membership("created", at=1)], NOW)
     (child,) = await pick(store)
-    await store.record_outcomes([refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW)
+    await record_outcomes(
+        store, [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
+    )
     assert await pick(store) == []
     await store.store_events([world.trip("deleted", at=2)], after(NOW, 1))
     due = {entity.ref for entity in await pick(store, now=after(NOW, 1))}
@@ -299,8 +301,8 @@ async def test_store_outcome_of_an_older_revision_leaves_the_entity_pending(stor
     await store.store_events([world.trip("created", at=1)], NOW)
     picked = await pick(store)
     await store.store_events([world.trip("updated", at=2, name="Porto")], NOW)
-    await store.record_outcomes([Applied(picked[0])], NOW)
-    await store.record_outcomes([refuse(picked[0])], NOW)
+    await record_outcomes(store, [Applied(picked[0])], NOW)
+    await record_outcomes(store, [refuse(picked[0])], NOW)
     (entity,) = await pick(store)
     assert (entity.revision, entity.attempts) == (2, 0)
 
@@ -310,7 +312,7 @@ async def test_store_replay_during_a_write_is_written_again(store: Store) -> Non
     await store.store_events([world.trip("created")], NOW)
     (entity,) = await pick(store)
     await replay(store, Criteria(entity=entity.ref))
-    await store.record_outcomes([Applied(entity)], NOW)
+    await record_outcomes(store, [Applied(entity)], NOW)
     assert [again.ref for again in await pick(store)] == [entity.ref]
 
 
@@ -319,11 +321,11 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     event = world.user("created", at=1)
     await store.store_events([event], NOW)
     (entity,) = await pick(store)
-    await store.record_outcomes([refuse(entity, state=EntityState.PENDING)], NOW)
+    await record_outcomes(store, [refuse(entity, state=EntityState.PENDING)], NOW)
     assert await pick(store) == []
     assert await store.read_next_due() == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
-    await store.record_outcomes([refuse(again)], NOW)
+    await record_outcomes(store, [refuse(again)], NOW)
     assert (await store.measure_backlog()).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
     assert await store.read_next_due() is None
@@ -340,8 +342,8 @@ async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_appl
         world = World()
         await store.store_events([world.membership("created")], NOW)
         (child,) = await pick(store)
-        await store.record_outcomes(
-            [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
+        await record_outcomes(
+            store, [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
         )
         assert await pick(store) == []
         event = world.trip("created") if parent == "trip" else world.user("created")
@@ -441,7 +443,7 @@ async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_url: str
     await first.store_events([event], NOW)
     (entity,) = await pick(first)
     await first.note_flight([entity.ref], after(NOW, 60))
-    await first.record_outcomes([Applied(entity)], NOW)
+    await record_outcomes(first, [Applied(entity)], NOW)
     await first.close()
     second = await Store.open(store_url)
     assert await second.read_next_due() == after(NOW, 60)
@@ -571,7 +573,7 @@ async def test_store_removal_that_was_replayed_is_written_first_when_it_may_be_u
     await replay(store)
     (entity,) = await pick(store)
     await store.note_flight([entity.ref], after(NOW, 60))
-    await store.record_outcomes([Applied(entity)], NOW)
+    await record_outcomes(store, [Applied(entity)], NOW)
     await store.store_events([created.trip("created")], after(NOW, 1))
     assert await store.end_flights(after(NOW, 61)) == 1
     picked = await pick(store, now=after(NOW, 61))
