@@ -17,7 +17,7 @@ from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.settlements import Settlements
 from app.relay.writing import BatchWriter, OpenBatch, Stopped
-from app.store.dispatching import Batch, Ended, Refused, Wanted
+from app.store.dispatching import Ended, Refused, Wanted
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
 from app.supabase.planning import Write
@@ -89,7 +89,7 @@ class Dispatcher:
         # At most the one that is out and the one before it, in their order.
         self._open: list[OpenBatch] = []
         # Records the one before, and makes the next ready.
-        self._ahead: asyncio.Task[Batch | None] | None = None
+        self._ahead: asyncio.Task[OpenBatch | None] | None = None
         # What was sent when the lease may have been lost.
         self._doubtful: set[EntityRef] = set()
 
@@ -172,18 +172,17 @@ class Dispatcher:
             await self._turn(let_go=batch)
         return True
 
-    async def _dispatch(self, batch: Batch) -> Batch | None:
+    async def _dispatch(self, batch: OpenBatch) -> OpenBatch | None:
         """Write a batch, and give the next; None when nothing is due, or nobody is served.
 
         Requests go out one after the other. While one is out, the batch before it is recorded, and
         where there is a backlog, the batch after it is made ready.
         """
-        if self._open or len(batch.entities) == BATCH_ENTITIES:
+        if self._open or _is_full(batch):
             self._ahead = asyncio.create_task(self._prepare(batch))
-        open_batch = OpenBatch(batch)
-        self._open.append(open_batch)
+        self._open.append(batch)
         try:
-            is_served = await self._write(open_batch)
+            is_served = await self._write(batch)
         except BaseException:
             # What Supabase has taken is recorded whatever ended the batch.
             await self._turn(let_go=await self._take_prepared())
@@ -196,14 +195,15 @@ class Dispatcher:
             return prepared
         return await self._turn(let_go=prepared, limit=self._choose_limit())
 
-    async def _write(self, open_batch: OpenBatch) -> bool:
+    async def _write(self, batch: OpenBatch) -> bool:
         try:
-            await self._writer.write(open_batch)
+            await self._writer.write(batch)
         except Stopped as stopped:
             self._note_failure(stopped.failure)
             return False
         finally:
-            open_batch.is_answered = True
+            batch.is_answered = True
+            batch.has_left.set()
         self._note_progress()
         return True
 
@@ -211,17 +211,19 @@ class Dispatcher:
         # While the breaker is open, one entity is the probe.
         return 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
 
-    async def _prepare(self, batch: Batch) -> Batch | None:
-        is_backlog = len(batch.entities) == BATCH_ENTITIES and not self._stopping
+    async def _prepare(self, batch: OpenBatch) -> OpenBatch | None:
+        # On one processor, its request would leave 3 ms later: a tenth of what it takes in all.
+        await batch.has_left.wait()
+        is_backlog = _is_full(batch) and not self._stopping
         return await self._turn(limit=BATCH_ENTITIES if is_backlog else 0, besides=batch)
 
-    async def _take_prepared(self) -> Batch | None:
+    async def _take_prepared(self) -> OpenBatch | None:
         task, self._ahead = self._ahead, None
         return None if task is None else await task
 
     async def _turn(
-        self, *, limit: int = 0, besides: Batch | None = None, let_go: Batch | None = None
-    ) -> Batch | None:
+        self, *, limit: int = 0, besides: OpenBatch | None = None, let_go: OpenBatch | None = None
+    ) -> OpenBatch | None:
         """Record what was answered, and begin a batch of at most so many.
 
         Args:
@@ -233,29 +235,31 @@ class Dispatcher:
         answered = [each for each in self._open if each.is_answered]
         ended = [each.end() for each in answered]
         if let_go is not None:
-            ended.append(Ended(let_go))
+            ended.append(Ended(let_go.batch))
         if not (ended or limit):
             return None
         now = self._now()
         seconds = self._in_flight_seconds + (0.0 if besides is None else AHEAD_SECONDS)
-        wanted = Wanted(limit, after(now, seconds), besides) if limit else None
+        taken = None if besides is None else besides.batch
+        wanted = Wanted(limit, after(now, seconds), taken) if limit else None
         token = self._require_lease()
         batch = await self._store.turn(now, ended=ended, wanted=wanted, token=token)
         for each in answered:
             self._open.remove(each)
             self._measurements.count_outcomes(each.outcomes, now)
             self._settlements.announce(outcome.entity.ref for outcome in each.outcomes)
-        return batch
+        return None if batch is None else self._writer.open(batch)
 
-    async def _is_next(self, prepared: Batch) -> bool:
+    async def _is_next(self, prepared: OpenBatch) -> bool:
         """Tell whether a batch that was made ready is what goes next."""
         now = self._now()
-        if seconds_between(now, prepared.until) < self._in_flight_seconds:
+        batch = prepared.batch
+        if seconds_between(now, batch.until) < self._in_flight_seconds:
             return False
-        if prepared.urgent == len(prepared.entities):
+        if batch.urgent == len(batch.entities):
             return True
         # What takes access away and came meanwhile goes first, whether or not it is in either.
-        batches = [prepared, *(each.batch for each in self._open)]
+        batches = [batch, *(each.batch for each in self._open)]
         known = {
             (entity.ref, entity.revision)
             for batch in batches
@@ -291,7 +295,8 @@ class Dispatcher:
         open_batch.sent += write.entities
         # The last thing before the request: a pause that comes later is made good.
         self._require_lease()
-        failure = await self._supabase.apply(write)
+        on_sent = None if self._ahead is None else open_batch.has_left.set
+        failure = await self._supabase.apply(write, on_sent)
         self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
             raise Stopped(failure)
@@ -377,3 +382,7 @@ class Dispatcher:
 
     def _now(self) -> Instant:
         return from_seconds(self._clock())
+
+
+def _is_full(batch: OpenBatch) -> bool:
+    return len(batch.batch.entities) == BATCH_ENTITIES

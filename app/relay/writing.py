@@ -1,5 +1,6 @@
 """Writing one batch, until each of its entities is taken or refused, or nobody is served."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
@@ -26,17 +27,19 @@ class OpenBatch:
 
     Attributes:
         batch: as it was begun.
+        left: what Supabase has not been told yet.
         outcomes: what is known of it so far.
         sent: what Supabase may have been told to write.
-        left: what it has not been told.
+        has_left: set once its first request has been sent, or none will be.
         is_answered: whether nothing of it is out any more.
         is_certain: whether it is known of all that was sent what came of it.
     """
 
     batch: Batch
+    left: list[Write]
     outcomes: list[Outcome] = field(default_factory=list)
     sent: list[PendingEntity] = field(default_factory=list)
-    left: list[Write] = field(default_factory=list)
+    has_left: asyncio.Event = field(default_factory=asyncio.Event)
     is_answered: bool = False
     is_certain: bool = False
 
@@ -77,13 +80,16 @@ class BatchWriter:
         self._pick_partners = pick_partners
         self._reach = reach
 
+    def open(self, batch: Batch) -> OpenBatch:
+        """Plan a batch."""
+        return OpenBatch(batch, plan_batch(batch.entities, self._targets))
+
     async def write(self, open_batch: OpenBatch) -> None:
         """Write all of it.
 
         Raises:
             Stopped: nobody is served. What is known by then stands in the outcomes.
         """
-        open_batch.left = plan_batch(open_batch.batch.entities, self._targets)
         try:
             while open_batch.left:
                 await self._write(open_batch, open_batch.left.pop(0))

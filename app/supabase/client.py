@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import httpx
@@ -60,15 +60,22 @@ class SupabaseClient:
         self._clock = clock
         self._upserts: dict[tuple[Kind, tuple[str, ...]], httpx.Request] = {}
 
-    async def apply(self, write: Write) -> Failure | None:
-        """Send one write. None means that Supabase holds it; it takes all of it or nothing."""
+    async def apply(
+        self, write: Write, on_sent: Callable[[], None] | None = None
+    ) -> Failure | None:
+        """Send one write. None means that Supabase holds it; it takes all of it or nothing.
+
+        Args:
+            write: what to send.
+            on_sent: called when all of the request has been sent, if it comes to that.
+        """
         match write.action:
             case Action.UPSERT:
-                return await self._upsert(write)
+                return await self._upsert(write, on_sent)
             case Action.UPDATE:
-                return await self._update(write)
+                return await self._update(write, on_sent)
             case Action.REMOVE:
-                return await self._remove(write)
+                return await self._remove(write, on_sent)
 
     async def probe(self) -> Failure | None:
         """Read no row of every table: whether it answers, takes the key and knows our columns."""
@@ -82,7 +89,7 @@ class SupabaseClient:
                 return failure
         return None
 
-    async def _upsert(self, write: Write) -> Failure | None:
+    async def _upsert(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
         # Stored rows are JSON already.
         rows = (write_target_row(write, entity.row) for entity in write.entities if entity.row)
         request = self._begin_upsert(write)
@@ -95,6 +102,7 @@ class SupabaseClient:
                 content=f"[{','.join(rows)}]".encode(),
                 extensions=request.extensions,
             ),
+            on_sent,
         )
         return failure
 
@@ -120,7 +128,7 @@ class SupabaseClient:
             self._upserts[key] = request
         return self._upserts[key]
 
-    async def _update(self, write: Write) -> Failure | None:
+    async def _update(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
         target = write.target
         name, value = write_filter(write)
         rows = [write_target_row(write, entity.row) for entity in write.entities if entity.row]
@@ -130,18 +138,20 @@ class SupabaseClient:
             {name: value, "select": ",".join(target.key_columns)},
             _UPDATE_HEADERS | _name_schema("Content-Profile", target),
             rows[0].encode(),
+            on_sent=on_sent,
         )
         if failure is not None:
             return failure
         return _read_update(write, body)
 
-    async def _remove(self, write: Write) -> Failure | None:
+    async def _remove(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
         name, value = write_filter(write)
         _, failure = await self._send(
             write.target,
             "DELETE",
             {name: value},
             _REMOVE_HEADERS | _name_schema("Content-Profile", write.target),
+            on_sent=on_sent,
         )
         return failure
 
@@ -152,14 +162,26 @@ class SupabaseClient:
         params: dict[str, str],
         headers: dict[str, str],
         content: bytes | None = None,
+        *,
+        on_sent: Callable[[], None] | None = None,
     ) -> tuple[bytes, Failure | None]:
         request = self._http.build_request(
             method, f"/{target.table}", params=params, headers=headers, content=content
         )
-        return await self._ask(target, request)
+        return await self._ask(target, request, on_sent)
 
-    async def _ask(self, target: Target, request: httpx.Request) -> tuple[bytes, Failure | None]:
+    async def _ask(
+        self, target: Target, request: httpx.Request, on_sent: Callable[[], None] | None
+    ) -> tuple[bytes, Failure | None]:
         """Give the beginning of what a success says, and what went wrong otherwise."""
+        if on_sent is not None:
+            request = httpx.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                stream=_Watched(request.content, on_sent),
+                extensions=request.extensions,
+            )
         try:
             async with asyncio.timeout(self._http.timeout.read):
                 response = await self._http.send(request, stream=True)
@@ -185,6 +207,20 @@ class SupabaseClient:
             now_seconds=self._clock(),
             fields=target.fields,
         )
+
+
+class _Watched(httpx.AsyncByteStream):
+    """A body that tells when it has been sent."""
+
+    def __init__(self, content: bytes, on_sent: Callable[[], None]) -> None:
+        self._content = content
+        self._on_sent = on_sent
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._content:
+            yield self._content
+        # Whoever asks for more has sent what was there.
+        self._on_sent()
 
 
 def _name_schema(header: str, target: Target) -> dict[str, str]:
