@@ -19,8 +19,10 @@ export UV_PYTHON_DOWNLOADS := never
 demo: .venv/installed
 	@$(BIN)/relay demo
 
+# Each process starts servers of its own, so more of them would need more memory than they save time.
 test: .venv/installed
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile \
+	  --cov --cov-report=term:skip-covered
 
 lint: .venv/installed
 	$(BIN)/ruff format --check $(SOURCES)

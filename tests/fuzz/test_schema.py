@@ -153,7 +153,9 @@ def relay(starter: RelayStarter) -> Iterator[Relay]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            starter.make_app(webhook_auth="any"), log_level="critical", timeout_keep_alive=600
+            starter.make_app(webhook_auth="any"),
+            log_config=None,  # what other tests have stays as it is
+            timeout_keep_alive=600,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="relay")
