@@ -14,8 +14,10 @@ from contextlib import closing
 from typing import Final, cast
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from app.store.cursors import Cursor
+from app.store.engine import describe_failure
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +70,11 @@ class Checkpointer:
                 return
             try:
                 self._copy()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, DBAPIError) as error:
                 # The log goes on to grow, and SQLite's own limit is behind it.
-                logger.warning("the write-ahead log could not be copied: %s", error)
+                logger.warning(
+                    "the write-ahead log could not be copied: %s", describe_failure(error)
+                )
             else:
                 self._copied.set()
 

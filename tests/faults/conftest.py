@@ -11,7 +11,8 @@ from app.supabase.client import open_http_client
 from tests.faults.bench import Bench
 from tests.faults.proxy import FaultProxy, run_fault_proxy
 
-HISTORIES_RUN = pytest.StashKey[int]()
+HISTORIES_RUN = "histories"
+"""The property of a test that says how many it has tried; it reaches whoever runs the tests."""
 
 
 @pytest.fixture
@@ -37,10 +38,15 @@ async def bench(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator[Bench]
 
 
 @pytest.hookimpl
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    count = config.stash.get(HISTORIES_RUN, 0)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    count = sum(
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, value in report.user_properties
+        if name == HISTORIES_RUN and isinstance(value, int)
+    )
     if count:
         terminalreporter.write_line(
             f"{count:,} histories tried for convergence; more: make converge HISTORIES=20000"

@@ -263,7 +263,10 @@ async def end_waiting(bench: Bench, worlds: Sequence[World], events: Sequence[Ev
 
 @asynccontextmanager
 async def run_lab(
-    make_store_url: Callable[[int], str], config: pytest.Config, *, has_foreign_keys: bool
+    make_store_url: Callable[[int], str],
+    request: pytest.FixtureRequest,
+    *,
+    has_foreign_keys: bool,
 ) -> AsyncIterator[Lab]:
     """Give one before the fake."""
     postgrest = FakePostgrest(has_foreign_keys=has_foreign_keys)
@@ -274,7 +277,7 @@ async def run_lab(
         opened = Lab(make_store_url, http, supabase, has_foreign_keys=has_foreign_keys)
         yield opened
         await opened.close()
-    config.stash[HISTORIES_RUN] = config.stash.get(HISTORIES_RUN, 0) + opened.histories
+    request.node.user_properties.append((HISTORIES_RUN, opened.histories))
 
 
 def name_file(folder: Path) -> Callable[[int], str]:
@@ -282,20 +285,20 @@ def name_file(folder: Path) -> Callable[[int], str]:
 
 
 @pytest.fixture(params=[True, False], ids=["foreign keys", "no foreign keys"])
-async def lab(
-    tmp_path: Path, request: pytest.FixtureRequest, pytestconfig: pytest.Config
-) -> AsyncIterator[Lab]:
+async def lab(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     make = name_file(tmp_path)
-    async with run_lab(make, pytestconfig, has_foreign_keys=request.param) as opened:
+    async with run_lab(make, request, has_foreign_keys=request.param) as opened:
         yield opened
 
 
 @pytest.fixture
-async def postgres_lab(postgres: PostgresServer, pytestconfig: pytest.Config) -> AsyncIterator[Lab]:
+async def postgres_lab(
+    postgres: PostgresServer, request: pytest.FixtureRequest
+) -> AsyncIterator[Lab]:
     def make(_: int) -> str:
         return postgres.create_database()
 
-    async with run_lab(make, pytestconfig, has_foreign_keys=True) as opened:
+    async with run_lab(make, request, has_foreign_keys=True) as opened:
         yield opened
 
 

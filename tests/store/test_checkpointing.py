@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from app.domain.instants import Instant
 from app.store import checkpointing
@@ -99,13 +100,20 @@ async def test_log_that_is_read_waits_for_its_reader(store_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
 async def test_log_that_cannot_be_copied_holds_nobody_up(
-    store_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_wrapped: bool,
 ) -> None:
+    """Whether the copying fails or a connection for it."""
     store = await Store.open(f"sqlite:///{store_path}")
+    error = sqlite3.OperationalError("disk I/O error")
 
     def fail(_: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+        raise DBAPIError("", None, error) if is_wrapped else error
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(checkpointing.Checkpointer, "_copy", fail)
