@@ -56,9 +56,7 @@ class Receiver:
 
         def pass_on(outcome: Receipt | BaseException) -> None:
             if isinstance(outcome, Receipt):
-                self._counters[outcome].inc()
-            if outcome is Receipt.ACCEPTED:
-                self._wake_dispatcher()
+                self._note((outcome,))
             settle(EventIdConflict() if outcome is Receipt.CONFLICT else outcome)
 
         self._store.put_event(event, from_seconds(self._clock()), pass_on)
@@ -70,10 +68,7 @@ class Receiver:
             StoreUnavailable: none of them is stored.
         """
         receipts = await self._store.store_events(events, from_seconds(self._clock()))
-        for receipt in receipts:
-            self._counters[receipt].inc()
-        if Receipt.ACCEPTED in receipts:
-            self._wake_dispatcher()
+        self._note(receipts)
         return receipts
 
     async def wait_until_settled(
@@ -94,6 +89,12 @@ class Receiver:
             except (TimeoutError, StoreUnavailable):
                 # It is stored, whatever becomes of the wait.
                 return EventStatus.PENDING
+
+    def _note(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self._counters[receipt].inc()
+        if Receipt.ACCEPTED in receipts:
+            self._wake_dispatcher()
 
     async def _wait(self, signal: asyncio.Event) -> None:
         replicas = self._store.replicas

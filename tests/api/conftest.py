@@ -1,4 +1,4 @@
-"""A relay that is served, for the tests that speak to it in bytes."""
+"""Relays with a history, and relays that are served, for the tests that speak to them in bytes."""
 
 import logging
 from collections.abc import Iterator
@@ -6,9 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from tests.api.running import RelayStarter
+from tests.api.running import HISTORY, RelayStarter, RunningRelay
 from tests.api.serving import Served, Ways, serve
 from tests.fake_postgrest import FakePostgrest
+
+
+@pytest.fixture
+async def storied(relay: RunningRelay) -> RunningRelay:
+    """A relay with a history that Supabase holds: four events of three entities."""
+    for event_id, body in HISTORY.items():
+        await relay.send_and_wait(body, event_id)
+    return relay
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,45 @@
+"""What a test does with replays in more than one step."""
+
+import asyncio
+
+import httpx
+
+from tests.api.running import HISTORY, Body, RunningRelay
+
+
+async def settle(relay: RunningRelay) -> None:
+    """Wait until all of the history is settled again."""
+    for event_id, body in HISTORY.items():
+        await relay.send_and_wait(body, event_id)
+
+
+def tables_written(requests: list[httpx.Request]) -> list[str]:
+    return [request.url.path.rpartition("/")[2] for request in requests]
+
+
+def read_states(relay: RunningRelay) -> list[tuple[object, ...]]:
+    return relay.query("SELECT kind, key, state, revision, row FROM entities ORDER BY kind, key")
+
+
+async def assert_nothing_marked(
+    relay: RunningRelay, states: list[tuple[object, ...]], writes: int
+) -> None:
+    assert read_states(relay) == states
+    assert relay.query("SELECT count(*) FROM replays") == [(0,)]
+    await settle(relay)
+    assert len(relay.postgrest.writes) == writes
+
+
+async def look_at_replay(relay: RunningRelay, replay_id: str) -> httpx.Response:
+    return await relay.http.get(f"/replay/{replay_id}", headers=relay.bear("replay:write"))
+
+
+async def watch_replay(relay: RunningRelay, replay_id: str) -> Body:
+    """Look at a replay until all that it marks is settled."""
+    async with asyncio.timeout(10):
+        while True:
+            response = await look_at_replay(relay, replay_id)
+            assert response.status_code == 200, response.text
+            report: Body = response.json()
+            if report["status"] != "running" and not report["waiting"]:
+                return report
