@@ -34,10 +34,16 @@ _COPY: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpointer:
-    """Copies the log when it is long."""
+    """Copies the log when it is long.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: of the store.
+        changes: of how many rows make it long.
+    """
+
+    def __init__(self, engine: Engine, *, changes: int = CHANGES) -> None:
         self._engine = engine
+        self._changes = changes
         self._changes_before = 0
         self._wanted = threading.Event()
         self._copied = threading.Event()
@@ -51,7 +57,7 @@ class Checkpointer:
             self._copied.clear()
             writer.execute(_COPY).fetchone()
         (changes,) = writer.execute("SELECT total_changes()").fetchone()
-        if not 0 <= changes - self._changes_before < CHANGES:
+        if not 0 <= changes - self._changes_before < self._changes:
             # Below 0: another connection, which counts from the beginning.
             self._changes_before = changes
             self._wanted.set()

@@ -1,7 +1,6 @@
 """The write-ahead log is copied back while events come in, and begins anew."""
 
 import asyncio
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -9,43 +8,55 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
 from app.domain.instants import Instant
-from app.store import checkpointing
+from app.store.checkpointing import CHANGES, Checkpointer
+from app.store.cursors import Cursor, open_cursor
+from app.store.engine import open_engine, read_store_url
 from app.store.store import Store
+from tests.api.lines import await_that
 from tests.histories import NOW, World
 
-CHANGES = 40
-_ROUNDS = 30
+_SOON = 40
+"""Changes after which the log is long here."""
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(checkpointing, "CHANGES", CHANGES)
+def _leave_no_thread() -> Iterator[None]:
     yield
     assert "store-checkpointer" not in {thread.name for thread in threading.enumerate()}
 
 
-async def store_trips(store: Store, count: int = CHANGES) -> None:
-    """Store new trips in one commit; each changes a row of events and one of entities."""
-    await store.store_events([World().trip("created", at=1) for _ in range(count)], Instant(NOW))
+@pytest.fixture
+def engine(store_path: Path) -> Iterator[Engine]:
+    opened = open_engine(read_store_url(f"sqlite:///{store_path}"))
+    yield opened
+    opened.dispose()
 
 
-async def await_copied(store_path: Path, trips: int) -> None:
-    """Wait until the database alone, without its log, holds so many trips."""
-    async with asyncio.timeout(30):
-        while True:
-            if count_copied(store_path) >= trips:
-                return
-            await asyncio.sleep(0.01)
+@pytest.fixture
+def writer(engine: Engine) -> Iterator[Cursor]:
+    """Write to a store of one table."""
+    with engine.connect() as connection:
+        cursor = open_cursor(connection)
+        cursor.execute("CREATE TABLE events (number INTEGER PRIMARY KEY)")
+        yield cursor
+
+
+def write(writer: Cursor, count: int) -> None:
+    """Write so many rows in one commit."""
+    writer.execute("BEGIN IMMEDIATE")
+    writer.executemany("INSERT INTO events VALUES (NULL)", [{}] * count)
+    writer.execute("COMMIT")
 
 
 def count_copied(store_path: Path) -> int:
+    """Count the rows that the database holds alone, without its log."""
     alone = store_path.with_name("alone.db")
     alone.write_bytes(store_path.read_bytes())
     with closing(sqlite3.connect(alone)) as connection, suppress(sqlite3.DatabaseError):
-        return int(connection.execute("SELECT COUNT(*) FROM entities").fetchone()[0])
+        return int(connection.execute("SELECT COUNT(*) FROM events").fetchone()[0])
     # Half copied.
     return 0
 
@@ -56,72 +67,81 @@ def count_logs(store_path: Path) -> int:
     return int.from_bytes(header[12:16])
 
 
-async def test_log_that_is_long_is_copied(store_path: Path) -> None:
+async def test_log_of_a_store_is_copied_while_it_is_open(store_path: Path) -> None:
     store = await Store.open(f"sqlite:///{store_path}")
-    await store_trips(store)
-    await await_copied(store_path, CHANGES)
+    # Each changes a row of events and one of entities.
+    events = [World().trip("created", at=1) for _ in range(CHANGES // 2)]
+    await store.store_events(events, Instant(NOW))
+    await asyncio.to_thread(await_that, lambda: count_copied(store_path) == len(events))
     await store.close()
+
+
+def test_log_is_copied_once_it_is_long(store_path: Path, engine: Engine, writer: Cursor) -> None:
+    checkpointer = Checkpointer(engine, changes=_SOON)
+    write(writer, _SOON - 1)
+    checkpointer.tend(writer)
+    write(writer, 1)
+    assert count_copied(store_path) == 0
+    checkpointer.tend(writer)
+    await_that(lambda: count_copied(store_path) == _SOON)
+    checkpointer.close()
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
-async def test_log_that_is_long_begins_anew_while_events_come_in(
-    store_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_behind: bool
+def test_log_begins_anew_while_it_is_written(
+    store_path: Path, engine: Engine, writer: Cursor, *, is_behind: bool
 ) -> None:
-    """Also where, whenever something was copied, there is more."""
-    if is_behind:
-        monkeypatch.setattr(checkpointing.Checkpointer, "_copy", lambda _: None)
-    store = await Store.open(f"sqlite:///{store_path}")
-    await store_trips(store)
+    """Also where the thread, which copies another store, has left it all to the commits."""
+    other = open_engine(read_store_url(f"sqlite:///{store_path}.other"))
+    checkpointer = Checkpointer(other if is_behind else engine, changes=_SOON)
+    write(writer, 1)
     before = count_logs(store_path)
 
-    async def keep_storing() -> None:
-        while count_logs(store_path) < before + 10:
-            await store_trips(store, 5)
+    def has_begun_ten_times() -> bool:
+        write(writer, 5)
+        checkpointer.tend(writer)
+        return count_logs(store_path) >= before + 10
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        for _ in range(4):
-            group.create_task(keep_storing())
-    await store.close()
+    await_that(has_begun_ten_times)
+    checkpointer.close()
+    other.dispose()
 
 
-async def test_log_that_is_read_waits_for_its_reader(store_path: Path) -> None:
-    store = await Store.open(f"sqlite:///{store_path}")
-    await store_trips(store)
-    await await_copied(store_path, CHANGES)
+def test_log_that_is_read_waits_for_its_reader(
+    store_path: Path, engine: Engine, writer: Cursor
+) -> None:
+    checkpointer = Checkpointer(engine, changes=_SOON)
     with closing(sqlite3.connect(store_path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
-        (before,) = reader.execute("SELECT COUNT(*) FROM events").fetchone()
-        for _ in range(_ROUNDS):
-            await store_trips(store)
-        assert reader.execute("SELECT COUNT(*) FROM events").fetchone() == (before,)
+        assert reader.execute("SELECT COUNT(*) FROM events").fetchone() == (0,)
+        for _ in range(30):
+            write(writer, _SOON)
+            checkpointer.tend(writer)
+        assert reader.execute("SELECT COUNT(*) FROM events").fetchone() == (0,)
+        assert count_copied(store_path) == 0
         reader.execute("COMMIT")
-    await store_trips(store)
-    await await_copied(store_path, (_ROUNDS + 2) * CHANGES)
-    await store.close()
+    write(writer, _SOON)
+    checkpointer.tend(writer)
+    await_that(lambda: count_copied(store_path) == 31 * _SOON)
+    checkpointer.close()
 
 
-@pytest.mark.parametrize("is_wrapped", [False, True])
-async def test_log_that_cannot_be_copied_holds_nobody_up(
-    store_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    *,
-    is_wrapped: bool,
+@pytest.mark.parametrize("is_there", [False, True])
+def test_log_that_cannot_be_copied_holds_nobody_up(
+    tmp_path: Path, writer: Cursor, caplog: pytest.LogCaptureFixture, *, is_there: bool
 ) -> None:
-    """Whether the copying fails or a connection for it."""
-    store = await Store.open(f"sqlite:///{store_path}")
-    error = sqlite3.OperationalError("disk I/O error")
-
-    def fail(_: object) -> None:
-        raise DBAPIError("", None, error) if is_wrapped else error
-
-    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr(checkpointing.Checkpointer, "_copy", fail)
-        async with asyncio.timeout(30):
-            while "could not be copied: disk I/O error" not in caplog.text:
-                await store_trips(store)
-    assert store.failure is None
-    stored = store.events_stored
-    await store_trips(store)
-    await await_copied(store_path, stored + CHANGES)
-    await store.close()
+    """Whether the file cannot be opened or cannot be read."""
+    folder = tmp_path / "broken"
+    if is_there:
+        folder.mkdir()
+        (folder / "relay.db").write_bytes(b"no database" * 1000)
+    broken = open_engine(read_store_url(f"sqlite:///{folder}/relay.db"))
+    checkpointer = Checkpointer(broken, changes=_SOON)
+    for _ in range(2):
+        write(writer, _SOON)
+        checkpointer.tend(writer)
+        await_that(lambda: "could not be copied" in caplog.text)
+        caplog.clear()
+    assert writer.execute("SELECT COUNT(*) FROM events").fetchone() == (2 * _SOON,)
+    checkpointer.close()
+    broken.dispose()
