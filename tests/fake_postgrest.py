@@ -165,7 +165,7 @@ class FakePostgrest:
         self._trouble = None
         self.release()
 
-    def transport(self) -> httpx.MockTransport:
+    def transport(self) -> httpx.AsyncBaseTransport:
         """Give the wire to it."""
         return httpx.MockTransport(self.answer)
 

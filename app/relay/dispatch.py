@@ -297,6 +297,8 @@ class Dispatcher:
         self._require_lease()
         on_sent = None if self._ahead is None else open_batch.has_left.set
         failure = await self._supabase.apply(write, on_sent)
+        # Who answers before he has read all of it is told no more.
+        open_batch.has_left.set()
         self._reach(Failpoint.AFTER_WRITE)
         if failure is not None and failure.stops_everything:
             raise Stopped(failure)
