@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from tests.api.running import HISTORY, RelayStarter, RunningRelay
+from tests.api.replaying import settle
+from tests.api.running import RelayStarter, RunningRelay
 from tests.api.serving import Served, Ways, serve
 from tests.fake_postgrest import FakePostgrest
 
@@ -14,8 +15,7 @@ from tests.fake_postgrest import FakePostgrest
 @pytest.fixture
 async def storied(relay: RunningRelay) -> RunningRelay:
     """A relay with a history that Supabase holds: four events of three entities."""
-    for event_id, body in HISTORY.items():
-        await relay.send_and_wait(body, event_id)
+    await settle(relay)
     return relay
 
 

@@ -8,7 +8,7 @@ from tests.api.running import HISTORY, Body, RunningRelay
 
 
 async def settle(relay: RunningRelay) -> None:
-    """Wait until all of the history is settled again."""
+    """Send the history, whether or not it is known, and wait until all of it is settled."""
     for event_id, body in HISTORY.items():
         await relay.send_and_wait(body, event_id)
 

@@ -151,8 +151,7 @@ async def test_replay_of_many_ids_is_listed_by_the_first_and_shown_whole(
     replay_id = (await relay.replay({"event_ids": ids})).json()["replay_id"]
     (listed,) = (await list_replays(relay)).json()["replays"]
     assert listed["filter"] == {"event_ids": ids[:20], "event_ids_omitted": 5}
-    headers = relay.bear("replay:write")
-    whole = (await relay.http.get(f"/replay/{replay_id}", headers=headers)).json()
+    whole = (await look_at_replay(relay, replay_id)).json()
     assert whole["filter"] == {"event_ids": ids}
 
 

@@ -25,7 +25,7 @@ from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
-from tests.store.actions import pick_pending, record_outcomes, replay
+from tests.store.actions import have_applied, pick_pending, record_outcomes, replay
 
 SHARED_STORE = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -41,11 +41,6 @@ async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, 
 
 async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[PendingEntity]:
     return await pick_pending(store, now, limit)
-
-
-async def apply_all(store: Store) -> None:
-    picked = await pick(store)
-    await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
 
 
 def refuse(
@@ -85,7 +80,7 @@ async def test_store_given_any_history_in_any_groups_desires_what_the_oracle_say
         group, rest = rest[:size], rest[size:]
         await store.store_events(group, NOW)
         if data.draw(st.booleans()):
-            await apply_all(store)
+            await have_applied(store)
     expected = find_desired_rows(events)
     assert await read_rows(store, world.refs()) == expected
 
@@ -129,7 +124,7 @@ async def test_store_applied_entities_always_stand_at_the_row_that_was_written(
 async def test_store_given_an_event_again_says_duplicate_and_changes_nothing(store: Store) -> None:
     event = World().user("created")
     assert await store.store_events([event], NOW) == [Receipt.ACCEPTED]
-    await apply_all(store)
+    await have_applied(store)
     assert await store.store_events([event, event], NOW) == [Receipt.DUPLICATE] * 2
     assert await pick(store) == []
 
@@ -155,7 +150,7 @@ async def test_store_given_one_id_for_two_entities_at_once_keeps_the_first(store
 async def test_store_update_that_changes_no_column_costs_no_write(store: Store) -> None:
     world = World()
     await store.store_events([world.trip("created", at=1)], NOW)
-    await apply_all(store)
+    await have_applied(store)
     update = world.trip("updated", at=2)
     await store.store_events([update], NOW)
     assert await pick(store) == []
@@ -166,7 +161,7 @@ async def test_store_row_that_returns_while_another_is_pending_is_written(store:
     # The one between may have landed at Supabase without our knowing.
     world = World()
     await store.store_events([world.trip("created", at=1, name="Lisbon")], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await store.store_events([world.trip("updated", at=2, name="Porto")], NOW)
     await store.store_events([world.trip("updated", at=3, name="Lisbon")], NOW)
     (entity,) = await pick(store)
@@ -255,7 +250,7 @@ async def test_store_removal_of_a_parent_that_waits_to_be_written_again_is_due_a
 ) -> None:
     world = World()
     await store.store_events([world.trip("created", at=1)], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await store.store_events([world.membership("created", at=1)], NOW)
     (child,) = await pick(store)
     await record_outcomes(
@@ -348,9 +343,9 @@ async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_appl
         assert await pick(store) == []
         event = world.trip("created") if parent == "trip" else world.user("created")
         await store.store_events([event], NOW)
-        await apply_all(store)
+        await have_applied(store)
         assert [entity.ref for entity in await pick(store)] == [child.ref]
-        await apply_all(store)
+        await have_applied(store)
 
 
 async def test_store_removed_parent_has_what_stands_again_written_again(store: Store) -> None:
@@ -360,9 +355,9 @@ async def test_store_removed_parent_has_what_stands_again_written_again(store: S
     fallen = world.membership("created", user=1, at=1)
     for event in (world.trip("created", at=1), fallen, world.trip("deleted", at=2), membership):
         await store.store_events([event], NOW)
-    await apply_all(store)
+    await have_applied(store)
     assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
-    await apply_all(store)
+    await have_applied(store)
     assert await pick(store) == []
 
 
@@ -374,12 +369,12 @@ async def test_store_parent_back_after_a_removal_of_unknown_outcome_has_its_chil
     membership = world.membership("created", at=6)
     await store.store_events([world.user("created", at=1), membership], NOW)
     await store.store_events([world.trip("created", at=1)], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await store.store_events([world.trip("deleted", at=5)], NOW)
     await store.store_events([world.trip("created", at=7)], NOW)
-    await apply_all(store)
+    await have_applied(store)
     assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
-    await apply_all(store)
+    await have_applied(store)
     assert await pick(store) == []
 
 
@@ -388,7 +383,7 @@ async def test_store_removed_user_is_erased_from_every_table(store: Store, engin
     early, late = (world.user("updated", at=at, name=f"secretperson{at}") for at in (1, 2))
     await store.store_events([early], NOW)
     assert "secretperson1" in read_everything(engine)
-    await apply_all(store)
+    await have_applied(store)
     await store.store_events([world.user("deleted", at=3)], NOW)
     await store.store_events([late], NOW)
     assert "secretperson" not in read_everything(engine)
@@ -402,7 +397,7 @@ async def test_sqlite_store_removed_user_is_erased_from_the_file_and_its_log(
     world = World()
     early, late = (world.user("updated", at=at, name=f"secretperson{at}") for at in (1, 2))
     await store.store_events([early], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await store.store_events([world.user("deleted", at=3)], NOW)
     await store.store_events([late], NOW)
     for path in store_path.parent.iterdir():
@@ -459,7 +454,7 @@ async def test_store_has_what_two_requests_may_write_written_after_the_later(
 ) -> None:
     first, second = World().trip("created"), World().trip("created")
     await store.store_events([first, second], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await store.note_flight([ref_of(first), ref_of(second)], after(NOW, 60))
     await store.note_flight([ref_of(first)], after(NOW, 70))
     assert await store.end_flights(after(NOW, 60)) == 1
@@ -554,7 +549,7 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
 async def test_store_replay_of_what_is_applied_waits_behind_everything_else(store: Store) -> None:
     old, new = World(), World()
     await store.store_events([old.trip("created")], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await replay(store, Criteria(entity=ref_of(old.trip("deleted"))))
     await store.store_events([new.trip("created")], after(NOW, 5))
     picked = await pick(store, now=after(NOW, 5))
@@ -569,7 +564,7 @@ async def test_store_removal_that_was_replayed_is_written_first_when_it_may_be_u
 ) -> None:
     removed, created = World(), World()
     await store.store_events([removed.trip("deleted")], NOW)
-    await apply_all(store)
+    await have_applied(store)
     await replay(store)
     (entity,) = await pick(store)
     await store.note_flight([entity.ref], after(NOW, 60))
