@@ -19,7 +19,7 @@ from app.api.application import Application
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
 from app.api.services import Services
-from app.api.webhooks import BatchEndpoint, EventEndpoint
+from app.api.webhooks import BATCH_PATH, EVENT_PATH, BatchEndpoint, EventEndpoint
 from app.auth.gate import Gate
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
@@ -150,8 +150,8 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
     single = EventEndpoint()
     app = Application(
-        ahead={"/webhooks": single, "/webhooks/batch": BatchEndpoint()},
-        short_way=("/webhooks", single.take),
+        ahead={EVENT_PATH: single, BATCH_PATH: BatchEndpoint()},
+        short_way=(EVENT_PATH, single.take),
         title="NomadCrew Supabase relay",
         version=health.VERSION,
         lifespan=lifespan,

@@ -1,6 +1,6 @@
 """FastAPI, with what everything comes in through ahead of its machinery."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.services import Services
 
-AtOnce = Callable[[tuple[int, bytes] | ASGIApp], None]
-"""Takes status and body of an answer, or who gives it where that is not all."""
+AtOnce = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], None]
+"""Takes an answer: status, headers, body."""
 
 ShortWay = Callable[[Services, dict[bytes, bytes], bytes, AtOnce], bool]
 """`EventEndpoint.take`."""

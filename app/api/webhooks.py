@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.application import AtOnce
@@ -35,6 +36,8 @@ from app.store.receiving import Receipt
 
 logger = logging.getLogger(__name__)
 
+EVENT_PATH: Final = "/webhooks"
+BATCH_PATH: Final = "/webhooks/batch"
 MAXIMUM_WAIT_SECONDS: Final = 30
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
 
@@ -52,15 +55,8 @@ class _Endpoint:
             status, body, headers = await self._handle(services, read_headers(scope), receive)
         except ClientDisconnect:
             return
-        except RelayError as error:
-            _, code = PROBLEMS[type(error)]
-            services.measurements.rejections.labels(code).inc()
-            if isinstance(error, RequestRejected):
-                _log_rejection(scope, error)
-            await make_problem_of(error)(scope, receive, send)
-        except Exception:
-            logger.exception("%s failed", scope["path"])
-            await make_fault()(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - it is answered, and logged by who words it
+            await _refuse(services, scope["path"], error)(scope, receive, send)
         else:
             await _answer(send, status, body, headers)
 
@@ -127,24 +123,16 @@ def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) ->
     return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
 
 
-class _Refusal(_Endpoint):
-    """Answers for an event that was taken at once and is not stored: to try again takes as long."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    async def _handle(self, *_: object) -> _Answer:
-        raise self._error
-
-
 def _settle(
     services: Services, event: Event, answer: AtOnce, outcome: Receipt | BaseException
 ) -> None:
     services.admission.leave()
     if isinstance(outcome, Receipt):
-        answer((_name_status(outcome), _write_receipt(event, outcome.value)))
+        body = _write_receipt(event, outcome.value)
+        answer(_name_status(outcome), _describe_body(body), body)
     else:
-        answer(_Refusal(outcome))
+        refusal = _refuse(services, EVENT_PATH, outcome)
+        answer(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
 
 
 async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:
@@ -212,6 +200,13 @@ def _read_wait(headers: dict[bytes, bytes]) -> int | None:
     return None if match is None else min(int(match[1]), MAXIMUM_WAIT_SECONDS)
 
 
+def _describe_body(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    )
+
+
 async def _answer(
     send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
 ) -> None:
@@ -219,20 +214,28 @@ async def _answer(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                *headers,
-            ],
+            "headers": [*_describe_body(body), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})
 
 
-def _log_rejection(scope: Scope, error: RequestRejected) -> None:
+def _refuse(services: Services, path: str, error: BaseException) -> Response:
+    """Word the refusal that an error is, and count and log it."""
+    if not isinstance(error, RelayError):
+        logger.error("%s failed", path, exc_info=error)
+        return make_fault()
+    _, code = PROBLEMS[type(error)]
+    services.measurements.rejections.labels(code).inc()
+    if isinstance(error, RequestRejected):
+        _log_rejection(path, error)
+    return make_problem_of(error)
+
+
+def _log_rejection(path: str, error: RequestRejected) -> None:
     reason = str(error)
     if isinstance(error, Unauthenticated):
         reason = error.reason
     elif isinstance(error, InputInvalid):
         reason = "; ".join(f"{problem.pointer} {problem.detail}" for problem in error.errors[:5])
-    logger.info("rejected %s: %s (%s)", scope["path"], type(error).__name__, reason)
+    logger.info("rejected %s: %s (%s)", path, type(error).__name__, reason)

@@ -55,7 +55,8 @@ def test_event_of_a_sender_who_is_gone_is_stored_and_its_place_is_free(
     with serve(starter, max_in_flight=1) as relay:
         with relay.hold_store():
             line = relay.open()
-            line.send(b"".join(write_request(f"evt_{n}") for n in range(1 + behind)))
+            first, *others = (write_request(f"evt_{n}") for n in range(1 + behind))
+            line.send(first, b"".join(others))
             await_that(lambda: relay.taken == 1)
             leave(line)
             # While others wait behind it nothing is read, so that it shows only afterwards.
@@ -146,11 +147,14 @@ def test_conflict_that_outlasts_the_patience_of_a_stop_is_not_answered_as_taken(
         assert line.read().status in (409, 503)
 
 
-def test_events_in_one_piece_are_all_answered_while_the_relay_stops(starter: RelayStarter) -> None:
+def test_events_behind_one_another_are_all_answered_while_the_relay_stops(
+    starter: RelayStarter,
+) -> None:
     ids = ["evt_1", "evt_2", "evt_3"]
     with serve(starter) as relay, relay.open() as line:
         with relay.hold_store():
-            line.send(b"".join(map(write_request, ids)))
+            first, *others = map(write_request, ids)
+            line.send(first, b"".join(others))
             await_that(lambda: relay.taken == 1)
             relay.stop()
             await_that(lambda: line.protocol.is_stopping)

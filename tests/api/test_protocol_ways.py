@@ -46,13 +46,28 @@ def test_event_that_comes_byte_by_byte_is_taken(served: Served, ways: Ways) -> N
     assert (ways.short, ways.long) == (0, 1)
 
 
-def test_event_whose_last_headers_come_with_its_body_is_taken_without_a_task(
+def test_event_whose_first_piece_ends_in_its_headers_goes_the_long_way(
     served: Served, ways: Ways
 ) -> None:
     request = write_request("evt_late_headers")
     with served.open() as line:
         assert line.ask(request[:40], request[40:]).status == 202
-    assert (ways.short, ways.long) == (1, 0)
+        assert line.ask(write_request("evt_after_it")).status == 202
+    assert (ways.short, ways.long) == (1, 1)
+
+
+def test_event_behind_the_beginning_of_another_is_read_as_its_rest(
+    served: Served, ways: Ways
+) -> None:
+    # What looks like a request of its own is the body that was announced.
+    inner = write_request("evt_inner")
+    outer = write_request("evt_outer", inner)
+    with served.open() as line:
+        answer = line.ask(*cut(outer))
+        assert (answer.status, answer.document["code"]) == (422, "input-invalid")
+        assert line.ask(write_request("evt_after_outer")).status == 202
+    assert (ways.short, ways.long) == (1, 1)
+    assert served.find_bodies("evt_inner") == []
 
 
 def test_event_of_which_only_the_beginning_is_signed_is_refused_when_it_is_whole(
@@ -104,12 +119,44 @@ def test_event_of_a_sender_who_does_not_wait_for_the_go_ahead_gets_its_answer_al
 
 
 @pytest.mark.parametrize("target", ["/%77ebhooks", "/webhooks?a=b&a=%2F"])
-def test_event_to_a_path_written_otherwise_is_taken_without_a_task(
+def test_event_to_a_path_written_otherwise_goes_the_long_way(
     served: Served, ways: Ways, target: str
 ) -> None:
     with served.open() as line:
         assert line.ask(write_request(f"evt_{len(target)}", target=target)).status == 202
+    assert (ways.short, ways.long) == (0, 1)
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "Keep-Alive"])
+def test_event_that_asks_for_what_is_given_anyway_is_taken_without_a_task(
+    served: Served, ways: Ways, connection: str
+) -> None:
+    with served.open() as line:
+        assert line.ask(write_request(f"evt_{connection}", connection=connection)).status == 202
+        assert line.ask(write_request(f"evt_{connection}")).status == 200
+    assert (ways.short, ways.long) == (2, 0)
+
+
+def test_event_behind_the_first_letter_of_another_is_part_of_it(served: Served, ways: Ways) -> None:
+    with served.open() as line:
+        line.send(b"P", write_request("evt_letter"))
+        assert line.read().line == b"HTTP/1.1 400 Bad Request"
+    assert (ways.short, ways.long) == (0, 0)
+
+
+def test_event_behind_an_empty_line_is_taken_without_a_task(served: Served, ways: Ways) -> None:
+    # RFC 9112, 2.2: a server ignores an empty line before a request.
+    with served.open() as line:
+        assert line.ask(b"\r\n", write_request("evt_line")).status == 202
     assert (ways.short, ways.long) == (1, 0)
+
+
+def test_event_after_a_request_that_is_no_http_is_not_taken(served: Served, ways: Ways) -> None:
+    with served.open() as line:
+        line.send(write_request("evt_broken", content_length="x"))
+        assert line.read().line == b"HTTP/1.1 400 Bad Request"
+        assert line.is_ended()
+    assert (ways.short, ways.long) == (0, 0)
 
 
 def test_event_that_is_taken_without_a_task_is_written_to_supabase(starter: RelayStarter) -> None:
