@@ -204,9 +204,14 @@ class EventReader:
             extra = self._read_extra(document, event_type, pointer, errors)
         if errors or event_type is None or data is None or occurred_at is None:
             return None
-        body = {name: document[name] for name in ("type", "timestamp", "data")}
         try:
-            digest = digest_document(body)
+            digest = digest_document(
+                {
+                    "type": document["type"],
+                    "timestamp": document["timestamp"],
+                    "data": document["data"],
+                }
+            )
         except InputInvalid:
             # Just shallow enough to be read and too deep to be written: this one alone is wrong.
             errors.append(FieldError(f"{pointer}/data", "is nested too deeply"))

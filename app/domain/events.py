@@ -1,9 +1,8 @@
 """Events: the nine changes, cut down to what permissions need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType, assert_never
+from typing import Final, NamedTuple, NewType, assert_never
 
 from app.domain.documents import write_row
 from app.domain.entities import EntityKey, Kind, RowText, membership_key
@@ -50,8 +49,7 @@ _DELETIONS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One change, validated and cut down to permission data.
 
     Attributes:

@@ -1,6 +1,7 @@
 """Shows that JSON is read strictly, and that equal documents alone have equal digests."""
 
 import contextlib
+import hashlib
 import json
 import random
 from typing import Any
@@ -170,3 +171,20 @@ def test_digest_of_a_document_nested_too_deeply_is_refused() -> None:
     with pytest.raises(InputInvalid) as caught:
         digest_document(document)
     assert caught.value.errors == (FieldError("", "is nested too deeply"),)
+
+
+# Writing by an encoder that is made once, which the standard library does not document.
+
+
+@given(st.dictionaries(st.text(), documents))
+@example({"smile \U0001f600": "\ud800", "b": [1.5e300, -0.0, 10**40], "a": {"d": None, "c": True}})
+def test_documents_are_written_as_the_standard_library_writes_them(row: dict[str, object]) -> None:
+    assert write_row(row) == json.dumps(row, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(row, separators=(",", ":"), sort_keys=True)
+    assert digest_document(row) == hashlib.sha256(canonical.encode()).digest()
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"])
+def test_what_is_not_of_json_is_not_written(value: object) -> None:
+    with pytest.raises(TypeError, match="is not of JSON's types"):
+        write_row({"id": value})

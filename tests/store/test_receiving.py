@@ -1,7 +1,6 @@
 """Storing events by the run comes to what one by one does, and to what PostgreSQL does."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
 ) -> None:
     _, arrived = history
     again = data.draw(st.lists(st.sampled_from(arrived), max_size=6))
-    others = [replace(event, digest=b"of another body") for event in again[::2]]
+    others = [event._replace(digest=b"of another body") for event in again[::2]]
     arrived = data.draw(st.permutations([*arrived, *again, *others]))
     receipts = await together[0].store_events(arrived, NOW)
     assert receipts == [

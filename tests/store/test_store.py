@@ -1,7 +1,6 @@
 """How every store behaves, whatever it is built on."""
 
 import asyncio
-import dataclasses
 import itertools
 import json
 import sqlite3
@@ -141,7 +140,7 @@ async def test_store_given_an_id_with_another_body_says_conflict_and_keeps_the_f
 async def test_store_given_one_id_for_two_entities_at_once_keeps_the_first(store: Store) -> None:
     world = World()
     first = world.user("created", 0)
-    second = dataclasses.replace(world.user("created", 1), event_id=first.event_id)
+    second = world.user("created", 1)._replace(event_id=first.event_id)
     receipts = await store.store_events([first, second], NOW)
     assert receipts == [Receipt.ACCEPTED, Receipt.CONFLICT]
     assert [entity.ref for entity in await pick(store)] == [ref_of(first)]
