@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
+from itertools import accumulate
+from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from app.domain.errors import StoreUnavailable
@@ -18,6 +19,8 @@ W = TypeVar("W")
 
 # A connection that has not been used for so long is tried before it is trusted.
 FRESH_SECONDS: Final = 1.0
+# Beyond so much, a commit's own cost is a small part of what it holds, and the others wait for it.
+_ENOUGH_WEIGHT: Final = 64
 _TRIES: Final = 4
 
 
@@ -41,6 +44,13 @@ Outcome = tuple[Waiting[W], object, BaseException | None]
 class GroupThread(Generic[W]):
     """Does what waits in groups, in a thread of its own, each group all or nothing.
 
+    While the thread is free, the event loop gives it a group once it has looked for more and found
+    none. Those who are answered together come back together, and a group that is begun with the
+    first of them leaves most to the next: over 32 connections, commits of 30 and of 2 events took
+    turns, and an event took a sixth longer (in turn, by hand; 27 ms at p99 against 15).
+
+    Used in the event loop's thread.
+
     Args:
         name: of the thread.
         maximum_weight: a group takes no more once it weighs so much.
@@ -48,7 +58,11 @@ class GroupThread(Generic[W]):
 
     def __init__(self, name: str, *, maximum_weight: int) -> None:
         self._maximum_weight = maximum_weight
-        self._queue: SimpleQueue[Waiting[W] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Waiting[W]] | None] = SimpleQueue()
+        self._waiting: list[Waiting[W]] = []
+        self._waiting_weight = 0
+        self._is_busy = False
+        self._is_looking = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = False
@@ -82,11 +96,15 @@ class GroupThread(Generic[W]):
         """
         if self._closed:
             raise StoreUnavailable
-        self._queue.put(Waiting(work, settle, weight))
+        self._waiting.append(Waiting(work, settle, weight))
+        self._waiting_weight += weight
+        self._look_for_more()
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
         self._closed = True
+        while self._waiting:
+            self._queue.put(self._take_group())
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -97,30 +115,35 @@ class GroupThread(Generic[W]):
     def discard(self) -> None:
         """Let go of the connection, if there is one."""
 
-    def _run(self) -> None:
-        closing = False
-        while not closing:
-            group, closing = self._next_group()
-            if group:
-                self._answer(self._handle(group, _TRIES))
-        self.discard()
+    def _look_for_more(self) -> None:
+        if self._waiting and not self._is_busy and not self._is_looking:
+            self._is_looking = True
+            self._loop.call_soon(self._look, 0)
 
-    def _next_group(self) -> tuple[list[Waiting[W]], bool]:
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        group = [first]
-        weight = first.weight
-        while weight < self._maximum_weight:
-            try:
-                waiting = self._queue.get_nowait()
-            except Empty:
-                break
-            if waiting is None:
-                return group, True
-            group.append(waiting)
-            weight += waiting.weight
-        return group, False
+    def _look(self, weight_before: int) -> None:
+        """Hand a group over if nothing has come since the event loop last looked, or enough."""
+        if self._waiting_weight == weight_before or weight_before >= _ENOUGH_WEIGHT:
+            self._is_looking = False
+            if self._waiting:
+                self._is_busy = True
+                self._queue.put(self._take_group())
+        else:
+            self._loop.call_soon(self._look, self._waiting_weight)
+
+    def _take_group(self) -> list[Waiting[W]]:
+        weights = accumulate(waiting.weight for waiting in self._waiting)
+        count = next(
+            (count for count, weight in enumerate(weights, 1) if weight >= self._maximum_weight),
+            len(self._waiting),
+        )
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._waiting_weight = sum(waiting.weight for waiting in self._waiting)
+        return group
+
+    def _run(self) -> None:
+        while (group := self._queue.get()) is not None:
+            self._answer(self._handle(group, _TRIES))
+        self.discard()
 
     def _handle(self, group: Sequence[Waiting[W]], tries: int) -> list[Outcome[W]]:
         try:
@@ -142,18 +165,19 @@ class GroupThread(Generic[W]):
 
     def _answer(self, outcomes: Sequence[Outcome[W]]) -> None:
         try:
-            self._loop.call_soon_threadsafe(_settle, outcomes)
+            self._loop.call_soon_threadsafe(self._settle, outcomes)
         except RuntimeError:
             logger.warning("the event loop ended before %d operations were answered", len(outcomes))
 
-
-def _settle(outcomes: Sequence[Outcome[W]]) -> None:
-    for waiting, result, error in outcomes:
-        try:
-            waiting.settle(result, error)
-        except Exception:
-            # Of one alone: the others have to be told.
-            logger.exception("who waited for the store did not take its answer")
+    def _settle(self, outcomes: Sequence[Outcome[W]]) -> None:
+        self._is_busy = False
+        for waiting, result, error in outcomes:
+            try:
+                waiting.settle(result, error)
+            except Exception:
+                # Of one alone: the others have to be told.
+                logger.exception("who waited for the store did not take its answer")
+        self._look_for_more()
 
 
 def _set_outcome(

@@ -1,0 +1,127 @@
+"""Groups: what is done together, in which order, and who is told."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from app.domain.errors import StoreUnavailable
+from app.store.grouping import GroupThread
+
+MAXIMUM_WEIGHT = 100
+# Past it, nobody waits for more (`app.store.grouping`).
+ENOUGH_WEIGHT = 64
+
+
+class Groups(GroupThread[int]):
+    """Notes each group, and waits where it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("groups", maximum_weight=MAXIMUM_WEIGHT)
+        self.done: list[list[int]] = []
+        self.entered = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.start()
+
+    def commit(self, group: Sequence[int]) -> Sequence[object]:
+        self.entered.set()
+        assert self.may_go_on.wait(10)
+        self.done.append(list(group))
+        return group
+
+
+@pytest.fixture
+async def groups() -> AsyncIterator[Groups]:
+    groups = Groups()
+    yield groups
+    await groups.close()
+
+
+async def hold(groups: Groups) -> asyncio.Future[object]:
+    """Keep the thread busy with a group of its own."""
+    groups.may_go_on.clear()
+    held = asyncio.ensure_future(groups.submit(-1))
+    await asyncio.to_thread(groups.entered.wait, 10)
+    return held
+
+
+async def test_work_that_comes_while_the_loop_has_more_to_do_is_done_together(
+    groups: Groups,
+) -> None:
+    first = asyncio.ensure_future(groups.submit(1))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(groups.submit(2))
+    assert list(await asyncio.gather(first, second)) == [1, 2]
+    assert groups.done == [[1, 2]]
+
+
+async def test_work_that_comes_alone_is_not_held_up(groups: Groups) -> None:
+    assert [await groups.submit(number) for number in range(3)] == [0, 1, 2]
+    assert groups.done == [[0], [1], [2]]
+
+
+async def test_work_that_goes_on_coming_is_handed_over_when_it_is_enough(groups: Groups) -> None:
+    submitted: list[asyncio.Future[object]] = []
+    while not groups.entered.is_set():
+        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
+        assert len(submitted) < 100_000, "it waits for the last of them"
+        await asyncio.sleep(0)
+    await asyncio.gather(*submitted)
+    assert ENOUGH_WEIGHT <= len(groups.done[0]) <= MAXIMUM_WEIGHT
+    assert [number for group in groups.done for number in group] == list(range(len(submitted)))
+
+
+async def test_work_that_comes_while_a_group_is_done_forms_the_next(groups: Groups) -> None:
+    held = await hold(groups)
+    rest = [asyncio.ensure_future(groups.submit(number)) for number in range(5)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    groups.may_go_on.set()
+    await asyncio.gather(held, *rest)
+    assert groups.done == [[-1], [0, 1, 2, 3, 4]]
+
+
+async def test_group_takes_no_more_than_its_weight_and_what_is_left_follows(
+    groups: Groups,
+) -> None:
+    held = await hold(groups)
+    rest = [asyncio.ensure_future(groups.submit(number, weight=40)) for number in range(7)]
+    await asyncio.sleep(0)
+    groups.may_go_on.set()
+    await asyncio.gather(held, *rest)
+    # The one that reaches the maximum is the last.
+    assert groups.done == [[-1], [0, 1, 2], [3, 4, 5], [6]]
+
+
+async def test_close_does_all_that_waits_in_its_order(groups: Groups) -> None:
+    held = await hold(groups)
+    rest = [asyncio.ensure_future(groups.submit(number, weight=60)) for number in range(5)]
+    await asyncio.sleep(0)
+    groups.may_go_on.set()
+    await groups.close()
+    assert await asyncio.gather(held, *rest) == [-1, 0, 1, 2, 3, 4]
+    assert groups.done == [[-1], [0, 1], [2, 3], [4]]
+
+
+async def test_close_does_what_the_loop_has_not_handed_over(groups: Groups) -> None:
+    last = asyncio.ensure_future(groups.submit(1))
+    await asyncio.sleep(0)
+    await groups.close()
+    assert await last == 1
+    with pytest.raises(StoreUnavailable):
+        await groups.submit(2)
+
+
+async def test_one_who_does_not_take_his_answer_keeps_it_from_nobody(
+    groups: Groups, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object, __: BaseException | None) -> None:
+        raise LookupError("not at home")
+
+    groups.put(1, refuse)
+    assert await groups.submit(2) == 2
+    assert groups.done == [[1, 2]]
+    assert await groups.submit(3) == 3
+    assert "who waited for the store did not take its answer" in caplog.text
