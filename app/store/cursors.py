@@ -2,14 +2,17 @@
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, Self, cast
+from operator import itemgetter
+from typing import Any, Final, Protocol, Self, cast
 
 import psycopg
 from sqlalchemy import Connection
 
 Values = Mapping[str, Any]
+
+_PARAMETER: Final = r"(?<!:):(\w+)"
 
 
 class Cursor(Protocol):
@@ -41,10 +44,18 @@ def open_cursor(connection: Connection) -> Cursor:
     """Open one inside the connection's transaction."""
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection):
-        return cast(Cursor, driver.cursor())
+        return cast(Cursor, driver.cursor(_SqliteCursor))
     if isinstance(driver, psycopg.Connection):
         return _PostgresCursor(driver)
     raise TypeError("the store speaks SQLite and PostgreSQL")
+
+
+class _SqliteCursor(sqlite3.Cursor):
+    def executemany(self, statement: str, values: Iterable[Values], /) -> Self:  # type: ignore[override]
+        # By name, the driver asks SQLite for the name of each parameter, for each row: storing an
+        # event's two rows took 22 to 27 µs, and takes 18 to 21 so (groups of 16 and 32, in turn).
+        numbered, pick = _number(statement)
+        return super().executemany(numbered, map(pick, values))
 
 
 class _PostgresCursor:
@@ -82,6 +93,16 @@ class _PostgresCursor:
 
 
 @cache
+def _number(statement: str) -> tuple[str, Callable[[Values], tuple[Any, ...]]]:
+    """Write `:name` as `?1`, with who picks the values in that order."""
+    names = list(dict.fromkeys(re.findall(_PARAMETER, statement)))
+    numbered = re.sub(_PARAMETER, lambda found: f"?{names.index(found[1]) + 1}", statement)
+    if len(names) > 1:
+        return numbered, itemgetter(*names)
+    return numbered, lambda values: tuple(values[name] for name in names)
+
+
+@cache
 def _translate(statement: str) -> bytes:
     """Write `:name` as psycopg wants it."""
-    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement).encode()
+    return re.sub(_PARAMETER, r"%(\1)s", statement).encode()
