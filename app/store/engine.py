@@ -118,7 +118,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and writes then could not be retried by waiting.
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    # None: it has begun, on the driver's cursor.
+    if mode is not None:
+        connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 def _open_postgres(url: URL) -> Engine:

@@ -65,7 +65,7 @@ class GroupCommit(GroupThread[Operation | Arrival]):
         """Run all of it in one transaction."""
         session = self._open_session()
         with self._limit(session):
-            with session.connection.begin():
+            with session.transaction():
                 results = list(_perform(session, group))
                 self._reach(Failpoint.BEFORE_COMMIT)
             self._reach(Failpoint.AFTER_COMMIT)
@@ -101,7 +101,7 @@ class GroupCommit(GroupThread[Operation | Arrival]):
         if self._session is None:
             connection = self._engine.connect()
             self._session = WriteSession(
-                connection.execution_options(sqlite_begin="IMMEDIATE"),
+                connection.execution_options(sqlite_begin=None),
                 must_truncate=self._must_truncate,
             )
         return self._session

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def read_numbers(engine: Engine) -> list[int]:
 
 
 async def run_as_one_group(
-    commits: GroupCommit, operations: list[Insert]
-) -> list[int | BaseException]:
+    commits: GroupCommit, operations: Sequence[Callable[[WriteSession], object]]
+) -> list[object]:
     gate = Gate()
     waiting = asyncio.ensure_future(commits.run(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
@@ -76,21 +76,51 @@ async def run_as_one_group(
     return await asyncio.gather(*running, return_exceptions=True)
 
 
-async def test_group_shares_one_transaction(commits: GroupCommit) -> None:
-    begun: list[str] = []
+async def test_group_shares_one_transaction(commits: GroupCommit, engine: Engine) -> None:
+    seen: list[tuple[int, list[int]]] = []
 
-    def note(session: WriteSession) -> None:
-        begun.append(str(id(session.connection.get_transaction())))
+    def insert_and_look(session: WriteSession) -> None:
+        session.cursor.execute("INSERT INTO numbers VALUES (NULL)")
+        (own,) = session.cursor.execute("SELECT COUNT(*) FROM numbers").fetchone()
+        seen.append((own, read_numbers(engine)))
 
     gate = Gate()
     waiting = asyncio.ensure_future(commits.run(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
-    running = [asyncio.ensure_future(commits.run(note)) for _ in range(50)]
+    running = [asyncio.ensure_future(commits.run(insert_and_look)) for _ in range(50)]
     await asyncio.sleep(0)
     gate.opened.set()
     await asyncio.gather(waiting, *running)
-    assert len(set(begun)) == 1
-    assert len(begun) == 50
+    # Each finds what those before it have written, and nobody else does.
+    assert seen == [(count, []) for count in range(1, 51)]
+    assert len(read_numbers(engine)) == 50
+
+
+@pytest.mark.parametrize("core_first", [True, False])
+async def test_group_commits_statements_in_core_with_those_of_the_driver(
+    commits: GroupCommit, engine: Engine, core_first: bool
+) -> None:
+    def by_core(session: WriteSession) -> None:
+        session.connection.execute(text("INSERT INTO numbers VALUES (1)"))
+
+    operations: list[Callable[[WriteSession], object]] = [Insert(2), Insert(3)]
+    operations.insert(0 if core_first else 1, by_core)
+    results = await run_as_one_group(commits, operations)
+    assert results == ([None, 2, 3] if core_first else [2, None, 3])
+    assert read_numbers(engine) == [1, 2, 3]
+
+
+async def test_group_with_a_failing_statement_in_core_commits_all_others(
+    commits: GroupCommit, engine: Engine
+) -> None:
+    def by_core(session: WriteSession) -> None:
+        session.connection.execute(text("INSERT INTO numbers VALUES (3)"))
+        raise LookupError("no 3")
+
+    results = await run_as_one_group(commits, [Insert(1), by_core, Insert(2)])
+    assert results[::2] == [1, 2]
+    assert isinstance(results[1], LookupError)
+    assert read_numbers(engine) == [1, 2]
 
 
 async def test_group_with_a_failing_operation_commits_all_others(
