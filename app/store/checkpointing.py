@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # Rows that were changed since the log was last copied; a row takes one to two pages of it. The
 # longer the log, the seldomer a page is copied that changes again and again, and the longer a
 # commit's fsync waits behind that of the copy (docs/decisions/0002-the-store.md has figures).
-CHANGES: Final = 2000
+CHANGES: Final = 4000
 # So few pages hold a commit up for no longer than its own fsync does.
 _FEW_PAGES: Final = 200
 _PASSES: Final = 5

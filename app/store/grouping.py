@@ -20,7 +20,7 @@ W = TypeVar("W")
 # A connection that has not been used for so long is tried before it is trusted.
 FRESH_SECONDS: Final = 1.0
 # Beyond so much, a commit's own cost is a small part of what it holds, and the others wait for it.
-_ENOUGH_WEIGHT: Final = 64
+_ENOUGH_WEIGHT: Final = 64.0
 _TRIES: Final = 4
 
 
@@ -45,9 +45,10 @@ class GroupThread(Generic[W]):
     """Does what waits in groups, in a thread of its own, each group all or nothing.
 
     While the thread is free, the event loop gives it a group once it has looked for more and found
-    none. Those who are answered together come back together, and a group that is begun with the
-    first of them leaves most to the next: over 32 connections, commits of 30 and of 2 events took
-    turns, and an event took a sixth longer (in turn, by hand; 27 ms at p99 against 15).
+    none, or has half of all that there may be: of those who were just answered, and may come back,
+    and of those who wait. So, under load, the one half is committed while the other is received.
+    Given the first who come, it commits a few of them, and the rest after that, in turns
+    (docs/decisions/0002-the-store.md has figures).
 
     Used in the event loop's thread.
 
@@ -63,6 +64,7 @@ class GroupThread(Generic[W]):
         self._waiting_weight = 0
         self._is_busy = False
         self._is_looking = False
+        self._enough_weight = _ENOUGH_WEIGHT
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = False
@@ -122,7 +124,10 @@ class GroupThread(Generic[W]):
 
     def _look(self, weight_before: int) -> None:
         """Hand a group over if nothing has come since the event loop last looked, or enough."""
-        if self._waiting_weight == weight_before or weight_before >= _ENOUGH_WEIGHT:
+        if (
+            self._waiting_weight in (0, weight_before)
+            or self._waiting_weight >= self._enough_weight
+        ):
             self._is_looking = False
             if self._waiting:
                 self._is_busy = True
@@ -171,6 +176,9 @@ class GroupThread(Generic[W]):
 
     def _settle(self, outcomes: Sequence[Outcome[W]]) -> None:
         self._is_busy = False
+        answered_weight = sum(waiting.weight for waiting, _, _ in outcomes)
+        half_weight = (answered_weight + self._waiting_weight) / 2
+        self._enough_weight = min(half_weight, _ENOUGH_WEIGHT)
         for waiting, result, error in outcomes:
             try:
                 waiting.settle(result, error)

@@ -73,6 +73,33 @@ async def test_work_that_goes_on_coming_is_handed_over_when_it_is_enough(groups:
     assert [number for group in groups.done for number in group] == list(range(len(submitted)))
 
 
+async def test_work_of_those_who_come_back_is_handed_over_when_half_of_them_have(
+    groups: Groups,
+) -> None:
+    await asyncio.gather(*(groups.submit(number) for number in range(20)))
+    groups.entered.clear()
+    submitted: list[asyncio.Future[object]] = []
+    while not groups.entered.is_set():
+        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
+        assert len(submitted) < 100_000, "it waits for the last of them"
+        await asyncio.sleep(0)
+    await asyncio.gather(*submitted)
+    assert groups.done[1] == list(range(10))
+
+
+async def test_work_of_half_of_those_who_wait_and_come_back_is_handed_over(groups: Groups) -> None:
+    held = await hold(groups)
+    rest = [asyncio.ensure_future(groups.submit(number)) for number in range(7)]
+    await asyncio.sleep(0)
+    groups.entered.clear()
+    groups.may_go_on.set()
+    await held
+    # One was answered, seven wait: nobody waits for more.
+    late = [asyncio.ensure_future(groups.submit(number)) for number in range(7, 9)]
+    await asyncio.gather(*rest, *late)
+    assert groups.done[:2] == [[-1], list(range(7))]
+
+
 async def test_work_that_comes_while_a_group_is_done_forms_the_next(groups: Groups) -> None:
     held = await hold(groups)
     rest = [asyncio.ensure_future(groups.submit(number)) for number in range(5)]
