@@ -9,7 +9,7 @@ from app.api.bodies import BATCH_BYTES, EVENT_BYTES
 from app.api.examples import EXAMPLES
 from app.api.problems import MEDIA_TYPE, PROBLEMS
 from app.api.replay import ReplayBody
-from app.api.webhooks import MAXIMUM_WAIT_SECONDS
+from app.api.webhooks import BATCH_PATH, EVENT_PATH, MAXIMUM_WAIT_SECONDS
 from app.domain import errors
 from app.domain.contract import DATA_SCHEMAS, MAXIMUM_BATCH_EVENTS
 from app.domain.errors import RelayError
@@ -143,8 +143,8 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
         responses.pop("422", None)
         responses |= _problems(*_OPERATOR_ERRORS, *own)
     document["paths"] = {
-        "/webhooks": {"post": _event_operation()},
-        "/webhooks/batch": {"post": _batch_operation()},
+        EVENT_PATH: {"post": _event_operation()},
+        BATCH_PATH: {"post": _batch_operation()},
         **paths,
     }
     return document

@@ -127,12 +127,11 @@ class ShortWayProtocol(HttpToolsProtocol):
             return False
         try:
             self._piece_parser.feed_data(data)
+            request = self._piece.take_request()
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._renew_parser()
-            return False
-        request = self._piece.take_request()
+            request = None
         if request is None:
-            # The parser may be in the middle of one.
+            # The parser may have failed, or be in the middle of one.
             self._renew_parser()
             return False
         headers, body = request
@@ -155,9 +154,7 @@ class ShortWayProtocol(HttpToolsProtocol):
         if taken.disconnected or self.transport.is_closing():
             return
         content = [STATUS_LINE[status]]
-        for name, value in self.server_state.default_headers:
-            content += (name, b": ", value, b"\r\n")
-        for name, value in headers:
+        for name, value in (*self.server_state.default_headers, *headers):
             content += (name, b": ", value, b"\r\n")
         if not taken.keep_alive:
             content.append(b"connection: close\r\n")
