@@ -53,7 +53,7 @@ def open_cursor(connection: Connection) -> Cursor:
 class _SqliteCursor(sqlite3.Cursor):
     def executemany(self, statement: str, values: Iterable[Values], /) -> Self:  # type: ignore[override]
         # By name, the driver asks SQLite for the name of each parameter, for each row: storing an
-        # event's two rows took 22 to 27 µs, and takes 18 to 21 so (groups of 16 and 32, in turn).
+        # event's two rows took 21 to 23 µs, and takes 16 to 19 so (groups of 16 and 32, in turn).
         numbered, pick = _number(statement)
         return super().executemany(numbered, map(pick, values))
 

@@ -99,11 +99,7 @@ class GroupCommit(GroupThread[Operation | Arrival]):
             session.connection.close()
             self._session = None
         if self._session is None:
-            connection = self._engine.connect()
-            self._session = WriteSession(
-                connection.execution_options(sqlite_begin=None),
-                must_truncate=self._must_truncate,
-            )
+            self._session = WriteSession(self._engine.connect(), must_truncate=self._must_truncate)
         return self._session
 
 

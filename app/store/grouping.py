@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
@@ -124,25 +123,22 @@ class GroupThread(Generic[W]):
 
     def _look(self, weight_before: int) -> None:
         """Hand a group over if nothing has come since the event loop last looked, or enough."""
-        if (
-            self._waiting_weight in (0, weight_before)
-            or self._waiting_weight >= self._enough_weight
-        ):
+        weight = self._waiting_weight
+        if weight == weight_before or weight >= self._enough_weight:
             self._is_looking = False
             if self._waiting:
                 self._is_busy = True
                 self._queue.put(self._take_group())
         else:
-            self._loop.call_soon(self._look, self._waiting_weight)
+            self._loop.call_soon(self._look, weight)
 
     def _take_group(self) -> list[Waiting[W]]:
-        weights = accumulate(waiting.weight for waiting in self._waiting)
-        count = next(
-            (count for count, weight in enumerate(weights, 1) if weight >= self._maximum_weight),
-            len(self._waiting),
-        )
+        count = weight = 0
+        while count < len(self._waiting) and weight < self._maximum_weight:
+            weight += self._waiting[count].weight
+            count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._waiting_weight = sum(waiting.weight for waiting in self._waiting)
+        self._waiting_weight -= weight
         return group
 
     def _run(self) -> None:

@@ -32,6 +32,7 @@ class WriteSession:
         self.must_truncate = must_truncate and not self.is_shared
         self.used_at = time.monotonic()
         if not self.is_shared:
+            connection.execution_options(sqlite_begin=None)
             self.cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
 
     @contextmanager

@@ -84,13 +84,7 @@ async def test_group_shares_one_transaction(commits: GroupCommit, engine: Engine
         (own,) = session.cursor.execute("SELECT COUNT(*) FROM numbers").fetchone()
         seen.append((own, read_numbers(engine)))
 
-    gate = Gate()
-    waiting = asyncio.ensure_future(commits.run(gate))
-    await asyncio.to_thread(gate.entered.wait, 10)
-    running = [asyncio.ensure_future(commits.run(insert_and_look)) for _ in range(50)]
-    await asyncio.sleep(0)
-    gate.opened.set()
-    await asyncio.gather(waiting, *running)
+    await run_as_one_group(commits, [insert_and_look] * 50)
     # Each finds what those before it have written, and nobody else does.
     assert seen == [(count, []) for count in range(1, 51)]
     assert len(read_numbers(engine)) == 50

@@ -47,6 +47,18 @@ async def hold(groups: Groups) -> asyncio.Future[object]:
     return held
 
 
+async def submit_until_handed_over(groups: Groups) -> int:
+    """Submit one after the other until a group is begun, and say how many that took."""
+    groups.entered.clear()
+    submitted: list[asyncio.Future[object]] = []
+    while not groups.entered.is_set():
+        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
+        assert len(submitted) < 100_000, "it waits for the last of them"
+        await asyncio.sleep(0)
+    await asyncio.gather(*submitted)
+    return len(submitted)
+
+
 async def test_work_that_comes_while_the_loop_has_more_to_do_is_done_together(
     groups: Groups,
 ) -> None:
@@ -63,27 +75,16 @@ async def test_work_that_comes_alone_is_not_held_up(groups: Groups) -> None:
 
 
 async def test_work_that_goes_on_coming_is_handed_over_when_it_is_enough(groups: Groups) -> None:
-    submitted: list[asyncio.Future[object]] = []
-    while not groups.entered.is_set():
-        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
-        assert len(submitted) < 100_000, "it waits for the last of them"
-        await asyncio.sleep(0)
-    await asyncio.gather(*submitted)
+    count = await submit_until_handed_over(groups)
     assert ENOUGH_WEIGHT <= len(groups.done[0]) <= MAXIMUM_WEIGHT
-    assert [number for group in groups.done for number in group] == list(range(len(submitted)))
+    assert [number for group in groups.done for number in group] == list(range(count))
 
 
 async def test_work_of_those_who_come_back_is_handed_over_when_half_of_them_have(
     groups: Groups,
 ) -> None:
     await asyncio.gather(*(groups.submit(number) for number in range(20)))
-    groups.entered.clear()
-    submitted: list[asyncio.Future[object]] = []
-    while not groups.entered.is_set():
-        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
-        assert len(submitted) < 100_000, "it waits for the last of them"
-        await asyncio.sleep(0)
-    await asyncio.gather(*submitted)
+    await submit_until_handed_over(groups)
     assert groups.done[1] == list(range(10))
 
 
