@@ -36,6 +36,7 @@ def parse_timestamp(text: str) -> Instant:
     """
     if _RFC3339.fullmatch(text) is None:
         raise ValueError("not an RFC 3339 date-time with an offset")
+    # It takes Z, and not z.
     since = datetime.fromisoformat(text.upper()) - _EPOCH
     seconds = since.days * _SECONDS_PER_DAY + since.seconds
     return Instant(seconds * MICROSECONDS_PER_SECOND + since.microseconds)
