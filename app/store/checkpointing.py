@@ -2,7 +2,7 @@
 
 SQLite itself has it done by the commit that finds the log long, and everybody who waits for that
 commit waits for the copying too. Here a thread copies nearly all of it while events come in; what
-is left to a commit is what came meanwhile, after which the log begins anew in its place.
+is left to who writes is what came meanwhile, after which the log begins anew in its place.
 
 Source: https://www.sqlite.org/wal.html#checkpointing
 """
@@ -50,11 +50,17 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._run, name="store-checkpointer", daemon=True)
         self._thread.start()
 
-    def tend(self, writer: Cursor) -> None:
-        """Have the log copied if it is long, or finish it; after a commit, by who has written."""
+    def finish(self, writer: Cursor) -> None:
+        """Copy what is left of a log that was long; before a transaction, by who will write.
+
+        There may be nothing left. After the transaction, there would always be what it wrote.
+        """
         if self._copied.is_set():
             self._copied.clear()
             writer.execute(_COPY).fetchone()
+
+    def tend(self, writer: Cursor) -> None:
+        """Have the log copied if it is long; after a commit, by who has written."""
         (changes,) = writer.execute("SELECT total_changes()").fetchone()
         if not 0 <= changes - self._changes_before < self._changes:
             # Below 0: another connection, which counts from the beginning.

@@ -65,6 +65,8 @@ class GroupCommit(GroupThread[Operation | Arrival]):
         """Run all of it in one transaction."""
         session = self._open_session()
         with self._limit(session):
+            if self._checkpointer is not None:
+                self._checkpointer.finish(session.cursor)
             with session.transaction():
                 results = list(_perform(session, group))
                 self._reach(Failpoint.BEFORE_COMMIT)

@@ -98,6 +98,7 @@ def test_log_begins_anew_while_it_is_written(
     before = count_logs(store_path)
 
     def has_begun_ten_times() -> bool:
+        checkpointer.finish(writer)
         write(writer, 5)
         checkpointer.tend(writer)
         return count_logs(store_path) >= before + 10
