@@ -24,14 +24,18 @@ SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'events'
 
 SELECT_STORED = "SELECT sequence, digest FROM events WHERE event_id = :event_id"
 
+# Of SQLite: the cohort of entities that are inserted next. In larger ones an event writes more, in
+# smaller ones a user is looked for in more places (docs/decisions/0002-the-store.md has figures).
+SELECT_COHORT = "SELECT COALESCE(MAX(rowid), 0) / 4096 FROM entities"
+
 # Moves an entity to a version, unless it stands at that one or a later one. A newer row keeps the
 # place of one that waits, and gets a fresh start where the older one was refused.
 UPSERT_ENTITY = """
 INSERT INTO entities AS e
-    (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
+    (kind, key, user_id, cohort, occurred_at, is_removal, sequence, row, state, priority,
      revision, pending_since, due_at, attempts, awaits_parent, latest_event)
 VALUES
-    (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
+    (:kind, :key, :user_id, :cohort, :occurred_at, :is_removal, :sequence, :row, 'pending',
      :priority, 1, :received_at, :received_at, 0, FALSE, :event_sequence)
 ON CONFLICT (kind, key) DO UPDATE SET
     user_id = excluded.user_id,
@@ -97,8 +101,19 @@ WHERE kind = :kind AND key = :key
 """
 
 # A membership's key is <trip_id>/<user_id>, and 0 is the character after the slash.
-_OF_TRIP = "key > :key || '/' AND key < :key || '0'"
-_OF_USER = "user_id = :key"
+_OF_TRIP = "kind = 'membership' AND key > :key || '/' AND key < :key || '0'"
+# A user's are looked for in one cohort after the other (`app.store.schema`), if at all. Told that
+# the kind is a membership's, SQLite would look at every membership instead.
+_OF_USER = """
+      kind <> 'trip' AND user_id = :key AND cohort IN (
+        WITH RECURSIVE cohorts (number) AS (
+            SELECT -1 {if_at_all}
+            UNION ALL
+            SELECT (SELECT MIN(cohort) FROM entities WHERE user_id IS NOT NULL AND cohort > number)
+            FROM cohorts WHERE number IS NOT NULL
+        )
+        SELECT number FROM cohorts)
+"""
 
 _CASCADE = """
 UPDATE entities SET
@@ -122,13 +137,13 @@ UPDATE entities SET
     last_error_code = NULL,
     last_error = NULL,
     replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END
-WHERE kind = 'membership' AND {of_parent}
+WHERE {of_parent}
   AND (occurred_at, is_removal, sequence) < (:occurred_at, TRUE, :sequence)
 """
 
 # Removes the memberships of a removed trip or user that are not newer than its removal.
 CASCADE_FROM_TRIP = _CASCADE.format(of_parent=_OF_TRIP)
-CASCADE_FROM_USER = _CASCADE.format(of_parent=_OF_USER)
+CASCADE_FROM_USER = _CASCADE.format(of_parent=_OF_USER.format(if_at_all=""))
 
 # What the events of a removed user still say of him, but his id.
 ERASE_EVENTS = """
@@ -230,25 +245,30 @@ _WRITE_CHILDREN_AGAIN = """
 UPDATE entities SET
     state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0,
     priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
-WHERE kind = 'membership' AND {of_parent} AND row IS NOT NULL AND state = 'applied'
+WHERE {of_parent} AND row IS NOT NULL AND state = 'applied'
 """
 
 # Supabase itself may have cascaded the removal of a trip or a user to what stands again.
 WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_TRIP)
-WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER)
+WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER.format(if_at_all=""))
 
 # The same where a removal may have landed that was never recorded (a crash, a lost answer) and the
 # parent stands again since. To be run before the parent is recorded as applied.
 _AFTER_UNRECORDED_REMOVAL = """
-  AND EXISTS (
+  EXISTS (
     SELECT 1 FROM entities AS parent
     WHERE parent.kind = :kind AND parent.key = :key AND parent.removed_at IS NOT NULL
       AND (parent.applied_occurred_at IS NULL
            OR (parent.applied_occurred_at, parent.applied_sequence)
             < (parent.removed_at, parent.removal_sequence)))
 """
-WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN = WRITE_CHILDREN_OF_TRIP_AGAIN + _AFTER_UNRECORDED_REMOVAL
-WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = WRITE_CHILDREN_OF_USER_AGAIN + _AFTER_UNRECORDED_REMOVAL
+WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN = (
+    f"{WRITE_CHILDREN_OF_TRIP_AGAIN} AND {_AFTER_UNRECORDED_REMOVAL}"
+)
+# Run for every user that is written, so no cohort is looked at before it is known to be wanted.
+WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(
+    of_parent=_OF_USER.format(if_at_all=f"WHERE {_AFTER_UNRECORDED_REMOVAL}")
+)
 
 # Supabase misses a parent that we believe it holds: somebody else removed it there. It is written
 # again when the child is tried again, and not sooner, in case it is not what is missing.
@@ -261,15 +281,13 @@ WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
 
 _RELEASE_CHILDREN = """
 UPDATE entities SET due_at = :now
-WHERE {kinds} AND {of_parent} AND state = 'pending' AND awaits_parent
+WHERE {of_parent} AND state = 'pending' AND awaits_parent
 """
 
 # What waits for a parent is due at once when the parent is applied.
-RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(kinds="kind = 'membership'", of_parent=_OF_TRIP)
+RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(of_parent=_OF_TRIP)
 # A trip may wait for its creator.
-RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(
-    kinds="kind IN ('membership', 'trip')", of_parent=_OF_USER
-)
+RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(of_parent="user_id = :key")
 
 # The oldest events in a row, so that nothing past the first young one is looked at.
 PURGE_EVENTS = """

@@ -14,7 +14,7 @@ from app.domain.instants import Instant
 from app.store import migrating
 from app.store.schema import entities, events, replays
 from app.store.store import Store
-from tests.histories import NOW
+from tests.histories import NOW, make_event
 from tests.store.actions import look_at, pick_pending, replay
 
 TRIP = EntityRef(Kind.TRIP, EntityKey("456e7890-e89b-12d3-a456-426614174001"))
@@ -162,4 +162,21 @@ async def test_migration_takes_over_what_may_still_land(store_url: str, engine: 
     assert await store.end_flights(Instant(NOW + 9)) == 1
     picked = await pick_pending(store, Instant(NOW + 9), 10)
     assert {each.ref for each in picked} == {TRIP, USER, FALLEN}
+    await store.close()
+
+
+async def test_migration_lets_a_users_memberships_be_found(
+    old_store_url: str, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE entities SET user_id = :user, occurred_at = 0 WHERE key = :key"),
+            {"user": USER.key, "key": FALLEN.key},
+        )
+    store = await Store.open(old_store_url)
+    removal = make_event("user.deleted", {"id": USER.key})
+    await store.store_events([removal], NOW)
+    picked = {each.ref: each.row for each in await pick_pending(store, NOW, 10)}
+    assert picked[USER] is None
+    assert picked[FALLEN] is None
     await store.close()
