@@ -57,7 +57,7 @@ def _cut_into_runs(arrivals: Sequence[Arrival]) -> Iterator[list[_Values]]:
     A run has no event and no key twice, and ends with a removal that takes others along.
     """
     run: list[_Values] = []
-    seen: set[object] = set()
+    seen: set[str] = set()
     for arrival in arrivals:
         for event in arrival.events:
             if event.key in seen or event.event_id in seen:

@@ -76,6 +76,24 @@ async def test_log_of_a_store_is_copied_while_it_is_open(store_path: Path) -> No
     await store.close()
 
 
+async def test_log_of_a_store_that_is_written_without_a_pause_stays_short(
+    store_path: Path,
+) -> None:
+    store = await Store.open(f"sqlite:///{store_path}")
+    remaining = [World().trip("created", at=1) for _ in range(3 * CHANGES)]
+
+    async def write_on() -> None:
+        while remaining:
+            events = [remaining.pop() for _ in range(min(50, len(remaining)))]
+            await store.store_events(events, Instant(NOW))
+
+    await asyncio.gather(*(write_on() for _ in range(4)))
+    size = store_path.with_name(f"{store_path.name}-wal").stat().st_size
+    await store.close()
+    # Never begun anew, it would hold a page for each event.
+    assert size < 2 * CHANGES * 4096
+
+
 def test_log_is_copied_once_it_is_long(store_path: Path, engine: Engine, writer: Cursor) -> None:
     checkpointer = Checkpointer(engine, changes=_SOON)
     write(writer, _SOON - 1)
