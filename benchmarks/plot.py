@@ -51,6 +51,11 @@ _RATIOS: Final = (
     (
         "receiving / bare FastAPI handler",
         "Receiving over 32 connections",
+        "relay, Supabase away / bare FastAPI",
+    ),
+    (
+        "… while writing to Supabase too",
+        "Receiving over 32 connections",
         "relay / bare FastAPI",
     ),
     (
