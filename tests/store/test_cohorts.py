@@ -25,8 +25,6 @@ from tests.histories import NOW, World, find_desired_rows, histories, ref_of
 from tests.store.actions import have_applied, pick_pending, record_outcomes, replay
 
 USER = "123e4567-e89b-12d3-a456-426614174000"
-
-
 COHORTS = (0, 1, 5, 70_000)
 
 
