@@ -8,6 +8,8 @@ pages as it had rows.
 import sqlalchemy as sa
 from alembic import op
 
+from app.store.migrations.steps import create_partial_index
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -32,7 +34,9 @@ def upgrade() -> None:
     op.drop_index("entities_pending", "entities")
     if op.get_bind().dialect.name == "sqlite":
         _lay_anew()
-    _create_index("entities_pending", ["priority", "due_at", "kind"], "state = 'pending'")
+    create_partial_index(
+        "entities_pending", "entities", ["priority", "due_at", "kind"], "state = 'pending'"
+    )
 
 
 def _lay_anew() -> None:
@@ -74,15 +78,4 @@ def _lay_anew() -> None:
     )
     op.drop_table("entities_by_key")
     for name, (columns, where) in _INDEXES.items():
-        _create_index(name, columns, where)
-
-
-def _create_index(name: str, columns: list[str], where: str) -> None:
-    op.create_index(
-        name,
-        "entities",
-        columns,
-        unique=False,
-        sqlite_where=sa.text(where),
-        postgresql_where=sa.text(where),
-    )
+        create_partial_index(name, "entities", columns, where)
