@@ -7,7 +7,7 @@ from app.domain.criteria import Criteria
 from app.domain.entities import EntityState, PendingEntity
 from app.domain.failures import Failure, FailureKind
 from app.domain.history import Matches, Replay, ReplayId
-from app.domain.instants import Instant
+from app.domain.instants import Instant, after
 from app.domain.retry import Verdict
 from app.store.dispatching import Applied, Batch, Ended, Outcome, Refused, Wanted
 from app.store.store import Store
@@ -63,6 +63,16 @@ async def record_outcomes(store: Store, outcomes: Sequence[Outcome], now: Instan
     await store.turn(now, ended=[Ended(Batch((), 0, flight=0, until=now), outcomes)])
 
 
+def refuse(
+    entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
+) -> Refused:
+    """Say of an entity that Supabase refused it."""
+    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
+    since = NOW if awaits_parent else None
+    verdict = Verdict(state, entity.attempts + 1, after(NOW, 60), awaits_parent, since)
+    return Refused(entity, failure, verdict)
+
+
 async def have_applied(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase holds it."""
     picked = await pick_pending(store, now, 100_000)
@@ -72,8 +82,4 @@ async def have_applied(store: Store, *, now: Instant = NOW) -> None:
 async def have_refused(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase refused it for good."""
     picked = await pick_pending(store, now, 100_000)
-    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
-    verdict = Verdict(
-        EntityState.DEAD, attempts=1, due_at=now, awaits_parent=False, waiting_since=None
-    )
-    await record_outcomes(store, [Refused(entity, failure, verdict) for entity in picked], now)
+    await record_outcomes(store, [refuse(entity) for entity in picked], now)

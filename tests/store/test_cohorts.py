@@ -11,18 +11,15 @@ from sqlalchemy import Engine, select, text
 
 from app.domain.entities import EntityRef, EntityState
 from app.domain.events import Event
-from app.domain.failures import Failure, FailureKind
 from app.domain.instants import after
-from app.domain.retry import Verdict
 from app.store import statements
 from app.store.cursors import open_cursor
-from app.store.dispatching import Refused
 from app.store.engine import open_engine, read_store_url
 from app.store.migrating import migrate_store
 from app.store.schema import entities
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of
-from tests.store.actions import have_applied, pick_pending, record_outcomes, replay
+from tests.store.actions import have_applied, pick_pending, record_outcomes, refuse, replay
 
 USER = "123e4567-e89b-12d3-a456-426614174000"
 COHORTS = (0, 1, 5, 70_000)
@@ -109,10 +106,11 @@ async def test_store_user_that_is_applied_releases_what_awaits_him_in_every_coho
         event for world in worlds for event in (world.trip("created"), world.membership("created"))
     ]
     await fill(store, engine, waiting)
-    refused = await pick_pending(store, NOW, 1000)
-    verdict = Verdict(EntityState.PENDING, 1, after(NOW, 60), awaits_parent=True, waiting_since=NOW)
-    failure = Failure(FailureKind.REFUSED, "23503", "violates foreign key constraint")
-    await record_outcomes(store, [Refused(each, failure, verdict) for each in refused], NOW)
+    refused = [
+        refuse(each, state=EntityState.PENDING, awaits_parent=True)
+        for each in await pick_pending(store, NOW, 1000)
+    ]
+    await record_outcomes(store, refused, NOW)
     assert await pick_refs(store) == []
     await store.store_events([worlds[0].user("created")], NOW)
     await have_applied(store)

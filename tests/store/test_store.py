@@ -16,15 +16,13 @@ from app.domain.criteria import Criteria
 from app.domain.entities import EntityRef, EntityState, EventStatus, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
-from app.domain.failures import Failure, FailureKind
 from app.domain.instants import Instant, after
-from app.domain.retry import Verdict
-from app.store.dispatching import Applied, Ended, Refused, Wanted
+from app.store.dispatching import Applied, Ended, Wanted
 from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
-from tests.store.actions import have_applied, pick_pending, record_outcomes, replay
+from tests.store.actions import have_applied, pick_pending, record_outcomes, refuse, replay
 
 SHARED_STORE = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -40,15 +38,6 @@ async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, 
 
 async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[PendingEntity]:
     return await pick_pending(store, now, limit)
-
-
-def refuse(
-    entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
-) -> Refused:
-    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
-    since = NOW if awaits_parent else None
-    verdict = Verdict(state, entity.attempts + 1, after(NOW, 60), awaits_parent, since)
-    return Refused(entity, failure, verdict)
 
 
 def read_everything(engine: Engine) -> str:
