@@ -24,3 +24,11 @@ alter default privileges in schema public
   grant all on sequences to anon, authenticated, service_role;
 
 create publication supabase_realtime;
+
+-- Hosted PostgREST sets the statement_timeout of a function for the whole transaction. Here a
+-- setting of the database has to do the same; it holds for connections that are opened from now on.
+do $$
+begin
+  execute format('alter database %I set statement_timeout = %L', current_database(), '5s');
+end
+$$;

@@ -1,0 +1,322 @@
+-- The functions that the relay writes through. Every project needs this file, whatever its tables
+-- are called; it can be applied again at any time (`relay sql` prints it).
+--
+-- They run with the caller's rights (security invoker) and take tables and columns from the
+-- request: they can do nothing that the service_role key could not do anyway. The relay's
+-- documentation describes requests and answers: docs/decisions/0012-one-fenced-function.md.
+
+create schema if not exists relay;
+
+-- One row. Only the latest claim may write, and only with rising sequences: a request that arrives
+-- late, twice or out of order changes nothing.
+create table if not exists relay.fence (
+  is_only boolean primary key default true check (is_only),
+  epoch bigint not null,
+  sequence bigint not null
+);
+insert into relay.fence (epoch, sequence) values (0, 0) on conflict do nothing;
+
+revoke all on schema relay from public, anon, authenticated;
+revoke all on relay.fence from public, anon, authenticated;
+grant usage on schema relay to service_role;
+grant select, update on relay.fence to service_role;
+
+-- Invalidates every request of earlier claims.
+--   {"protocol": 1} → {"protocol": 1, "epoch": 42}
+create or replace function public.relay_claim(request text) returns json
+language plpgsql
+security invoker
+set search_path = ''
+set lock_timeout = '2s'
+set statement_timeout = '5s'
+as $$
+declare
+  new_epoch bigint;
+begin
+  if (request::json ->> 'protocol') is distinct from '1' then
+    raise exception 'unsupported protocol' using errcode = '0A000';
+  end if;
+  update relay.fence set epoch = epoch + 1, sequence = 0 where is_only returning epoch
+    into strict new_epoch;
+  return json_build_object('protocol', 1, 'epoch', new_epoch);
+end
+$$;
+
+-- Writes the SQL of one operation; it takes its rows as $1, a JSON array of objects that all have
+-- the same columns as the first. A table or column that does not exist is left to PostgreSQL to
+-- report.
+create or replace function relay.write_statement(operation json) returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  verb constant text := operation ->> 'operation';
+  schema_name constant text := case when strpos(operation ->> 'table', '.') > 0
+    then split_part(operation ->> 'table', '.', 1) else 'public' end;
+  table_name constant text := case when strpos(operation ->> 'table', '.') > 0
+    then substr(operation ->> 'table', strpos(operation ->> 'table', '.') + 1)
+    else operation ->> 'table' end;
+  target constant text := format('%I.%I', schema_name, table_name);
+  key_columns constant text[] := array(select json_array_elements_text(operation -> 'key'));
+  columns constant text[] := array(select json_object_keys(operation -> 'rows' -> 0));
+  typed_rows text;
+  key_list text;
+  key_match text;
+  column_list text;
+  assignments text;
+begin
+  select string_agg(format('%I %s', given.name, coalesce(
+    (
+      select format_type(attribute.atttypid, attribute.atttypmod)
+      from pg_catalog.pg_attribute as attribute
+      join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+      where namespace.nspname = schema_name and class.relname = table_name
+        and attribute.attname = given.name and attribute.attnum > 0
+    ),
+    'pg_catalog.text'
+  )), ', ')
+  into typed_rows
+  from unnest(case when verb = 'delete' then key_columns else columns end) as given (name);
+  typed_rows := format('json_to_recordset($1) as given (%s)', typed_rows);
+
+  select string_agg(format('%I', name), ', '),
+    string_agg(format('existing.%1$I = given.%1$I', name), ' and ')
+  into key_list, key_match
+  from unnest(key_columns) as name;
+
+  select string_agg(format('%I', name), ', '),
+    string_agg(format('%1$I = %2$I.%1$I', name, case verb when 'update' then 'given' else 'excluded' end), ', ')
+      filter (where name <> all (key_columns))
+  into column_list, assignments
+  from unnest(columns) as name;
+
+  case verb
+    when 'delete' then
+      return format('delete from %s as existing using %s where %s', target, typed_rows, key_match);
+    when 'update' then
+      return format(
+        'update %s as existing set %s from %s where %s',
+        target, coalesce(assignments, format('%1$I = given.%1$I', key_columns[1])),
+        typed_rows, key_match
+      );
+    when 'upsert' then
+      return format(
+        'insert into %s (%s) select %s from %s on conflict (%s) do %s',
+        target, column_list, column_list, typed_rows, key_list,
+        coalesce('update set ' || assignments, 'nothing')
+      );
+    else
+      raise exception 'unknown operation' using errcode = '0A000';
+  end case;
+end
+$$;
+
+-- Describes a row's failure by names alone. PostgreSQL quotes values in some messages, and a
+-- trigger may put anything anywhere: a name is given only if the catalog has it, a message only if
+-- its form is known to carry names and numbers alone.
+create or replace function relay.describe_failure(
+  operation integer, row_number integer, sqlstate_given text, message_given text,
+  schema_given text, table_given text, column_given text, constraint_given text
+) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  name constant text := '(?:"[^"[:cntrl:]]{1,130}"|[[:alnum:]_.]{1,130})';
+  forms constant text[] := array[
+    'null value in column <name> of relation <name> violates not-null constraint',
+    'insert or update on table <name> violates foreign key constraint <name>',
+    'update or delete on table <name> violates (?:RESTRICT setting of )?foreign key constraint <name> on table <name>',
+    'duplicate key value violates unique constraint <name>',
+    'conflicting key value violates exclusion constraint <name>',
+    'new row for relation <name> violates check constraint <name>',
+    'no partition of relation <name> found for row',
+    'value for domain <name> violates check constraint <name>',
+    'domain <name> does not allow null values',
+    'column <name>(?: of relation <name>)? does not exist',
+    'relation <name> does not exist',
+    'schema <name> does not exist',
+    'permission denied for (?:table|schema|relation|function|sequence|view) <name>',
+    'new row violates row-level security policy(?: <name>)? for table <name>',
+    'there is no unique or exclusion constraint matching the ON CONFLICT specification',
+    'ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters',
+    'cannot insert a non-DEFAULT value into column <name>',
+    'column <name> can only be updated to DEFAULT',
+    'cannot (?:insert into|update|delete from|update table|delete from table) (?:view |materialized view |foreign table |table |column )?<name>(?: because [a-z ]+)?',
+    'index row (?:size )?[0-9]+ (?:bytes )?exceeds (?:btree version [0-9]+ )?maximum(?: size)?,? [0-9]+ for index <name>',
+    'index row requires [0-9]+ bytes, maximum size is [0-9]+',
+    'canceling statement due to lock timeout',
+    'deadlock detected',
+    'could not serialize access due to [a-z/ ]+',
+    'value too long for type [[:alnum:]_ ]{1,60}(?:\([0-9]+\))?'
+  ];
+  -- What follows the form in the message is a value, and is cut off.
+  prefixes constant text[] := array[
+    'invalid input syntax for type [[:alnum:]_ ]{1,60}',
+    'invalid input value for enum <name>'
+  ];
+  has_names constant boolean := left(sqlstate_given, 2) in ('23', '42');
+  relation oid;
+  shown_column text;
+  shown_constraint text;
+  shown_message text;
+begin
+  if has_names then
+    select class.oid into relation
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where namespace.nspname = schema_given and class.relname = table_given;
+    select attname into shown_column from pg_catalog.pg_attribute
+    where attrelid = relation and attname = column_given and attnum > 0;
+    select constraint_given into shown_constraint
+    where exists (
+      select from pg_catalog.pg_constraint
+      where conrelid = relation and conname = constraint_given
+    ) or exists (
+      select from pg_catalog.pg_index
+      join pg_catalog.pg_class as class on class.oid = indexrelid
+      where indrelid = relation and class.relname = constraint_given
+    );
+    if shown_column is null and sqlstate_given = '23503' then
+      -- PostgreSQL names the constraint only; which reference is missing follows from it.
+      select attribute.attname into shown_column
+      from pg_catalog.pg_constraint as reference
+      join pg_catalog.pg_attribute as attribute
+        on attribute.attrelid = relation and attribute.attnum = reference.conkey[1]
+      where reference.conrelid = relation and reference.conname = constraint_given
+        and reference.contype = 'f' and cardinality(reference.conkey) = 1;
+    end if;
+  end if;
+  if left(sqlstate_given, 2) not in ('P0', 'PT') then
+    select message_given into shown_message
+    from unnest(forms) as form
+    where message_given ~ ('^' || replace(form, '<name>', name) || '$') limit 1;
+    if shown_message is null then
+      select substring(message_given from '^(' || replace(form, '<name>', name) || ')')
+      into shown_message
+      from unnest(prefixes) as form
+      where message_given ~ ('^' || replace(form, '<name>', name)) limit 1;
+    end if;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'operation', operation, 'row', row_number, 'sqlstate', sqlstate_given,
+    'message', shown_message,
+    'schema', case when relation is not null then schema_given end,
+    'table', case when relation is not null then table_given end,
+    'column', shown_column,
+    'constraint', shown_constraint
+  ));
+end
+$$;
+
+-- Applies operations in their order, in one transaction. A row that fails is reported and undone
+-- alone; when the time budget is used up, the rest is reported as not tried.
+create or replace function public.relay_apply(request text) returns json
+language plpgsql
+security invoker
+set search_path = ''
+-- Of the fence; what is applied waits for locks as set below.
+set lock_timeout = '2s'
+-- PostgREST sets it for the transaction before the call.
+set statement_timeout = '5s'
+as $$
+declare
+  requested constant json := request;
+  requested_sequence constant bigint := requested ->> 'sequence';
+  deadline constant timestamptz :=
+    clock_timestamp() + (requested ->> 'budget_ms')::integer * interval '1 millisecond';
+  failures jsonb := '[]';
+  not_tried jsonb := '[]';
+  operation json;
+  operation_number integer;
+  statement text;
+  given_row json;
+  row_number integer;
+  row_count integer;
+  affected integer;
+  failed_state text;
+  failed_message text;
+  failed_schema text;
+  failed_table text;
+  failed_column text;
+  failed_constraint text;
+begin
+  update relay.fence set sequence = requested_sequence
+  where is_only and epoch = (requested ->> 'epoch')::bigint and sequence < requested_sequence;
+  if not found then
+    raise exception 'stale request' using errcode = 'PT409';
+  end if;
+  -- A deferred constraint would fail the whole transaction at its end.
+  set constraints all immediate;
+
+  for operation, operation_number in
+    select value, ordinality - 1
+    from json_array_elements(requested -> 'operations') with ordinality
+  loop
+    row_count := json_array_length(operation -> 'rows');
+    continue when row_count = 0;
+    statement := relay.write_statement(operation);
+    -- All rows at once; one row has nothing to gain from that.
+    if row_count > 1 and clock_timestamp() < deadline then
+      begin
+        perform set_config('lock_timeout', '500ms', true);
+        execute statement using operation -> 'rows';
+        get diagnostics affected = row_count;
+        if affected < row_count and operation ->> 'operation' = 'update' then
+          raise no_data_found;
+        end if;
+        continue;
+      exception when others then
+        null;  -- Each row by itself shows which one it is.
+      end;
+    end if;
+    perform set_config('lock_timeout', '100ms', true);
+    for given_row, row_number in
+      select value, ordinality - 1
+      from json_array_elements(operation -> 'rows') with ordinality
+    loop
+      if clock_timestamp() >= deadline then
+        not_tried := not_tried
+          || jsonb_build_object('operation', operation_number, 'row', row_number);
+        continue;
+      end if;
+      begin
+        execute statement using json_build_array(given_row);
+        get diagnostics affected = row_count;
+        if affected = 0 and operation ->> 'operation' = 'update' then
+          raise no_data_found;
+        end if;
+      exception when others then
+        get stacked diagnostics
+          failed_state = returned_sqlstate,
+          failed_message = message_text,
+          failed_schema = schema_name,
+          failed_table = table_name,
+          failed_column = column_name,
+          failed_constraint = constraint_name;
+        failures := failures || relay.describe_failure(
+          operation_number, row_number, failed_state, failed_message,
+          failed_schema, failed_table, failed_column, failed_constraint
+        );
+      end;
+    end loop;
+  end loop;
+  return json_build_object(
+    'sequence', requested_sequence, 'failures', failures, 'not_tried', not_tried
+  );
+end
+$$;
+
+revoke execute on function public.relay_claim(text), public.relay_apply(text)
+  from public, anon, authenticated;
+revoke execute on all functions in schema relay from public, anon, authenticated;
+grant execute on function public.relay_claim(text), public.relay_apply(text) to service_role;
+grant execute on all functions in schema relay to service_role;
+
+-- PostgREST finds the functions at once.
+notify pgrst, 'reload schema';
