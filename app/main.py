@@ -26,7 +26,7 @@ from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.domain.contract import EventReader
 from app.domain.failpoints import Reach, ignore
-from app.relay.dispatch import IN_FLIGHT_SECONDS, Dispatcher
+from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
@@ -89,14 +89,13 @@ def create_app(
             measurements = Measurements()
             dispatcher = Dispatcher(
                 store,
-                SupabaseClient(http, clock=clock, targets=targets),
+                SupabaseClient(http, clock=clock),
                 settlements,
                 clock=clock,
                 jitter=random.random,
                 targets=targets,
                 reach=reach,
                 measurements=measurements,
-                in_flight_seconds=IN_FLIGHT_SECONDS + settings.supabase_timeout_seconds,
             )
             leadership = await _share(store, dispatcher, resources)
             leads = _leads(leadership)
@@ -177,7 +176,7 @@ async def _share(
         store.replicas,
         holder=f"{socket.gethostname()}/{os.getpid()}",
         on_gain=dispatcher.wake,
-        describe=lambda: dispatcher.view,
+        get_status=lambda: dispatcher.status,
     )
     dispatcher.share(leadership)
     # Let go of when the dispatcher has ended, which is stopped before this.

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple, NewType
 
 from app.domain.instants import Instant
@@ -39,15 +39,35 @@ class EventStatus(StrEnum):
     DEAD = "dead"
 
 
-class Priority:
-    """The order in which pending entities are picked; lower goes first."""
+class Priority(IntEnum):
+    """The queues of pending entities; one request takes from one of them.
 
-    ACCESS_TAKEN = 0
-    CHANGE = 1
-    # Replays repeat what already stands, so that they never hold up what does not.
-    REPLAY = 2
+    Fresh changes come in three kinds of request: revocations of memberships, writes, and deletes of
+    trips and users, which may cascade for long. Replays repeat what is applied already, so they
+    come after all fresh changes. What failed by itself is retried in queues of its own, so that it
+    shares no request with fresh changes; what failed as a whole request of one is sent alone.
+    """
 
-    ALL = (ACCESS_TAKEN, CHANGE, REPLAY)
+    REVOCATION = 0
+    WRITE = 1
+    DELETE = 2
+    REPLAYED_REVOCATION = 3
+    REPLAYED_WRITE = 4
+    REPLAYED_DELETE = 5
+    RETRIED_REVOCATION = 6
+    RETRIED_WRITE = 7
+    RETRIED_DELETE = 8
+    ALONE = 9
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether its entities failed by themselves before."""
+        return Priority.RETRIED_REVOCATION <= self <= Priority.RETRIED_DELETE
+
+    @property
+    def request_kind(self) -> "Priority":
+        """The kind of request that its entities go in; ALONE is one of its own."""
+        return self if self is Priority.ALONE else Priority(self % 3)
 
 
 class Version(NamedTuple):
@@ -73,17 +93,19 @@ class EntityRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PendingEntity:
-    """An entity whose desired row may not be in Supabase yet, as the dispatcher picks it.
+    """An entity whose desired row Supabase may not hold yet, as the dispatcher claims it.
 
     Attributes:
         ref: which entity.
         version: of the desired row.
         row: what Supabase should hold; None for nothing.
         revision: rises with every change of what is to be written, replays included. An outcome
-            counts only for the revision that it was read at.
-        attempts: refusals so far that were this entity's own fault.
-        waiting_since: since when it has waited for a parent, if it does.
+            counts only for the revision that it was claimed at.
+        attempts: failures of its own in a row, all with `last_error_code`.
+        waiting_since: since when it has failed with `last_error_code`.
         pending_since: since when Supabase may not hold the row.
+        last_error_code: of its last failure; None without one since its last success or event.
+        request_limit: most entities of a request that it may be part of; None without a bound.
     """
 
     ref: EntityRef
@@ -93,6 +115,16 @@ class PendingEntity:
     attempts: int
     waiting_since: Instant | None
     pending_since: Instant
+    last_error_code: str | None = None
+    request_limit: int | None = None
+
+    @property
+    def priority(self) -> Priority:
+        """The queue of a fresh change of this entity."""
+        if not self.version.is_removal:
+            return Priority.WRITE
+        is_membership = self.ref.kind is Kind.MEMBERSHIP
+        return Priority.REVOCATION if is_membership else Priority.DELETE
 
 
 def membership_key(trip_id: str, user_id: str) -> EntityKey:

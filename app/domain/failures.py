@@ -1,52 +1,70 @@
-"""What can go wrong when Supabase is written to, and what it means for the entities."""
+"""What can go wrong when Supabase is written to: with a request as a whole, and with one row."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class FailureKind(StrEnum):
-    """Classes of failure; the dispatcher treats each in its own way."""
+class RequestFailureKind(StrEnum):
+    """Classes of failed requests."""
 
-    OUTAGE = "outage"
-    """Supabase cannot be reached or does not work: everything waits, nothing is used up."""
+    STALE = "stale"
+    """The fence has moved on: somebody else claimed it, or a later request came first."""
+    BUSY = "busy"
+    """Another request holds the fence."""
     MISCONFIGURED = "misconfigured"
-    """It refuses our key: everything waits until the key is right."""
-    SCHEMA_MISMATCH = "schema-mismatch"
-    """A table, column or constraint is not as configured: everything waits until it is."""
-    PARENT_MISSING = "parent-missing"
-    """A foreign key: this entity waits for its parent."""
-    CONTESTED = "contested"
-    """A unique value is held by another row: this entity is tried again."""
-    OURS = "fault-of-ours"
-    """One bulk wrote a row twice: split it, never take it for an outage."""
-    REFUSED = "refused"
-    """Supabase will never take this row: dead."""
+    """The key, the URL or the functions are not as they have to be: a person has to look."""
+    UNAVAILABLE = "outage"
+    """Nothing usable came back. Whether all of Supabase is unavailable, a probe tells."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One answer of Supabase, or its absence, read.
+class RequestFailure:
+    """One request that did not succeed as a whole.
 
     Attributes:
         kind: the class.
         code: SQLSTATE, PostgREST code, HTTP status or name of the network error.
         message: one sentence without the values of any row.
         retry_after_seconds: what Supabase asked for, if it did.
-        field: which of our fields is to blame, if one is: what it refers to is missing, or it is
-            null where it must not be.
     """
 
-    kind: FailureKind
+    kind: RequestFailureKind
     code: str
     message: str
     retry_after_seconds: float | None = None
-    field: str | None = None
 
-    @property
-    def stops_everything(self) -> bool:
-        """Whether no other entity would fare better."""
-        return self.kind in (
-            FailureKind.OUTAGE,
-            FailureKind.MISCONFIGURED,
-            FailureKind.SCHEMA_MISMATCH,
-        )
+
+class RowFailureKind(StrEnum):
+    """Classes of failed rows."""
+
+    MISSING_REFERENCE = "missing-reference"
+    """A foreign key: the row waits for its parent."""
+    STILL_REFERENCED = "still-referenced"
+    """Another table refers to the row that is to be deleted."""
+    UNIQUE_CONFLICT = "unique-conflict"
+    """Another row holds a unique value."""
+    BUSY = "busy"
+    """Locked, or short of a resource: the same row succeeds later."""
+    INCOMPLETE = "incomplete"
+    """The row exists in Supabase no more, and the event lacks columns that a new one needs."""
+    STRUCTURAL = "structural"
+    """A table, column, key or privilege is missing, for this row or for all of its table."""
+    REJECTED = "rejected"
+    """Supabase will never accept this row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFailure:
+    """One row that could not be applied.
+
+    Attributes:
+        kind: the class.
+        code: SQLSTATE.
+        message: one sentence without values.
+        field: the field of ours that refers to a missing parent, if it is known.
+    """
+
+    kind: RowFailureKind
+    code: str
+    message: str
+    field: str | None = None

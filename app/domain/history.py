@@ -66,6 +66,15 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class TroubledEntity:
+    """A pending entity that keeps failing by itself; `message` has no values."""
+
+    ref: EntityRef
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """What is still to be done.
 
@@ -74,12 +83,16 @@ class Backlog:
         oldest_pending_since: since when the longest waiting one waits; None without any.
         oldest_removal_since: the same of those that take access away.
         dead: entities that Supabase refused for good.
+        troubled: some that keep failing by themselves, those that have for the longest time.
+        troubled_count: how many do.
     """
 
     pending: int
     oldest_pending_since: Instant | None
     oldest_removal_since: Instant | None
     dead: int
+    troubled: tuple[TroubledEntity, ...] = ()
+    troubled_count: int = 0
 
 
 class Position(NamedTuple):

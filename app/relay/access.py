@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.entities import Kind
-from app.domain.failures import Failure, FailureKind
+from app.domain.failures import RequestFailure, RequestFailureKind
 from app.relay.access_reasons import Desired, Membership, explain
 from app.supabase.inspection.probes import (
     LACKS_PRIVILEGE,
@@ -98,7 +98,7 @@ async def examine_access(
     }
     role, status = memberships.columns["role"], memberships.columns["status"]
     rows = await relay.read_rows(memberships, (role, status), filters=own)
-    if isinstance(rows, Failure):
+    if isinstance(rows, RequestFailure):
         return _give_up(rows, desired)
     membership = Membership(str(rows[0][role]), str(rows[0][status])) if rows else None
     has_user = await _has_row(relay, targets[Kind.USER], user_id)
@@ -132,7 +132,7 @@ async def _read(
 ) -> Reading:
     filters: Mapping[str, Any] = {column: f"eq.{trip_id}"}
     seen = await user.read_table(table, (column,), schema=schema, filters=filters)
-    if isinstance(seen, Failure):
+    if isinstance(seen, RequestFailure):
         if seen.code in NO_SUCH_TABLE:
             return Reading(table, Outcome.NO_TABLE)
         if seen.code in NO_SUCH_COLUMN:
@@ -143,7 +143,7 @@ async def _read(
     if seen:
         return Reading(table, Outcome.ALLOWED)
     there = await relay.read_table(table, (column,), schema=schema, filters=filters)
-    if isinstance(there, Failure):
+    if isinstance(there, RequestFailure):
         return Reading(table, Outcome.UNCHECKED, f"{there.code}, {there.message}")
     if there:
         return Reading(table, Outcome.DENIED, "its rows are hidden by Row Level Security")
@@ -153,7 +153,7 @@ async def _read(
 async def _has_row(relay: Inspection, target: Target, row_id: str) -> bool | None:
     key = target.columns["id"]
     rows = await relay.read_rows(target, (key,), filters={key: f"eq.{row_id}"})
-    return None if isinstance(rows, Failure) else bool(rows)
+    return None if isinstance(rows, RequestFailure) else bool(rows)
 
 
 def _judge(readings: Sequence[Reading], is_trip_member: bool | None) -> Verdict:
@@ -167,8 +167,8 @@ def _judge(readings: Sequence[Reading], is_trip_member: bool | None) -> Verdict:
     return Verdict.ALLOWED if is_trip_member else Verdict.DENIED
 
 
-def _give_up(failure: Failure, desired: Desired | None) -> Access:
-    is_outage = failure.kind is FailureKind.OUTAGE
+def _give_up(failure: RequestFailure, desired: Desired | None) -> Access:
+    is_outage = failure.kind is RequestFailureKind.UNAVAILABLE
     return Access(
         Verdict.UNREACHABLE if is_outage else Verdict.UNCHECKED,
         f"The memberships in Supabase could not be read: {failure.code}, {failure.message}."

@@ -1,51 +1,98 @@
-"""Dispatching: what is pending moves to Supabase, until Supabase holds what is desired."""
+"""Dispatching: what is pending moves to Supabase, until Supabase holds what is desired.
+
+One request after the other: claim a batch, apply it, record what became of it, and claim the next
+in the same transaction. Every request is fenced, so one that arrives late changes nothing.
+"""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity
+from app.domain.entities import Priority
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
-from app.domain.failures import Failure
-from app.domain.instants import Instant, after, from_seconds, seconds_between
-from app.domain.retry import Breaker, BreakerState, Jitter, backoff_seconds, judge_refusal
-from app.relay.dispatcher_view import DispatcherView
+from app.domain.failures import RequestFailure, RequestFailureKind
+from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.retry import (
+    BreakerState,
+    CircuitBreaker,
+    Jitter,
+    RequestLimit,
+    backoff_seconds,
+)
+from app.relay.dispatcher_status import DispatcherStatus, HeldTable
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
+from app.relay.outcomes import OutcomeReader
 from app.relay.settlements import Settlements
-from app.relay.writing import BatchWriter, OpenBatch, Stopped
-from app.store.dispatching import Ended, Refused, Wanted
+from app.store.dispatch_queries import Batch, Outcome, Wanted
 from app.store.store import Store
-from app.supabase.client import SupabaseClient
-from app.supabase.planning import Write
-from app.supabase.targets import MINIMAL_TARGETS, Targets
+from app.supabase.client import Answer, SupabaseClient
+from app.supabase.planning import Operation, plan_request
+from app.supabase.targets import MINIMAL_TARGETS, Inactive, Targets
 
 logger = logging.getLogger(__name__)
 
-# One bulk request of each kind; a fresh removal waits for no more than these to be written.
-BATCH_ENTITIES: Final = 500
-# Those that are tried again with one that is refused a value; more are rarer than an attack.
-CONTESTED_ENTITIES: Final = 100
-# How long after it was sent a request may land whose answer never came: past any timeout on the
-# way, ours included. Nothing over HTTP can call it back.
-IN_FLIGHT_SECONDS: Final = 60.0
-# How much longer a note lasts that is made ahead of its turn; later than that it is made anew.
-AHEAD_SECONDS: Final = 10.0
-# How often an idle relay looks whether Supabase is there, for /health to be true.
+# A fresh revocation waits for one request at most.
+REQUEST_ENTITIES: Final = 500
+BUDGET_MS: Final = 3000
+# Rows that failed before may each wait for a lock again.
+RETRY_ENTITIES: Final = 50
+RETRY_BUDGET_MS: Final = 1000
+# How often an idle relay asks whether Supabase answers, for /health to be true.
 PROBE_SECONDS: Final = 30.0
-# How often a replica that does not lead looks whether it does.
+# How often the schedule is read while something is pending, whatever the clock does.
+_SCHEDULE_SECONDS: Final = 1.0
+# How long recording may take before it counts as failed.
+_RECORD_SECONDS: Final = 5.0
+_STORE_RETRY_SECONDS: Final = 1.0
+# How often a replica that is not the leader looks whether it is.
 _STANDBY_SECONDS: Final = 0.5
+_FENCE_BUSY_SECONDS: Final = 0.05
+_FENCE_BUSY_WORTH_TELLING_SECONDS: Final = 10.0
+# Another relay writes to the same project if requests were stale so often within so long.
+_RIVAL_STALE_REQUESTS: Final = 3
+_RIVAL_SECONDS: Final = 60.0
+
+_REVOCATIONS: Final = (Priority.REVOCATION, Priority.RETRIED_REVOCATION)
+_FRESH_FIRST: Final = tuple(Priority)
+# What failed before comes right after the fresh changes of its kind, but never twice in a row
+# while anything else is due.
+_RETRIES_BETWEEN: Final = (
+    Priority.REVOCATION,
+    Priority.RETRIED_REVOCATION,
+    Priority.WRITE,
+    Priority.RETRIED_WRITE,
+    Priority.DELETE,
+    Priority.RETRIED_DELETE,
+    Priority.REPLAYED_REVOCATION,
+    Priority.REPLAYED_WRITE,
+    Priority.REPLAYED_DELETE,
+    Priority.ALONE,
+)
 
 
 class Dispatcher:
     """The one writer to Supabase.
 
-    Where several relays share a store, the one that holds the lease. It makes sure before every
-    request, and everything that it records is checked against the lease in its transaction. What a
-    process that was paused for longer than the lease may have sent all the same is written again.
+    Where several relays share a store, the one that holds the lease: it makes sure before every
+    request, and everything it records is checked against the lease in its transaction. What a
+    process that was paused for longer than the lease sends all the same is stale.
+
+    Args:
+        store: holds what is pending.
+        supabase: calls the functions.
+        settlements: told which entities have an outcome.
+        clock: Unix seconds.
+        monotonic: seconds that only rise.
+        jitter: spreads retries.
+        targets: the tables.
+        reach: named points.
+        measurements: counts outcomes.
     """
 
     def __init__(
@@ -56,55 +103,78 @@ class Dispatcher:
         *,
         clock: Callable[[], float],
         jitter: Jitter,
+        monotonic: Callable[[], float] = time.monotonic,
         targets: Targets = MINIMAL_TARGETS,
         reach: Reach = ignore,
         measurements: Measurements | None = None,
-        in_flight_seconds: float = IN_FLIGHT_SECONDS,
     ) -> None:
         self._store = store
         self._supabase = supabase
         self._settlements = settlements
         self._clock = clock
+        self._monotonic = monotonic
         self._jitter = jitter
+        self._targets = targets
         self._reach = reach
         self._measurements = measurements or Measurements()
-        self._in_flight_seconds = in_flight_seconds
-        self._writer = BatchWriter(
-            targets,
-            send=self._send,
-            judge=self._judge,
-            pick_partners=self._pick_partners,
-            reach=reach,
-        )
-        self._flights_seen_at: Instant | None = None
-        self._breaker = Breaker()
+        self._leadership: Leadership | None = None
         self._signal = asyncio.Event()
         self._stopping = False
+
+        # The fence: None until the next request has claimed it, under this lease.
+        self._epoch: int | None = None
+        self._sequence = 0
+        self._token: int | None = None
+        self._stale_at: deque[float] = deque(maxlen=_RIVAL_STALE_REQUESTS)
+        self._fence_busy_since: float | None = None
+
+        self._breaker = CircuitBreaker()
+        self._contact_at: float | None = None
+        # A request that failed, until a probe tells whether all of Supabase did.
+        self._unexplained: tuple[Batch, RequestFailure] | None = None
+        self._outcomes = OutcomeReader(clock=clock, monotonic=monotonic, jitter=jitter)
+        self._limits = {
+            Priority.REVOCATION: RequestLimit(REQUEST_ENTITIES),
+            Priority.WRITE: RequestLimit(REQUEST_ENTITIES),
+            Priority.DELETE: RequestLimit(REQUEST_ENTITIES, single_after_failure=True),
+            Priority.ALONE: RequestLimit(1),
+        }
+        self._last_priority: Priority | None = None
+
+        # What could not be recorded yet, as the store cannot commit.
+        self._unrecorded: list[Outcome] = []
+        self._record_failed_at: float | None = None
+        self._schedule_read_at: float | None = None
         self._crash: str | None = None
         self._crashes = 0
-        self._contact_at: Instant | None = None
-        self._leadership: Leadership | None = None
-        # Of the lease under which the open batches were begun.
-        self._token: int | None = None
-        # At most the one that is out and the one before it, in their order.
-        self._open: list[OpenBatch] = []
-        # Records the one before, and makes the next ready.
-        self._ahead: asyncio.Task[OpenBatch | None] | None = None
-        # What was sent when the lease may have been lost.
-        self._doubtful: set[EntityRef] = set()
 
     def share(self, leadership: Leadership) -> None:
-        """Dispatch only while this replica leads."""
+        """Dispatch only while this replica is the leader."""
         self._leadership = leadership
 
     @property
-    def view(self) -> DispatcherView:
-        """How it fares."""
-        return DispatcherView(
+    def status(self) -> DispatcherStatus:
+        """What monitoring may know."""
+        now = self._monotonic()
+        busy_since = self._fence_busy_since
+        return DispatcherStatus(
             crash=self._crash,
             breaker=self._breaker.state,
             failure=self._breaker.last_failure,
             has_contact=self._contact_at is not None,
+            held=tuple(
+                HeldTable(
+                    self._targets[place.kind].qualified_name,
+                    "deletes" if place.is_delete else "writes",
+                    failure.code,
+                    failure.message,
+                )
+                for place, failure in self._outcomes.evidence.held.items()
+            ),
+            has_rival=self._has_rival(now),
+            is_fence_busy=busy_since is not None
+            and now - busy_since >= _FENCE_BUSY_WORTH_TELLING_SECONDS,
+            unrecorded=len(self._unrecorded),
         )
 
     def wake(self) -> None:
@@ -112,7 +182,7 @@ class Dispatcher:
         self._signal.set()
 
     def stop(self) -> None:
-        """Finish the open batch and no other."""
+        """Finish the open request and start no other."""
         self._stopping = True
         self._signal.set()
 
@@ -122,6 +192,9 @@ class Dispatcher:
             try:
                 await self._run_once()
                 self._note_progress()
+            except StoreUnavailable:
+                self._note_store_failure()
+                await self._sleep(_STORE_RETRY_SECONDS, is_wakeable=False)
             except Exception as error:
                 self._crashes += 1
                 self._crash = type(error).__name__
@@ -130,261 +203,327 @@ class Dispatcher:
 
     async def _run_once(self) -> None:
         self._signal.clear()
-        await self.make_good()
         if self._leadership is not None and not self._leadership.is_held:
             await self._sleep(_STANDBY_SECONDS)
             return
-        wait = self._breaker.seconds_to_wait(self._now())
+        wait = self._breaker.seconds_to_wait(self._monotonic())
         if wait > 0:
-            await self._sleep(wait, wakeable=False)
+            # Supabase asked to be left alone, or is unavailable: news does not change that.
+            await self._sleep(wait, is_wakeable=False)
             return
-        # Only looked at: a transaction that writes would take its turn among the events.
-        next_due = await self._store.read_next_due()
-        if next_due is None or next_due > self._now() or not await self.dispatch_due():
-            await self._idle(next_due)
+        await self._correct_skew()
+        if not await self.dispatch_due():
+            await self._idle()
+
+    # --- one request after the other -----------------------------------------------------------
 
     async def dispatch_due(self) -> bool:
-        """Dispatch what is due, batch after batch; False when nothing is.
+        """Apply what is due, request after request; False when there was nothing to do.
 
-        Every entity of a batch is recorded as applied or refused, or is left as it was.
+        Raises:
+            StoreUnavailable: the store cannot be read.
         """
-        self._token = None
+        if self._breaker.seconds_to_wait(self._monotonic()) > 0:
+            return False
         try:
-            self._token = self._require_lease()
-            return await self._dispatch_batches()
-        except LeaseLost:
-            sent = {entity.ref for each in self._open for entity in each.sent}
-            self._doubtful |= sent
-            logger.warning(
-                "the lease was lost: %d entities are left to whoever dispatches", len(sent)
-            )
-            return False
-        finally:
-            self._open.clear()
-
-    async def _dispatch_batches(self) -> bool:
-        batch = await self._turn(limit=self._choose_limit())
-        if batch is None:
-            return False
-        while batch is not None and not self._stopping:
-            batch = await self._dispatch(batch)
-        if batch is not None:
-            await self._turn(let_go=batch)
-        return True
-
-    async def _dispatch(self, batch: OpenBatch) -> OpenBatch | None:
-        """Write a batch, and give the next; None when nothing is due, or nobody is served.
-
-        Requests go out one after the other. While one is out, the batch before it is recorded, and
-        where there is a backlog, the batch after it is made ready.
-        """
-        if self._open or _is_full(batch):
-            self._ahead = asyncio.create_task(self._prepare(batch))
-        self._open.append(batch)
-        try:
-            is_served = await self._write(batch)
-        except BaseException:
-            # What Supabase has taken is recorded whatever ended the batch.
-            await self._turn(let_go=await self._take_prepared())
-            raise
-        prepared = await self._take_prepared()
-        if not is_served or self._stopping:
-            await self._turn(let_go=prepared)
-            return None
-        if prepared is not None and await self._is_next(prepared):
-            return prepared
-        return await self._turn(let_go=prepared, limit=self._choose_limit())
-
-    async def _write(self, batch: OpenBatch) -> bool:
-        try:
-            await self._writer.write(batch)
-        except Stopped as stopped:
-            self._note_failure(stopped.failure)
-            return False
-        finally:
-            batch.is_answered = True
-            batch.has_left.set()
-        self._note_progress()
-        return True
-
-    def _choose_limit(self) -> int:
-        # While the breaker is open, one entity is the probe.
-        return 1 if self._breaker.state is BreakerState.OPEN else BATCH_ENTITIES
-
-    async def _prepare(self, batch: OpenBatch) -> OpenBatch | None:
-        # On one processor, its request would leave 3 ms later: a tenth of what it takes in all.
-        await batch.has_left.wait()
-        is_backlog = _is_full(batch) and not self._stopping
-        return await self._turn(limit=BATCH_ENTITIES if is_backlog else 0, besides=batch)
-
-    async def _take_prepared(self) -> OpenBatch | None:
-        task, self._ahead = self._ahead, None
-        return None if task is None else await task
-
-    async def _turn(
-        self, *, limit: int = 0, besides: OpenBatch | None = None, let_go: OpenBatch | None = None
-    ) -> OpenBatch | None:
-        """Record what was answered, and begin a batch of at most so many.
-
-        Args:
-            limit: of its entities; 0 for none.
-            besides: what is out meanwhile.
-            let_go: what was made ready and is not to be sent.
-        """
-        await self._end_flights()
-        answered = [each for each in self._open if each.is_answered]
-        ended = [each.end() for each in answered]
-        if let_go is not None:
-            ended.append(Ended(let_go.batch))
-        if not (ended or limit):
-            return None
-        now = self._now()
-        seconds = self._in_flight_seconds + (0.0 if besides is None else AHEAD_SECONDS)
-        taken = None if besides is None else besides.batch
-        wanted = Wanted(limit, after(now, seconds), taken) if limit else None
-        token = self._require_lease()
-        batch = await self._store.turn(now, ended=ended, wanted=wanted, token=token)
-        for each in answered:
-            self._open.remove(each)
-            self._measurements.count_outcomes(each.outcomes, now)
-            self._settlements.announce(outcome.entity.ref for outcome in each.outcomes)
-        return None if batch is None else self._writer.open(batch)
-
-    async def _is_next(self, prepared: OpenBatch) -> bool:
-        """Tell whether a batch that was made ready is what goes next."""
-        now = self._now()
-        batch = prepared.batch
-        if seconds_between(now, batch.until) < self._in_flight_seconds:
-            return False
-        if batch.urgent == len(batch.entities):
+            self._begin_lease()
+            outcomes: list[Outcome] = []
+            if self._breaker.state is BreakerState.OPEN:
+                if not await self._probe():
+                    return True
+                outcomes = self._blame_request()
+            batch = await self._record_and_claim(outcomes)
+            if batch is None:
+                return bool(outcomes)
+            while batch is not None:
+                outcomes = await self._apply(batch)
+                await self._correct_skew()
+                batch = await self._record_and_claim(outcomes)
             return True
-        # What takes access away and came meanwhile goes first, whether or not it is in either.
-        batches = [batch, *(each.batch for each in self._open)]
-        known = {
-            (entity.ref, entity.revision)
-            for batch in batches
-            for entity in batch.entities[: batch.urgent]
-        }
-        return await self._store.read_urgent(now, len(known) + 1) <= known
+        except LeaseLost:
+            # Another leader applies what was not recorded; what was sent late is stale.
+            self._unrecorded.clear()
+            self._unexplained = None
+            logger.warning("the lease was lost: another replica dispatches")
+            return False
 
-    async def _end_flights(self) -> None:
-        """Look once a second whether a request that was never answered can no longer land."""
-        now = self._now()
-        if self._flights_seen_at is None or seconds_between(self._flights_seen_at, now) >= 1.0:
-            self._flights_seen_at = now
-            out = [each.batch.flight for each in self._open]
-            await self._store.end_flights(now, out=out, token=self._require_lease())
+    async def _apply(self, batch: Batch) -> list[Outcome]:
+        """Send one request; give what became of its entities, nothing where that is not known."""
+        self._last_priority = batch.priority
+        operations = plan_request(batch.entities, self._targets)
+        budget_ms = RETRY_BUDGET_MS if batch.priority.is_retry else BUDGET_MS
+        answer = await self._send(operations, budget_ms)
+        match answer:
+            case Answer():
+                self._limit_of(batch.priority).record_success(len(batch.entities))
+                return self._outcomes.read_answer(operations, answer)
+            case RequestFailure(kind=RequestFailureKind.STALE | RequestFailureKind.BUSY):
+                return []
+            case RequestFailure() if self._epoch is None:
+                # It was not sent: the fence could not even be claimed.
+                self._open_breaker(answer)
+                return []
+            case RequestFailure():
+                self._unexplained = (batch, answer)
+                if answer.retry_after_seconds is not None:
+                    self._open_breaker(answer)
+                elif await self._probe():
+                    return self._blame_request()
+                return []
 
-    async def _pick_partners(
-        self, kind: Kind, contested: Collection[EntityRef]
-    ) -> list[PendingEntity]:
-        # One of them may be in what was made ready, and nothing is to be in two open batches.
-        if (prepared := await self._take_prepared()) is not None:
-            await self._turn(let_go=prepared)
-        partners = await self._store.pick_contested(kind, CONTESTED_ENTITIES)
-        others = [entity for entity in partners if entity.ref not in contested]
-        # They are not of this batch, so their note stays: they are written once more.
-        refs = [entity.ref for entity in others]
-        until = after(self._now(), self._in_flight_seconds)
-        if refs:
-            await self._store.note_flight(refs, until, token=self._require_lease())
-        return others
+    async def _send(
+        self, operations: Sequence[Operation], budget_ms: int
+    ) -> Answer | RequestFailure:
+        """Send one fenced request, claiming the fence first where that has to be done."""
+        answer: Answer | RequestFailure | None = await self._claim_fence()
+        if answer is None:
+            self._sequence += 1
+            self._reach(Failpoint.BEFORE_WRITE)
+            # The last thing before the request: after a pause that comes later, it is stale.
+            self._require_lease()
+            answer = await self._supabase.apply(
+                self._epoch or 0, self._sequence, operations, budget_ms=budget_ms
+            )
+            self._reach(Failpoint.AFTER_WRITE)
+        self._note_fence(answer)
+        if isinstance(answer, RequestFailure):
+            await self._wait_for_fence(answer)
+        return answer
 
-    async def _send(self, open_batch: OpenBatch, write: Write) -> Failure | None:
-        self._reach(Failpoint.BEFORE_WRITE)
-        open_batch.sent += write.entities
-        # The last thing before the request: a pause that comes later is made good.
+    async def _claim_fence(self) -> RequestFailure | None:
+        """Claim the fence unless it is ours already."""
+        if self._epoch is not None:
+            return None
         self._require_lease()
-        on_sent = None if self._ahead is None else open_batch.has_left.set
-        failure = await self._supabase.apply(write, on_sent)
-        # Who answers before he has read all of it is told no more.
-        open_batch.has_left.set()
-        self._reach(Failpoint.AFTER_WRITE)
-        if failure is not None and failure.stops_everything:
-            raise Stopped(failure)
-        self._note_answer()
-        return failure
+        claimed = await self._supabase.claim()
+        if isinstance(claimed, RequestFailure):
+            return claimed
+        self._epoch, self._sequence = claimed, 0
+        return None
+
+    def _blame_request(self) -> list[Outcome]:
+        """Supabase answers: a request that failed did so by itself. Split it, or postpone it."""
+        unexplained, self._unexplained = self._unexplained, None
+        if unexplained is None:
+            return []
+        batch, failure = unexplained
+        pieces = self._limit_of(batch.priority).record_failure(len(batch.entities))
+        return self._outcomes.blame_request(batch.entities, failure, pieces)
+
+    async def _probe(self) -> bool:
+        """Send a request without any row: if it is not answered, that is no row's fault."""
+        while not self._stopping:
+            answer = await self._send((), BUDGET_MS)
+            match answer:
+                case Answer() | RequestFailure(kind=RequestFailureKind.BUSY):
+                    # Busy, too, is an answer of the database.
+                    self._close_breaker()
+                    return True
+                case RequestFailure(kind=RequestFailureKind.STALE):
+                    continue
+                case RequestFailure():
+                    self._unexplained = None
+                    self._open_breaker(answer)
+                    return False
+        return False
+
+    # --- the store -----------------------------------------------------------------------------
+
+    async def _record_and_claim(self, outcomes: Iterable[Outcome]) -> Batch | None:
+        """Record what became of the last batch and claim the next, in one transaction.
+
+        While the store cannot commit, revocations are claimed by reading alone.
+        """
+        self._unrecorded += outcomes
+        wanted = self._choose_wanted()
+        now = from_seconds(self._clock())
+        if not self._unrecorded:
+            # Nothing to write: a transaction would queue behind incoming events.
+            return None if wanted is None else await self._claim(now, wanted)
+        if self._is_store_failing():
+            return await self._claim_revocations(now)
+        recorded = self._unrecorded
+        try:
+            async with asyncio.timeout(_RECORD_SECONDS):
+                batch = await self._store.record_and_claim(
+                    now, recorded, wanted, token=self._require_lease()
+                )
+        except (StoreUnavailable, TimeoutError):
+            self._note_store_failure()
+            return await self._claim_revocations(now)
+        self._unrecorded = []
+        self._note_store_recovery()
+        self._measurements.count_outcomes(recorded, now)
+        self._settlements.announce(outcome.entity.ref for outcome in recorded)
+        return batch
+
+    def _choose_wanted(self) -> Wanted | None:
+        if self._stopping or self._breaker.state is BreakerState.OPEN:
+            return None
+        now = self._monotonic()
+        is_after_retry = self._last_priority is not None and self._last_priority.is_retry
+        return Wanted(
+            _FRESH_FIRST if is_after_retry else _RETRIES_BETWEEN,
+            {priority: self._choose_limit(priority) for priority in Priority},
+            held=frozenset(self._outcomes.evidence.held),
+            trial=self._outcomes.evidence.begin_trial(now),
+            deletes_inactive=self._targets.memberships.inactive is Inactive.REMOVE,
+        )
+
+    def _choose_limit(self, priority: Priority) -> int:
+        limit = self._limit_of(priority).value
+        return min(limit, RETRY_ENTITIES) if priority.is_retry else limit
+
+    def _limit_of(self, priority: Priority) -> RequestLimit:
+        return self._limits[priority.request_kind]
+
+    async def _claim(self, now: Instant, wanted: Wanted) -> Batch | None:
+        batch = await self._store.claim(now, wanted)
+        if batch is None and wanted.trial is not None:
+            self._outcomes.evidence.end_trial(wanted.trial)
+        return batch
+
+    async def _claim_revocations(self, now: Instant) -> Batch | None:
+        wanted = self._choose_wanted()
+        if wanted is None:
+            return None
+        excluded = {each.entity.ref: each.entity.revision for each in self._unrecorded}
+        return await self._store.claim(
+            now,
+            Wanted(
+                _REVOCATIONS,
+                wanted.limits,
+                held=wanted.held,
+                deletes_inactive=wanted.deletes_inactive,
+                excluded=excluded,
+            ),
+        )
+
+    def _is_store_failing(self) -> bool:
+        failed_at = self._record_failed_at
+        return failed_at is not None and self._monotonic() - failed_at < _STORE_RETRY_SECONDS
+
+    def _note_store_failure(self) -> None:
+        if self._record_failed_at is None:
+            logger.warning("the store is not available: only revocations are dispatched")
+        self._record_failed_at = self._monotonic()
+
+    def _note_store_recovery(self) -> None:
+        if self._record_failed_at is not None:
+            logger.info("the store is available again: everything is dispatched")
+            self._record_failed_at = None
+
+    async def _correct_skew(self) -> None:
+        """Make due what a clock that ran ahead has put off, once a second at most."""
+        now = self._monotonic()
+        if self._schedule_read_at is None or now - self._schedule_read_at >= _SCHEDULE_SECONDS:
+            self._schedule_read_at = now
+            instant = from_seconds(self._clock())
+            with contextlib.suppress(StoreUnavailable):
+                if (await self._store.read_schedule(instant)).is_skewed:
+                    count = await self._store.correct_skew(instant)
+                    logger.warning("the clock was ahead: %d entities are due now", count)
+
+    # --- lease and fence -----------------------------------------------------------------------
+
+    def _begin_lease(self) -> None:
+        """Begin under the lease that is held now; under another one the fence is claimed anew."""
+        token = None if self._leadership is None else self._leadership.require()
+        if token != self._token:
+            self._token, self._epoch = token, None
 
     def _require_lease(self) -> int | None:
         """Give the token to record under; None where nobody else could dispatch.
 
         Raises:
-            LeaseLost: this replica does not lead any more.
+            LeaseLost: this replica is not the leader any more.
         """
         return None if self._leadership is None else self._leadership.require(self._token)
 
-    async def make_good(self) -> None:
-        """Have written again what was sent when the lease may have been lost."""
-        if not self._doubtful:
-            return
-        refs = sorted(self._doubtful)
-        now = self._now()
-        with contextlib.suppress(StoreUnavailable):
-            await self._store.write_again(refs, now, after(now, self._in_flight_seconds))
-            self._doubtful.difference_update(refs)
+    def _note_fence(self, answer: Answer | RequestFailure) -> None:
+        is_busy = isinstance(answer, RequestFailure) and answer.kind is RequestFailureKind.BUSY
+        if not is_busy:
+            self._fence_busy_since = None
+        elif self._fence_busy_since is None:
+            self._fence_busy_since = self._monotonic()
+        if isinstance(answer, Answer):
+            self._contact_at = self._monotonic()
 
-    def _judge(self, entity: PendingEntity, failure: Failure) -> Refused:
-        verdict = judge_refusal(entity, failure, self._now(), self._jitter())
-        is_dead = verdict.state is EntityState.DEAD
-        logger.log(
-            logging.ERROR if is_dead else logging.INFO,
-            "%s %s is %s: %s %s",
-            entity.ref.kind,
-            entity.ref.key,
-            "dead" if is_dead else "refused and tried again",
-            failure.code,
-            failure.message,
-        )
-        return Refused(entity, failure, verdict)
+    def _note_stale(self) -> None:
+        now = self._monotonic()
+        had_rival = self._has_rival(now)
+        self._stale_at.append(now)
+        if self._has_rival(now) and not had_rival:
+            logger.error("requests are stale again and again: another relay writes to this project")
 
-    async def _idle(self, next_due: Instant | None) -> None:
-        now = self._now()
-        if self._contact_at is None or seconds_between(self._contact_at, now) >= PROBE_SECONDS:
-            failure = await self._supabase.probe()
-            if failure is None or not failure.stops_everything:
-                self._note_answer()
-            else:
-                self._note_failure(failure)
+    def _has_rival(self, now: float) -> bool:
+        stale_at = self._stale_at
+        return len(stale_at) == _RIVAL_STALE_REQUESTS and now - stale_at[0] <= _RIVAL_SECONDS
+
+    async def _wait_for_fence(self, failure: RequestFailure) -> None:
+        """Pause before the next attempt, if the fence was the reason."""
+        match failure.kind:
+            case RequestFailureKind.STALE:
+                self._epoch = None
+                self._note_stale()
+                if self._has_rival(self._monotonic()):
+                    # Claiming from each other without a pause, two relays would do no work.
+                    await self._sleep(backoff_seconds(1, self._jitter()))
+            case RequestFailureKind.BUSY:
+                await self._sleep(_FENCE_BUSY_SECONDS, is_wakeable=False)
+            case _:
+                pass
+
+    # --- waiting -------------------------------------------------------------------------------
+
+    async def _idle(self) -> None:
+        now = self._monotonic()
+        if self._contact_at is None or now - self._contact_at >= PROBE_SECONDS:
+            with contextlib.suppress(LeaseLost):
+                self._begin_lease()
+                await self._probe()
             return
-        wait = PROBE_SECONDS
-        if next_due is not None:
-            # Nothing was due just now: what says otherwise is a moment from being so.
-            wait = min(wait, max(0.05, seconds_between(now, next_due)))
+        instant = from_seconds(self._clock())
+        next_due_at = (await self._store.read_schedule(instant)).next_due_at
+        waits = [PROBE_SECONDS]
+        if next_due_at is not None:
+            # Nothing was due just now: what says otherwise is a moment from being so, or held.
+            waits.append(min(_SCHEDULE_SECONDS, max(0.02, seconds_between(instant, next_due_at))))
+        if (trial := self._outcomes.evidence.seconds_until_trial(now)) is not None:
+            waits.append(max(0.02, trial))
+        if self._unrecorded:
+            waits.append(_STORE_RETRY_SECONDS)
         if self._leadership is not None:
-            wait = min(wait, self._leadership.poll_seconds)
-        await self._sleep(wait)
+            waits.append(self._leadership.poll_seconds)
+        await self._sleep(min(waits))
 
-    async def _sleep(self, seconds: float, *, wakeable: bool = True) -> None:
+    async def _sleep(self, seconds: float, *, is_wakeable: bool = True) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     await self._signal.wait()
-                    if wakeable or self._stopping:
+                    if is_wakeable or self._stopping:
                         return
-                    # Supabase asked to be left alone; news does not change that.
                     self._signal.clear()
 
     def _note_progress(self) -> None:
         self._crash, self._crashes = None, 0
 
-    def _note_answer(self) -> None:
-        if self._breaker.last_failure is not None:
-            logger.warning("Supabase answers again")
-        self._contact_at = self._now()
-        self._breaker.record_success()
+    def _close_breaker(self) -> None:
+        if self._breaker.state is BreakerState.OPEN:
+            logger.info("Supabase is reachable again; circuit breaker closed")
+        self._contact_at = self._monotonic()
+        self._breaker.close()
 
-    def _note_failure(self, failure: Failure) -> None:
-        if self._breaker.last_failure is None or self._breaker.last_failure.code != failure.code:
-            logger.warning(
-                "Supabase takes nothing (%s): %s %s", failure.kind, failure.code, failure.message
+    def _open_breaker(self, failure: RequestFailure) -> None:
+        last = self._breaker.last_failure
+        if last is None or last.code != failure.code:
+            is_ours = failure.kind is RequestFailureKind.MISCONFIGURED
+            logger.log(
+                logging.ERROR if is_ours else logging.WARNING,
+                "Supabase cannot be written to; circuit breaker open: %s %s",
+                failure.code,
+                failure.message,
             )
         self._measurements.stops.labels(failure.kind.value).inc()
-        self._contact_at = self._now()
-        self._breaker.record_failure(failure, self._now(), self._jitter())
-
-    def _now(self) -> Instant:
-        return from_seconds(self._clock())
-
-
-def _is_full(batch: OpenBatch) -> bool:
-    return len(batch.batch.entities) == BATCH_ENTITIES
+        self._breaker.open(failure, self._monotonic(), self._jitter())

@@ -1,17 +1,17 @@
 """What monitoring is told."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from app.domain.errors import StoreUnavailable
-from app.domain.failures import FailureKind
+from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.history import Backlog
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.relay.dispatch import Dispatcher
-from app.relay.dispatcher_view import DispatcherView
+from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.leadership import Leadership
 from app.store.store import Store
 
@@ -66,13 +66,6 @@ class Health:
         return HealthStatus.OK if is_well else HealthStatus.DEGRADED
 
 
-_SUPABASE_REASONS = {
-    FailureKind.OUTAGE: "unreachable or failing",
-    FailureKind.MISCONFIGURED: "refuses the key, or SUPABASE_URL is no Supabase",
-    FailureKind.SCHEMA_MISMATCH: "a table, column or constraint is not there",
-}
-
-
 class HealthReporter:
     """Asks the parts how they fare."""
 
@@ -93,18 +86,18 @@ class HealthReporter:
     async def report(self) -> Health:
         """Look at everything now."""
         backlog: Backlog | None = None
-        view: DispatcherView | None = self._dispatcher.view
+        dispatcher: DispatcherStatus | None = self._dispatcher.status
         try:
-            backlog = await self._store.measure_backlog()
+            backlog = await self._store.measure_backlog(from_seconds(self._clock()))
             store = await self._check_store()
             if self._leadership is not None and not self._leadership.is_held:
-                view = await self._leadership.read_others_view()
+                dispatcher = await self._leadership.read_leader_status()
         except StoreUnavailable:
             store = Check(HealthStatus.DOWN, "the store cannot be read")
         return Health(
             store,
-            _check_dispatcher(view),
-            _check_supabase(view),
+            _check_dispatcher(dispatcher),
+            _check_supabase(dispatcher, backlog),
             backlog,
             oldest_pending_seconds=self._age(backlog.oldest_pending_since if backlog else None),
             oldest_removal_seconds=self._age(backlog.oldest_removal_since if backlog else None),
@@ -126,21 +119,62 @@ class HealthReporter:
         return Check(HealthStatus.DOWN, f"the last commit failed: {self._store.failure}")
 
 
-def _check_dispatcher(view: DispatcherView | None) -> Check:
-    if view is None:
+def _check_dispatcher(status: DispatcherStatus | None) -> Check:
+    if status is None:
         return Check(HealthStatus.DEGRADED, "no replica dispatches at the moment")
-    if view.crash is None:
-        return Check(HealthStatus.OK)
-    return Check(HealthStatus.DEGRADED, f"crashed ({view.crash}) and starts again")
-
-
-def _check_supabase(view: DispatcherView | None) -> Check:
-    if view is None or (view.failure is None and not view.has_contact):
-        return Check(HealthStatus.DEGRADED, "not reached yet")
-    if view.failure is not None:
-        reason = _SUPABASE_REASONS.get(view.failure.kind, view.failure.kind.value)
+    if status.crash is not None:
+        return Check(HealthStatus.DEGRADED, f"crashed ({status.crash}) and starts again")
+    if status.has_rival:
         return Check(
             HealthStatus.DEGRADED,
-            f"{reason}: {view.failure.code}, {view.failure.message}",
+            "another relay with a store of its own writes to the same Supabase project: stop one",
+        )
+    if status.unrecorded:
+        return Check(
+            HealthStatus.DEGRADED,
+            f"{status.unrecorded} outcomes cannot be recorded: only revocations are dispatched",
         )
     return Check(HealthStatus.OK)
+
+
+def _check_supabase(status: DispatcherStatus | None, backlog: Backlog | None) -> Check:
+    if status is None or (status.failure is None and not status.has_contact):
+        return Check(HealthStatus.DEGRADED, "not reached yet")
+    reasons = list(_list_supabase_problems(status, backlog))
+    if reasons:
+        return Check(HealthStatus.DEGRADED, "; ".join(reasons))
+    return Check(HealthStatus.OK)
+
+
+def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -> Iterator[str]:
+    if status.failure is not None:
+        yield _describe_failure(status.failure)
+    if status.is_fence_busy:
+        yield "another request or session holds the row of relay.fence"
+    for table in status.held:
+        yield (
+            f"{table.action} of {table.table} wait until the table is as configured:"
+            f" {table.code}, {table.message}"
+        )
+    if backlog is not None and backlog.troubled:
+        for each in backlog.troubled:
+            yield f"{each.ref.kind} {each.ref.key} keeps failing: {each.code}, {each.message}"
+        others = backlog.troubled_count - len(backlog.troubled)
+        if others > 0:
+            yield f"{others} more keep failing (relay events --status pending)"
+
+
+def _describe_failure(failure: RequestFailure) -> str:
+    what = f"{failure.code}, {failure.message}"
+    if failure.code in _FUNCTIONS_MISSING:
+        return (
+            f"the functions of the relay are missing or outdated: {what}."
+            " Apply the output of `relay sql` to the project"
+        )
+    if failure.kind is RequestFailureKind.MISCONFIGURED:
+        return f"rejects the relay's requests (key, URL or plan): {what}"
+    return f"unreachable or failing: {what}"
+
+
+# Not found; another protocol; no privilege on the functions or the fence; no fence.
+_FUNCTIONS_MISSING: Final = ("PGRST202", "0A000", "42501", "42883", "42P01", "3F000", "P0002")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.domain.errors import LeaseLost, StoreUnavailable
-from app.relay.dispatcher_view import DispatcherView, read_view, write_view
+from app.relay.dispatcher_status import DispatcherStatus, read_status, write_status
 from app.store.replicas import Replicas
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Leadership:
         replicas: where it is kept.
         holder: names this replica.
         on_gain: called whenever the lease is gained.
-        describe: tells how the dispatcher fares, for the other replicas to tell.
+        get_status: of the dispatcher, for the other replicas to show.
         clock: seconds that never stand still.
     """
 
@@ -43,13 +43,13 @@ class Leadership:
         *,
         holder: str,
         on_gain: Callable[[], None],
-        describe: Callable[[], DispatcherView],
+        get_status: Callable[[], DispatcherStatus],
         clock: Callable[[], float] = read_clock,
     ) -> None:
         self._replicas = replicas
         self._holder = holder
         self._on_gain = on_gain
-        self._describe = describe
+        self._get_status = get_status
         self._clock = clock
         self._token: int | None = None
         self._sure_until = 0.0
@@ -114,7 +114,7 @@ class Leadership:
             self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
             self._on_gain()
             return
-        report = write_view(self._describe())
+        report = write_status(self._get_status())
         if await self._replicas.renew_lease(self._token, LEASE_SECONDS, report):
             self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
         else:
@@ -128,7 +128,7 @@ class Leadership:
             with contextlib.suppress(StoreUnavailable):
                 await self._replicas.release_lease(token)
 
-    async def read_others_view(self) -> DispatcherView | None:
+    async def read_leader_status(self) -> DispatcherStatus | None:
         """Give what the replica that dispatches says of itself; None where nobody does.
 
         Raises:
@@ -137,4 +137,4 @@ class Leadership:
         lease = await self._replicas.read_lease()
         if lease is None or not lease.is_held:
             return None
-        return read_view(lease.report)
+        return read_status(lease.report)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from app.domain.entities import EntityState
 from app.domain.instants import Instant, seconds_between
-from app.store.dispatching import Applied, Outcome
+from app.store.dispatch_queries import Applied, Failed, Outcome
 
 _LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
@@ -73,8 +73,8 @@ class Measurements:
                 counts["applied"] += 1
                 takes_access = entity.version.is_removal
                 lags[takes_access].append(seconds_between(entity.pending_since, now))
-            else:
-                is_dead = outcome.verdict.state is EntityState.DEAD
+            elif isinstance(outcome, Failed):
+                is_dead = outcome.decision.state is EntityState.DEAD
                 counts["dead" if is_dead else "retried"] += 1
         for takes_access, seconds in lags.items():
             lag = self.lag.labels("true" if takes_access else "false")

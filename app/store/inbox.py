@@ -99,7 +99,8 @@ BEGIN
         END IF;
         v_receipts := v_receipts || 0::smallint;
         v_event_sequence := v_sequence;
-        v_priority := CASE WHEN v_is_removal THEN 0 ELSE 1 END;
+        v_priority := CASE
+            WHEN NOT v_is_removal THEN 1 WHEN v_kind = 'membership' THEN 0 ELSE 2 END;
         IF v_kind = 'membership' THEN
             {read_removal(statements.SELECT_PARENTS_REMOVAL)}
             IF v_is_older THEN

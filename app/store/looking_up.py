@@ -13,21 +13,32 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    or_,
     select,
     tuple_,
 )
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind
+from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind, Priority
 from app.domain.events import EventId, EventType
-from app.domain.history import Backlog, EntityView, EventPage, Position, StoredEvent
-from app.domain.instants import Instant
+from app.domain.history import (
+    Backlog,
+    EntityView,
+    EventPage,
+    Position,
+    StoredEvent,
+    TroubledEntity,
+)
+from app.domain.instants import Instant, after
 from app.store.schema import entities, events
 
 # How many events one page looks at, whatever the criteria let through: 2 to 9 ms here.
 WINDOW_EVENTS = 2_500
 # Up to so many entities that are pending or dead, their events are looked up from them.
 _FEW_ENTITIES = 5_000
+# Busy for longer than this is worth telling; so many are named.
+_TROUBLED_SECONDS = 60.0
+_TROUBLED_NAMED = 3
 
 _OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 _IS_DESIRED = events.c.sequence == entities.c.sequence
@@ -191,8 +202,8 @@ def _newest_first(criteria: Criteria, source: FromClause) -> tuple[ColumnElement
     return source.c.received_at.desc(), source.c.sequence.desc()
 
 
-def measure_backlog(connection: Connection) -> Backlog:
-    """Count what is still to be done."""
+def measure_backlog(connection: Connection, now: Instant) -> Backlog:
+    """Count what is still to be done, and name what keeps failing."""
     pending, oldest, oldest_removal = connection.execute(
         select(
             func.count(),
@@ -203,11 +214,43 @@ def measure_backlog(connection: Connection) -> Backlog:
     dead = connection.execute(
         select(func.count()).select_from(entities).where(entities.c.state == EntityState.DEAD)
     ).scalar_one()
+    keep_failing = (
+        entities.c.state == EntityState.PENDING,
+        entities.c.priority >= Priority.RETRIED_REVOCATION,
+        # What failed alone has cost a timeout already; what is busy may be so for a moment. Since a
+        # time in the future: the clock was ahead.
+        or_(
+            entities.c.priority == Priority.ALONE,
+            entities.c.waiting_since <= after(now, -_TROUBLED_SECONDS),
+            entities.c.waiting_since > after(now, _TROUBLED_SECONDS),
+        ),
+    )
+    troubled = connection.execute(
+        select(
+            entities.c.kind,
+            entities.c.key,
+            entities.c.last_error_code,
+            entities.c.last_error,
+        )
+        .where(*keep_failing)
+        .order_by(entities.c.waiting_since)
+        .limit(_TROUBLED_NAMED)
+    ).all()
+    count = len(troubled)
+    if count == _TROUBLED_NAMED:
+        count = connection.execute(
+            select(func.count()).select_from(entities).where(*keep_failing)
+        ).scalar_one()
     return Backlog(
         pending=pending,
         oldest_pending_since=oldest,
         oldest_removal_since=oldest_removal,
         dead=dead,
+        troubled=tuple(
+            TroubledEntity(EntityRef(Kind(kind), EntityKey(key)), code or "", message or "")
+            for kind, key, code, message in troubled
+        ),
+        troubled_count=count,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Final
 
 from app.domain.documents import write_row
 from app.domain.entities import Kind, Priority, Version
@@ -89,8 +89,20 @@ def _write_values(event: Event, received_at: Instant) -> _Values:
         "digest": event.digest,
         "data": event.data,
         "row": event.row,
-        "priority": Priority.ACCESS_TAKEN if event.is_removal else Priority.CHANGE,
+        "priority": _choose_priority(event),
     }
+
+
+# Plain int, as above.
+_REVOCATION: Final = int(Priority.REVOCATION)
+_WRITE: Final = int(Priority.WRITE)
+_DELETE: Final = int(Priority.DELETE)
+
+
+def _choose_priority(event: Event) -> int:
+    if not event.is_removal:
+        return _WRITE
+    return _REVOCATION if event.kind is Kind.MEMBERSHIP else _DELETE
 
 
 def _store_run(session: WriteSession, run: list[_Values]) -> list[Receipt]:
@@ -153,7 +165,7 @@ def _obey_removals(session: WriteSession, run: list[_Values]) -> list[_Values]:
                 removals.get((Kind.USER, values["user_id"]), _NEVER),
             )
             if removal > _version_in(values):
-                values |= removal._asdict() | {"row": None, "priority": Priority.ACCESS_TAKEN}
+                values |= removal._asdict() | {"row": None, "priority": _REVOCATION}
         elif values["kind"] == Kind.USER and not values["is_removal"]:
             removal = removals.get((Kind.USER, values["key"]), _NEVER)
             if removal > _version_in(values):

@@ -42,6 +42,12 @@ from app.store.schema import entities, events, replays
 from app.store.write_session import WriteSession
 
 _IDS_PER_QUERY = 500
+# As `PendingEntity.priority`.
+_FRESH: ColumnElement[int] = case(
+    (~entities.c.is_removal, Priority.WRITE),
+    (entities.c.kind == Kind.MEMBERSHIP, Priority.REVOCATION),
+    else_=Priority.DELETE,
+)
 _OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 
 
@@ -170,14 +176,15 @@ def mark_targets(session: WriteSession, number: int, targets: Targets, now: Inst
             replay=number,
             state=EntityState.PENDING,
             priority=case(
-                (entities.c.state == EntityState.APPLIED, Priority.REPLAY),
+                (entities.c.state == EntityState.APPLIED, _FRESH + Priority.REPLAYED_REVOCATION),
+                (entities.c.state == EntityState.DEAD, _FRESH),
                 else_=entities.c.priority,
             ),
             revision=entities.c.revision + 1,
             pending_since=case(
                 (entities.c.state == EntityState.PENDING, entities.c.pending_since), else_=now
             ),
-            due_at=now,
+            due_at=0,
             attempts=0,
             awaits_parent=False,
             waiting_since=None,

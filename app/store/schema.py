@@ -65,13 +65,14 @@ entities = Table(
     Column("removed_at", BigInteger),
     Column("removal_sequence", BigInteger),
     Column("state", Text, nullable=False, comment="pending, applied, dead"),
-    Column("priority", SmallInteger, nullable=False, comment="lower is picked first"),
+    Column("priority", SmallInteger, nullable=False, comment="the queue that it waits in"),
     Column("revision", BigInteger, nullable=False, comment="rises with each change to write"),
     Column("pending_since", BigInteger, nullable=False),
-    Column("due_at", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False, comment="refusals that were its own fault"),
+    Column("due_at", BigInteger, nullable=False, comment="0: at once, whatever the clock says"),
+    Column("attempts", Integer, nullable=False, comment="failures with last_error_code in a row"),
     Column("awaits_parent", Boolean, nullable=False),
-    Column("waiting_since", BigInteger, comment="since when it has waited for a parent"),
+    Column("waiting_since", BigInteger, comment="since when it has failed with last_error_code"),
+    Column("request_limit", SmallInteger, comment="most entities of a request that it is part of"),
     Column("last_error_code", Text),
     Column("last_error", Text, comment="never with a row's values"),
     Column("applied_occurred_at", BigInteger),
@@ -86,12 +87,13 @@ entities = Table(
         server_default="0",
         comment="in SQLite, those that came about the same time; in PostgreSQL, all",
     ),
-    # In the order in which the dispatcher picks, and no larger than the backlog.
+    # In the order in which the dispatcher claims, and no larger than the backlog: users and trips
+    # before the memberships that refer to them.
     Index(
         "entities_pending",
         "priority",
         "due_at",
-        "kind",
+        text("kind DESC"),
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
@@ -127,17 +129,6 @@ entities = Table(
         sqlite_where=text("awaits_parent"),
         postgresql_where=text("awaits_parent"),
     ),
-)
-
-# One for each batch, and not a mark on each of its entities: a batch of 500 then writes 12 pages
-# for its note instead of 500 rows, twice, and an entry in an index for each.
-flights = Table(
-    "flights",
-    metadata,
-    Column("number", _Sequence, primary_key=True),
-    Column("until", BigInteger, nullable=False, comment="until then a request may land"),
-    Column("refs", Text, nullable=False, comment="what it writes: keys by kind, JSON"),
-    sqlite_autoincrement=True,
 )
 
 heartbeat = Table(

@@ -28,15 +28,15 @@ SELECT_STORED = "SELECT sequence, digest FROM events WHERE event_id = :event_id"
 # smaller ones a user is looked for in more places (docs/decisions/0002-the-store.md has figures).
 SELECT_COHORT = "SELECT COALESCE(MAX(rowid), 0) / 4096 FROM entities"
 
-# Moves an entity to a version, unless it stands at that one or a later one. A newer row keeps the
-# place of one that waits, and gets a fresh start where the older one was refused.
+# Moves an entity to a version, unless it stands at that one or a later one. The newer row is due at
+# once, whatever became of the older one.
 UPSERT_ENTITY = """
 INSERT INTO entities AS e
     (kind, key, user_id, cohort, occurred_at, is_removal, sequence, row, state, priority,
      revision, pending_since, due_at, attempts, awaits_parent, latest_event)
 VALUES
     (:kind, :key, :user_id, :cohort, :occurred_at, :is_removal, :sequence, :row, 'pending',
-     :priority, 1, :received_at, :received_at, 0, FALSE, :event_sequence)
+     :priority, 1, :received_at, 0, 0, FALSE, :event_sequence)
 ON CONFLICT (kind, key) DO UPDATE SET
     user_id = excluded.user_id,
     occurred_at = excluded.occurred_at,
@@ -54,9 +54,9 @@ ON CONFLICT (kind, key) DO UPDATE SET
                  THEN excluded.sequence ELSE e.applied_sequence END,
     priority = excluded.priority,
     revision = e.revision + 1,
-    pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since ELSE excluded.due_at END,
-    due_at = CASE WHEN e.state = 'pending' AND e.attempts = 0 AND e.due_at < excluded.due_at
-                  THEN e.due_at ELSE excluded.due_at END,
+    pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since
+                         ELSE excluded.pending_since END,
+    due_at = 0,
     attempts = 0,
     awaits_parent = FALSE,
     waiting_since = NULL,
@@ -129,8 +129,7 @@ UPDATE entities SET
     priority = 0,
     revision = revision + 1,
     pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :received_at END,
-    due_at = CASE WHEN state = 'pending' AND attempts = 0 AND due_at < :received_at
-                  THEN due_at ELSE :received_at END,
+    due_at = 0,
     attempts = 0,
     awaits_parent = FALSE,
     waiting_since = NULL,
@@ -152,69 +151,38 @@ WHERE kind = :kind AND key = :key AND data <> :data
   AND (occurred_at, is_removal, sequence) <= (:occurred_at, TRUE, :sequence)
 """
 
-_PICK_COLUMNS = (
+_CLAIM_COLUMNS = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
-    " pending_since"
+    " pending_since, last_error_code, request_limit"
 )
 
-_PICK_PENDING = f"""
-SELECT {_PICK_COLUMNS} FROM entities
-WHERE state = 'pending' AND priority = :priority AND due_at <= :now
-ORDER BY due_at, kind {{order}}
+# In the order of the index. `held` leaves out what is not to be tried.
+CLAIM = f"""
+SELECT {_CLAIM_COLUMNS} FROM entities
+WHERE state = 'pending' AND priority = :priority AND due_at <= :now {{held}}
+ORDER BY due_at, kind DESC
 LIMIT :limit
 """  # noqa: S608 - the columns are the constant above
 
-# Of what became due at the same instant (one batch, one cascade), children are removed before
-# their parents and written after them, also where they do not fit into one pick.
-PICK_REMOVALS = _PICK_PENDING.format(order="ASC")  # membership, trip, user
-PICK_WRITES = _PICK_PENDING.format(order="DESC")  # user, trip, membership
+# One of those that are held, due or not; another each time, as one that fails is due later.
+CLAIM_HELD = f"""
+SELECT {_CLAIM_COLUMNS} FROM entities
+WHERE state = 'pending' AND kind = :kind AND {{is_deleted}} = :is_deleted
+ORDER BY due_at
+LIMIT 1
+"""  # noqa: S608
 
-# What goes before all else, as far as to know whether there is more of it than that.
-SELECT_URGENT = """
-SELECT kind, key, revision FROM entities
-WHERE state = 'pending' AND priority = 0 AND due_at <= :now
-LIMIT :limit
+SCHEDULE = """
+SELECT MIN(due_at), MAX(due_at) FROM entities WHERE state = 'pending' AND priority = :priority
 """
 
-# Those that want a value which another row held, due or not: they can only be settled together.
-PICK_CONTESTED = f"""
-SELECT {_PICK_COLUMNS} FROM entities
-WHERE state = 'pending' AND kind = :kind AND last_error_code = '23505'
-LIMIT :limit
-"""  # noqa: S608 - the columns are the constant above
-
-NEXT_DUE = "SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority"
-
-NEXT_FLIGHT_OVER = "SELECT MIN(until) FROM flights"
-
-# Noted durably before the request is sent, and taken back when its outcome is certain. What is left
-# is a request that may land at any time until then, also after this process is gone.
-NOTE_FLIGHT = "INSERT INTO flights (until, refs) VALUES (:until, :refs) RETURNING number"
-NARROW_FLIGHT = "UPDATE flights SET refs = :refs WHERE number = :number"
-FORGET_FLIGHT = "DELETE FROM flights WHERE number = :number"
-
-SELECT_FLIGHTS = "SELECT number, until, refs FROM flights ORDER BY number"
-FORGET_FLIGHTS_OVER = "DELETE FROM flights WHERE until <= :now"
-
-# Past that time, what has come to rest is written once more: the late one may have undone it. That
-# may have been a removal of a parent since created again, which Supabase has cascaded: with what is
-# applied unknown, its children are written again too (WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN).
-# So is what a replica wrote after its lease had ended, by then perhaps a stale row.
-WRITE_AGAIN = """
-UPDATE entities SET
-    state = 'pending',
-    revision = revision + 1,
-    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
-    due_at = CASE WHEN state = 'pending' THEN due_at ELSE :now END,
-    attempts = CASE WHEN state = 'pending' THEN attempts ELSE 0 END,
-    priority = CASE WHEN is_removal THEN 0 ELSE 1 END,
-    replay = CASE WHEN state = 'applied' THEN NULL ELSE replay END,
-    applied_occurred_at = CASE WHEN removed_at IS NULL THEN applied_occurred_at END,
-    applied_sequence = CASE WHEN removed_at IS NULL THEN applied_sequence END
-WHERE kind = :kind AND key = :key
+# What a clock that ran ahead has put off for too long.
+MAKE_DUE = """
+UPDATE entities SET due_at = 0
+WHERE state = 'pending' AND priority = :priority AND due_at > :latest
 """
 
-# At the same revision it is the version that was picked.
+# At the same revision it is the version that was claimed.
 RECORD_APPLIED = """
 UPDATE entities SET
     state = 'applied',
@@ -224,6 +192,7 @@ UPDATE entities SET
     attempts = 0,
     awaits_parent = FALSE,
     waiting_since = NULL,
+    request_limit = NULL,
     last_error_code = NULL,
     last_error = NULL
 WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
@@ -232,6 +201,8 @@ WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 RECORD_FAILURE = """
 UPDATE entities SET
     state = :state,
+    priority = :priority,
+    request_limit = :request_limit,
     attempts = :attempts,
     due_at = :due_at,
     awaits_parent = :awaits_parent,
@@ -241,9 +212,21 @@ UPDATE entities SET
 WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 """
 
+# The entities of a request that failed as a whole: tried again in smaller ones, after the others.
+POSTPONE = """
+UPDATE entities SET due_at = :now, request_limit = :request_limit
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+# Values move between rows: those that wait for one are tried together.
+GATHER_UNIQUE_CONFLICTS = """
+UPDATE entities SET due_at = 0
+WHERE state = 'pending' AND priority = :priority AND kind = :kind AND last_error_code = :code
+"""
+
 _WRITE_CHILDREN_AGAIN = """
 UPDATE entities SET
-    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :now, attempts = 0,
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = 0, attempts = 0,
     priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
 WHERE {of_parent} AND row IS NOT NULL AND state = 'applied'
 """
@@ -275,16 +258,19 @@ WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(
 WRITE_PARENT_AGAIN = """
 UPDATE entities SET
     state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at,
-    attempts = 0, priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
+    attempts = 0, priority = 1, replay = NULL
 WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
 """
 
 _RELEASE_CHILDREN = """
-UPDATE entities SET due_at = :now
-WHERE {of_parent} AND state = 'pending' AND awaits_parent
+UPDATE entities SET
+    due_at = 0,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    state = 'pending'
+WHERE {of_parent} AND state <> 'applied' AND awaits_parent
 """
 
-# What waits for a parent is due at once when the parent is applied.
+# What waits for a parent is due at once when the parent is applied, also after it has given up.
 RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(of_parent=_OF_TRIP)
 # A trip may wait for its creator.
 RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(of_parent="user_id = :key")

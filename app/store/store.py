@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityRef, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.failpoints import Reach, ignore
@@ -32,7 +31,7 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store import dispatching, flying, leasing, looking_up, replaying, statements
+from app.store import dispatch_queries, leasing, looking_up, replaying, statements
 from app.store.engine import (
     STATEMENT_SECONDS,
     hide_values,
@@ -194,57 +193,43 @@ class Store:
 
         (self._inbox or self._commits).put(Arrival((event,), received_at), pass_on)
 
-    async def pick_contested(self, kind: Kind, limit: int) -> list[PendingEntity]:
-        """Read pending entities that were refused a value which another row held, due or not."""
-        return await self._read(partial(dispatching.pick_contested, kind=kind, limit=limit))
+    async def read_schedule(self, now: Instant) -> dispatch_queries.Schedule:
+        """Read when there is something to do next."""
+        return await self._read(partial(dispatch_queries.read_schedule, now=now))
 
-    async def read_next_due(self) -> Instant | None:
-        """Read when there is something to do next; None without any."""
-        return await self._read(dispatching.read_next_due)
+    async def claim(
+        self, now: Instant, wanted: dispatch_queries.Wanted
+    ) -> dispatch_queries.Batch | None:
+        """Claim the next batch without recording anything; None where nothing is due."""
+        return await self._read(partial(dispatch_queries.claim, now=now, wanted=wanted))
 
-    async def read_urgent(self, now: Instant, limit: int) -> set[tuple[EntityRef, int]]:
-        """Read some due entities that go before all else, with their revisions."""
-        return await self._read(partial(dispatching.read_urgent, now=now, limit=limit))
-
-    async def turn(
+    async def record_and_claim(
         self,
         now: Instant,
+        outcomes: Sequence[dispatch_queries.Outcome],
+        wanted: dispatch_queries.Wanted | None,
         *,
-        ended: Sequence[dispatching.Ended] = (),
-        wanted: dispatching.Wanted | None = None,
         token: int | None = None,
-    ) -> dispatching.Batch | None:
-        """Record batches that have ended, and begin another; None where nothing is due.
+    ) -> dispatch_queries.Batch | None:
+        """Record what became of a batch and claim the next, in one transaction.
 
         Raises:
-            LeaseLost: the lease is not held under this token any more; nothing is done. So with
-                everything that takes a token, which is None for a store of one relay.
+            LeaseLost: the lease is not held under this token any more; nothing is recorded. The
+                token is None for a store of one relay.
+            StoreUnavailable: nothing is recorded. Recording the same again is harmless.
         """
 
-        def run(session: WriteSession) -> dispatching.Batch | None:
-            batch = dispatching.turn(session, now, ended, wanted)
-            _tell_settled(session, [outcome for each in ended for outcome in each.outcomes])
+        def run(session: WriteSession) -> dispatch_queries.Batch | None:
+            leasing.require_lease(session, token)
+            batch = dispatch_queries.record_and_claim(session, now, outcomes, wanted)
+            _tell_settled(session, outcomes)
             return batch
 
-        return await self._run_leased(token, run)
+        return await self._commits.run(run)
 
-    async def note_flight(
-        self, refs: Sequence[EntityRef], until: Instant, *, token: int | None = None
-    ) -> None:
-        """Note that requests for these entities may land until then, whatever comes of them."""
-        await self._run_leased(
-            token, lambda session: flying.note_flight(session.cursor, refs, until)
-        )
-
-    async def end_flights(
-        self, now: Instant, *, out: Collection[int] = (), token: int | None = None
-    ) -> int:
-        """Have what late requests may have undone written once more, and say how many."""
-        return await self._run_leased(token, partial(flying.end_flights, now=now, out=out))
-
-    async def write_again(self, refs: Sequence[EntityRef], now: Instant, until: Instant) -> None:
-        """Have entities written once more, now and after `until`, whoever dispatches."""
-        await self._commits.run(partial(flying.write_again, refs=refs, now=now, until=until))
+    async def correct_skew(self, now: Instant) -> int:
+        """Make due what a clock that ran ahead has put off for too long, and count it."""
+        return await self._commits.run(partial(dispatch_queries.correct_skew, now=now))
 
     async def find_event(self, event_id: EventId) -> StoredEvent | None:
         """Read one event and where its entity stands; None where no such event is stored."""
@@ -255,9 +240,9 @@ class Store:
         """Read the events that are stored under these ids."""
         return await self._read(partial(replaying.find_events_by_ids, event_ids=event_ids))
 
-    async def measure_backlog(self) -> Backlog:
-        """Count what is still to be done."""
-        return await self._read(looking_up.measure_backlog)
+    async def measure_backlog(self, now: Instant) -> Backlog:
+        """Count what is still to be done, and name what keeps failing."""
+        return await self._read(partial(looking_up.measure_backlog, now=now))
 
     async def read_event_page(
         self, criteria: Criteria, before: Position | None, limit: int
@@ -336,13 +321,6 @@ class Store:
         """Read replays, newest first, those before a number."""
         return await self._look(partial(replaying.read_replay_page, before=before, limit=limit))
 
-    async def _run_leased(self, token: int | None, operation: Callable[[WriteSession], T]) -> T:
-        def run(session: WriteSession) -> T:
-            leasing.require_lease(session, token)
-            return operation(session)
-
-        return await self._commits.run(run)
-
     async def _read(self, query: Callable[[Connection], T], **options: int) -> T:
         return await self._read_in(self._readers, query, **options)
 
@@ -379,7 +357,7 @@ class Store:
             raise StoreUnavailable from hide_values(error)
 
 
-def _tell_settled(session: WriteSession, outcomes: Sequence[dispatching.Outcome]) -> None:
+def _tell_settled(session: WriteSession, outcomes: Sequence[dispatch_queries.Outcome]) -> None:
     if session.is_shared and outcomes:
         notify(session, write_settled(outcome.entity.ref for outcome in outcomes))
 

@@ -1,30 +1,46 @@
-"""The PostgREST client: one pooled connection set, one request per write."""
+"""The client of the functions that write to Supabase: one request, one transaction, one answer.
+
+The wire format is public and versioned: docs/decisions/0012-one-fenced-function.md.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import httpx
 
-from app.domain.entities import Kind
-from app.domain.failures import Failure, FailureKind
-from app.supabase.errors import NOT_NULL_VIOLATION, read_failure
-from app.supabase.planning import Action, Write, write_filter
-from app.supabase.rows import write_target_row
-from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
+from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure
+from app.supabase.errors import read_request_failure, read_row_failure
+from app.supabase.planning import Operation
 
-# Merge, so that columns we do not know keep their values; no rows back, we know what we sent.
-_UPSERT_HEADERS: Final = {
-    "Content-Type": "application/json",
-    "Prefer": "resolution=merge-duplicates,return=minimal,missing=default",
-}
-# The rows back, cut down to their keys: whether there was one.
-_UPDATE_HEADERS: Final = {"Content-Type": "application/json", "Prefer": "return=representation"}
-_REMOVE_HEADERS: Final = {"Prefer": "return=minimal"}
+_PROTOCOL: Final = 1
+_HEADERS: Final = {"Content-Type": "application/json", "Content-Profile": "public"}
 _CONNECT_SECONDS: Final = 5.0
-# PostgREST's errors are a few hundred bytes; what is longer is some proxy's page.
-_ERROR_BYTES: Final = 65_536
+# An answer names each row that failed, at most some hundred bytes for each; what is longer is some
+# proxy's page.
+_ANSWER_BYTES: Final = 4 * 1024 * 1024
+
+
+class RowPlace(NamedTuple):
+    """One row of a request: operations and rows are counted from 0."""
+
+    operation: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request that was applied; rows that are not named here are in Supabase.
+
+    Attributes:
+        failures: rows that failed.
+        not_tried: rows for which there was no time.
+    """
+
+    failures: Mapping[RowPlace, RowFailure]
+    not_tried: frozenset[RowPlace]
 
 
 def open_http_client(
@@ -46,211 +62,127 @@ def open_http_client(
 
 
 class SupabaseClient:
-    """Writes to the permission tables, and reads what comes of it."""
+    """Calls `relay_claim` and `relay_apply`."""
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        *,
-        clock: Callable[[], float],
-        targets: Targets = MINIMAL_TARGETS,
-    ) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, clock: Callable[[], float]) -> None:
         self._http = http
-        self._targets = targets
         self._clock = clock
-        self._upserts: dict[tuple[Kind, tuple[str, ...]], httpx.Request] = {}
+
+    async def claim(self) -> int | RequestFailure:
+        """Invalidate every earlier request; give the epoch of those that follow."""
+        document = await self._call("relay_claim", json.dumps({"protocol": _PROTOCOL}))
+        if isinstance(document, RequestFailure):
+            return document
+        epoch = document.get("epoch")
+        if document.get("protocol") != _PROTOCOL or not isinstance(epoch, int):
+            return _unexpected_answer()
+        return epoch
 
     async def apply(
-        self, write: Write, on_sent: Callable[[], None] | None = None
-    ) -> Failure | None:
-        """Send one write. None means that Supabase holds it; it takes all of it or nothing.
+        self, epoch: int, sequence: int, operations: Sequence[Operation], *, budget_ms: int
+    ) -> Answer | RequestFailure:
+        """Apply operations in one transaction; without any it only shows that Supabase answers.
 
         Args:
-            write: what to send.
-            on_sent: called when all of the request has been sent, if it comes to that.
+            epoch: of the latest claim.
+            sequence: greater than that of every request before.
+            operations: in their order.
+            budget_ms: after so long no further row is tried.
         """
-        match write.action:
-            case Action.UPSERT:
-                return await self._upsert(write, on_sent)
-            case Action.UPDATE:
-                return await self._update(write, on_sent)
-            case Action.REMOVE:
-                return await self._remove(write, on_sent)
+        request = _write_request(epoch, sequence, operations, budget_ms)
+        document = await self._call("relay_apply", request)
+        if isinstance(document, RequestFailure):
+            return document
+        try:
+            return _read_answer(document, sequence, operations)
+        except (KeyError, TypeError, ValueError, IndexError):
+            return _unexpected_answer()
 
-    async def probe(self) -> Failure | None:
-        """Read no row of every table: whether it answers, takes the key and knows our columns."""
-        for kind in Kind:
-            target = self._targets[kind]
-            params = {"select": ",".join(target.written_columns), "limit": "0"}
-            _, failure = await self._send(
-                target, "GET", params, _name_schema("Accept-Profile", target)
-            )
-            if failure is not None:
-                return failure
-        return None
-
-    async def _upsert(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
-        # Stored rows are JSON already.
-        rows = (write_target_row(write, entity.row) for entity in write.entities if entity.row)
-        request = self._begin_upsert(write)
-        _, failure = await self._ask(
-            write.target,
-            httpx.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                content=f"[{','.join(rows)}]".encode(),
-                extensions=request.extensions,
-            ),
-            on_sent,
-        )
-        return failure
-
-    def _begin_upsert(self, write: Write) -> httpx.Request:
-        """Give the request of such an upsert without its rows; but for these all are alike.
-
-        To put together URL and headers took a sixth of the time that a small request takes.
-        """
-        key = (write.kind, write.extra)
-        if key not in self._upserts:
-            target = write.target
-            request = self._http.build_request(
-                "POST",
-                f"/{target.table}",
-                params={
-                    "on_conflict": ",".join(target.key_columns),
-                    "columns": ",".join(target.list_columns(write.extra)),
-                },
-                headers=_UPSERT_HEADERS | _name_schema("Content-Profile", target),
-            )
-            # That of no rows.
-            del request.headers["Content-Length"]
-            self._upserts[key] = request
-        return self._upserts[key]
-
-    async def _update(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
-        target = write.target
-        name, value = write_filter(write)
-        rows = [write_target_row(write, entity.row) for entity in write.entities if entity.row]
-        body, failure = await self._send(
-            target,
-            "PATCH",
-            {name: value, "select": ",".join(target.key_columns)},
-            _UPDATE_HEADERS | _name_schema("Content-Profile", target),
-            rows[0].encode(),
-            on_sent=on_sent,
-        )
-        if failure is not None:
-            return failure
-        return _read_update(write, body)
-
-    async def _remove(self, write: Write, on_sent: Callable[[], None] | None) -> Failure | None:
-        name, value = write_filter(write)
-        _, failure = await self._send(
-            write.target,
-            "DELETE",
-            {name: value},
-            _REMOVE_HEADERS | _name_schema("Content-Profile", write.target),
-            on_sent=on_sent,
-        )
-        return failure
-
-    async def _send(
-        self,
-        target: Target,
-        method: str,
-        params: dict[str, str],
-        headers: dict[str, str],
-        content: bytes | None = None,
-        *,
-        on_sent: Callable[[], None] | None = None,
-    ) -> tuple[bytes, Failure | None]:
-        request = self._http.build_request(
-            method, f"/{target.table}", params=params, headers=headers, content=content
-        )
-        return await self._ask(target, request, on_sent)
-
-    async def _ask(
-        self, target: Target, request: httpx.Request, on_sent: Callable[[], None] | None
-    ) -> tuple[bytes, Failure | None]:
-        """Give the beginning of what a success says, and what went wrong otherwise."""
-        if on_sent is not None:
-            request = httpx.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                stream=_Watched(request.content, on_sent),
-                extensions=request.extensions,
-            )
+    async def _call(self, function: str, request: str) -> dict[str, Any] | RequestFailure:
         try:
             async with asyncio.timeout(self._http.timeout.read):
-                response = await self._http.send(request, stream=True)
+                response = await self._http.send(
+                    self._http.build_request(
+                        "POST",
+                        f"/rpc/{function}",
+                        headers=_HEADERS,
+                        content=json.dumps({"request": request}).encode(),
+                    ),
+                    stream=True,
+                )
                 try:
                     body = await _read_some(response)
-                    if response.is_success:
-                        return body, None
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError) as error:
-            sentence = "Supabase did not answer in time"
-            return b"", Failure(FailureKind.OUTAGE, type(error).__name__, sentence)
+            return _unavailable(error, "Supabase did not answer in time")
         except (httpx.InvalidURL, UnicodeError) as error:
-            sentence = "Supabase redirects to what is no URL"
-            return b"", Failure(FailureKind.MISCONFIGURED, type(error).__name__, sentence)
+            sentence = "Supabase redirects to something that is no URL"
+            return RequestFailure(RequestFailureKind.MISCONFIGURED, type(error).__name__, sentence)
         except httpx.HTTPError as error:
-            sentence = "Supabase cannot be reached"
-            return b"", Failure(FailureKind.OUTAGE, type(error).__name__, sentence)
-        return b"", read_failure(
-            response.status_code,
-            response.headers,
-            body,
-            now_seconds=self._clock(),
-            fields=target.fields,
-        )
+            return _unavailable(error, "Supabase cannot be reached")
+        if not response.is_success:
+            return read_request_failure(
+                response.status_code, response.headers, body, now_seconds=self._clock()
+            )
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            return _unexpected_answer()
+        return document if isinstance(document, dict) else _unexpected_answer()
 
 
-class _Watched(httpx.AsyncByteStream):
-    """A body that tells when it has been sent."""
-
-    def __init__(self, content: bytes, on_sent: Callable[[], None]) -> None:
-        self._content = content
-        self._on_sent = on_sent
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._content:
-            yield self._content
-        # Whoever asks for more has sent what was there.
-        self._on_sent()
-
-
-def _name_schema(header: str, target: Target) -> dict[str, str]:
-    return {} if target.schema is None else {header: target.schema}
-
-
-def _read_update(write: Write, body: bytes) -> Failure | None:
-    try:
-        rows = json.loads(body)
-    except (ValueError, RecursionError):
-        rows = None
-    if not isinstance(rows, list):
-        # Not PostgREST: no row is to blame.
-        sentence = "Supabase does not say whether a row was updated"
-        return Failure(FailureKind.MISCONFIGURED, "HTTP 200", sentence)
-    if rows:
-        return None
-    columns = ", ".join(write.target.extra[name] for name in write.missing)
-    return Failure(
-        FailureKind.REFUSED,
-        NOT_NULL_VIOLATION,
-        f"{write.target.table} has no such row to update, and for a new one the event lacks"
-        f" {columns}",
+def _write_request(
+    epoch: int, sequence: int, operations: Sequence[Operation], budget_ms: int
+) -> str:
+    # Stored rows are JSON already.
+    written = ",".join(
+        f'{{"operation":"{operation.verb}","table":{json.dumps(operation.target.qualified_name)},'
+        f'"key":{json.dumps(operation.target.key_columns)},"rows":[{",".join(operation.rows)}]}}'
+        for operation in operations
     )
+    return (
+        f'{{"epoch":{epoch},"sequence":{sequence},"budget_ms":{budget_ms},'
+        f'"operations":[{written}]}}'
+    )
+
+
+def _read_answer(
+    document: Mapping[str, Any], sequence: int, operations: Sequence[Operation]
+) -> Answer:
+    if document["sequence"] != sequence:
+        raise ValueError("the answer to another request")
+    failures = {
+        _read_place(each, operations): read_row_failure(each, operations[each["operation"]])
+        for each in document["failures"]
+    }
+    not_tried = frozenset(_read_place(each, operations) for each in document["not_tried"])
+    return Answer(failures, not_tried)
+
+
+def _read_place(document: Mapping[str, Any], operations: Sequence[Operation]) -> RowPlace:
+    place = RowPlace(document["operation"], document["row"])
+    if min(place) < 0 or place.row >= len(operations[place.operation].rows):
+        raise IndexError("there is no such row")
+    return place
 
 
 async def _read_some(response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > _ERROR_BYTES:
+        if len(body) > _ANSWER_BYTES:
             break
     return bytes(body)
+
+
+def _unavailable(error: Exception, sentence: str) -> RequestFailure:
+    return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)
+
+
+def _unexpected_answer() -> RequestFailure:
+    return RequestFailure(
+        RequestFailureKind.UNAVAILABLE,
+        "HTTP 200",
+        "the answer is not that of relay_apply: SUPABASE_URL may not be a Supabase project",
+    )

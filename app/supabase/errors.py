@@ -1,10 +1,11 @@
-"""Reading what Supabase answers: the one table from status and code to a class of failure.
+"""Reading what Supabase answers: the two tables from code and status to a class of failure.
 
 Source: https://docs.postgrest.org/en/stable/references/errors.html and the SQLSTATEs of
 https://www.postgresql.org/docs/current/errcodes-appendix.html.
 
-The database quotes the values of rows in `details`, `hint` and many of its messages. None of that
-may be logged or stored: a message is kept only where its form is known to carry names alone.
+PostgreSQL quotes the values of rows in `details`, `hint` and many of its messages. None of that may
+be logged or stored: `relay_apply` leaves them out of what it says of rows, and of a failed request
+a message is kept only where its form is known to carry names alone.
 """
 
 import json
@@ -12,38 +13,52 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from app.domain.failures import Failure, FailureKind
+from app.domain.failures import (
+    RequestFailure,
+    RequestFailureKind,
+    RowFailure,
+    RowFailureKind,
+)
+from app.supabase.planning import Operation, Verb
 
-NOT_NULL_VIOLATION: Final = "23502"
+FUNCTION_MISSING: Final = "PGRST202"
+STALE: Final = "PT409"
+LOCK_NOT_AVAILABLE: Final = "55P03"
 
-# The longest match wins: a whole code, then the class that its first two characters name.
-_KIND_BY_CODE: Final[Mapping[str, FailureKind]] = {
-    "PGRST0": FailureKind.OUTAGE,  # PostgREST has lost its database
-    "PGRST202": FailureKind.SCHEMA_MISMATCH,
-    "PGRST204": FailureKind.SCHEMA_MISMATCH,
-    "PGRST205": FailureKind.SCHEMA_MISMATCH,
-    "PGRST106": FailureKind.SCHEMA_MISMATCH,  # the schema is not exposed
-    "PGRST3": FailureKind.MISCONFIGURED,  # the JWT is not taken
-    "21000": FailureKind.OURS,
-    "23503": FailureKind.PARENT_MISSING,
-    "23505": FailureKind.CONTESTED,
-    "25006": FailureKind.OUTAGE,  # read-only, as a project with a full disk is
-    "42501": FailureKind.MISCONFIGURED,  # the key's role lacks the privilege
-    "42": FailureKind.SCHEMA_MISMATCH,
-    "3F": FailureKind.SCHEMA_MISMATCH,
-    "08": FailureKind.OUTAGE,
-    "40": FailureKind.OUTAGE,
-    "53": FailureKind.OUTAGE,
-    "55": FailureKind.OUTAGE,
-    "57": FailureKind.OUTAGE,
-    "58": FailureKind.OUTAGE,
-    "XX": FailureKind.OUTAGE,
-    "28": FailureKind.MISCONFIGURED,
-    "22": FailureKind.REFUSED,
-    "23": FailureKind.REFUSED,
-    "P0": FailureKind.REFUSED,
+# Of requests. The longest match wins: a whole code, then the beginnings that are listed.
+_REQUEST_KINDS: Final[Mapping[str, RequestFailureKind]] = {
+    STALE: RequestFailureKind.STALE,
+    LOCK_NOT_AVAILABLE: RequestFailureKind.BUSY,
+    "PGRST0": RequestFailureKind.UNAVAILABLE,  # PostgREST has lost its database
+    "PGRST1": RequestFailureKind.MISCONFIGURED,
+    "PGRST2": RequestFailureKind.MISCONFIGURED,
+    "PGRST3": RequestFailureKind.MISCONFIGURED,  # the JWT
+    "0A000": RequestFailureKind.MISCONFIGURED,  # the functions speak another protocol
+    "22023": RequestFailureKind.MISCONFIGURED,  # the role of the key does not exist
+    "28": RequestFailureKind.MISCONFIGURED,
+    "42": RequestFailureKind.MISCONFIGURED,  # the fence is missing, or not the key's to use
+    "3F000": RequestFailureKind.MISCONFIGURED,
+}
+_ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
+    "23503": RowFailureKind.MISSING_REFERENCE,
+    "23505": RowFailureKind.UNIQUE_CONFLICT,
+    LOCK_NOT_AVAILABLE: RowFailureKind.BUSY,
+    "40": RowFailureKind.BUSY,
+    # Not the row's fault either: connections, resources, an operator, the disk.
+    "08": RowFailureKind.BUSY,
+    "53": RowFailureKind.BUSY,
+    "57": RowFailureKind.BUSY,
+    "58": RowFailureKind.BUSY,
+    "42P01": RowFailureKind.STRUCTURAL,
+    "42703": RowFailureKind.STRUCTURAL,
+    "42P10": RowFailureKind.STRUCTURAL,
+    "42501": RowFailureKind.STRUCTURAL,
+    "3F000": RowFailureKind.STRUCTURAL,
+    # A deferrable key, a table that cannot be written this way.
+    "55000": RowFailureKind.STRUCTURAL,
+    "0A000": RowFailureKind.STRUCTURAL,
 }
 
 _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
@@ -51,47 +66,43 @@ _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
 _SAFE_MESSAGES: Final = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"null value in column {_NAME} of relation {_NAME} violates not-null constraint",
-        rf"insert or update on table {_NAME} violates foreign key constraint {_NAME}",
-        rf"update or delete on table {_NAME} violates foreign key constraint {_NAME}"
-        rf"(?: on table {_NAME})?",
-        rf"duplicate key value violates unique constraint {_NAME}",
-        rf"new row for relation {_NAME} violates check constraint {_NAME}",
-        r"invalid input syntax for type [\w ]{1,130}",
-        rf"invalid input value for enum {_NAME}",
-        r"value too long for type [\w ]{1,130}(?:\(\d+\))?",
         rf"column {_NAME}(?: of relation {_NAME})? does not exist",
         rf"relation {_NAME} does not exist",
+        rf"role {_NAME} does not exist",
         rf"permission denied for (?:table|schema|relation|function) {_NAME}",
+        rf"null value in column {_NAME} of relation {_NAME} violates not-null constraint",
+        rf"insert or update on table {_NAME} violates foreign key constraint {_NAME}",
+        rf"duplicate key value violates unique constraint {_NAME}",
+        rf"new row for relation {_NAME} violates check constraint {_NAME}",
         rf"new row violates row-level security policy for table {_NAME}",
+        r"invalid input syntax for type [\w ]{1,130}",
         r"there is no unique or exclusion constraint matching the ON CONFLICT specification",
-        r"ON CONFLICT DO UPDATE command cannot affect row a second time",
+        r"Could not find the function [\w.]{1,130}\([\w, ]{0,130}\) in the schema cache",
         r"Could not find the '[\w.]{1,130}' column of '[\w.]{1,130}' in the schema cache",
         r"Could not find the table '[\w.]{1,130}' in the schema cache",
         r"Invalid schema: \w{1,63}",
         r"The schema must be one of the following: \w{1,63}(?:, \w{1,63}){0,20}",
         r"Invalid API key",
+        r"Legacy API keys are disabled",
         r"JWT expired",
+        r"JWT not yet valid",
         r"JWSError [A-Za-z]{1,60}",
         r"No suitable key or wrong key type",
-        r"canceling statement due to statement timeout",
-        r"Database connection error. Retrying the connection.",
-        r"Database client error. Retrying the connection.",
-        r"Could not query the database for the schema cache. Retrying.",
-        r"Timed out acquiring connection from connection pool.",
+        r"unsupported protocol",
+        r"query returned no rows",
+        r"canceling statement due to (?:statement|lock) timeout",
+        r"Database connection error\.(?: Retrying the connection\.)?",
+        r"Database client error\.(?: Retrying the connection\.)?",
+        r"Could not query the database for the schema cache\.(?: Retrying\.)?",
+        r"Timed out acquiring connection from connection pool\.",
         r"cannot execute \w+ in a read-only transaction",
     )
 )
 
 
-def read_failure(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    now_seconds: float,
-    fields: Mapping[str, str] | None = None,
-) -> Failure:
+def read_request_failure(
+    status: int, headers: Mapping[str, str], body: bytes, *, now_seconds: float
+) -> RequestFailure:
     """Read an answer that is not a success.
 
     Args:
@@ -99,62 +110,100 @@ def read_failure(
         headers: of the answer; names in lower case.
         body: as it came; anything is read.
         now_seconds: Unix time, for a `Retry-After` that is a date.
-        fields: of the columns written, the field of ours that each is written from.
     """
-    code, message, details = _read_body(body)
-    kind = _classify(status, code)
-    retry_after = _read_retry_after(headers.get("retry-after"), now_seconds)
-    sentence = _keep_safe(code, message) or f"Supabase answered {status}"
-    blamed = None
-    if kind is FailureKind.PARENT_MISSING:
-        # The name alone: what follows it is the value.
-        blamed = re.match(r"Key \((\w{1,63})\)=", details)
-    elif code == NOT_NULL_VIOLATION:
-        blamed = re.match(r'null value in column "(\w{1,63})" of relation ', message)
-    field = None if blamed is None else (fields or {}).get(blamed[1])
-    return Failure(kind, code or f"HTTP {status}", sentence, retry_after, field)
+    document = _read_document(body)
+    code, message = _read_error(document)
+    return RequestFailure(
+        _classify_request(status, code, is_json=document is not None, is_empty=not body.strip()),
+        code or f"HTTP {status}",
+        _keep_safe(code, message) or _describe_status(status, is_json=document is not None),
+        _read_retry_after(headers.get("retry-after"), now_seconds),
+    )
 
 
-def _classify(status: int, code: str | None) -> FailureKind:
-    if code is not None:
-        # These two come as a status that would say something else.
-        if status in (408, 425, 429, 502, 503, 504):
-            return FailureKind.OUTAGE
-        for length in (len(code), 6, 2):
-            kind = _KIND_BY_CODE.get(code[:length])
-            if kind is not None:
-                return kind
+def _describe_status(status: int, *, is_json: bool) -> str:
+    if is_json or status >= 500:
+        return f"Supabase answered {status}"
+    return f"what answered {status} is not Supabase's API"
+
+
+def _classify_request(
+    status: int, code: str | None, *, is_json: bool, is_empty: bool
+) -> RequestFailureKind:
+    if code in (STALE, LOCK_NOT_AVAILABLE):
+        return _REQUEST_KINDS[code]
     match status:
-        case 401 | 403:
-            return FailureKind.MISCONFIGURED
+        case 401 | 402 | 403 if is_json or (is_empty and status != 403):
+            return RequestFailureKind.MISCONFIGURED
         case 408 | 425 | 429:
-            return FailureKind.OUTAGE
-        case 413 | 414:
-            # Too large for something on the way: smaller ones may pass.
-            return FailureKind.OURS
+            return RequestFailureKind.UNAVAILABLE
         case _ if status >= 500:
-            return FailureKind.OUTAGE
-        case _ if code is not None and status >= 400:
-            return FailureKind.REFUSED
+            return RequestFailureKind.UNAVAILABLE
+        case _ if status < 400:
+            return RequestFailureKind.MISCONFIGURED  # a redirect: not PostgREST
         case _:
-            # Not PostgREST's form: something else answers at SUPABASE_URL. No row is to blame.
-            return FailureKind.MISCONFIGURED
+            return _look_up(_REQUEST_KINDS, code) or RequestFailureKind.UNAVAILABLE
 
 
-def _read_body(body: bytes) -> tuple[str | None, str, str]:
+def read_row_failure(document: Mapping[str, Any], operation: Operation) -> RowFailure:
+    """Read what `relay_apply` says of one row.
+
+    Raises:
+        KeyError, TypeError: it is not of the form that the function answers.
+    """
+    code = str(document["sqlstate"])
+    kind = _classify_row(code, operation.verb)
+    field = None
+    if kind is RowFailureKind.MISSING_REFERENCE:
+        field = operation.target.fields.get(document.get("column", ""))
+    return RowFailure(kind, code, _describe_row_failure(document, kind, operation), field)
+
+
+def _classify_row(code: str, verb: Verb) -> RowFailureKind:
+    if verb is Verb.DELETE and code == "23503":
+        return RowFailureKind.STILL_REFERENCED
+    if verb is Verb.UPDATE and code == "P0002":
+        return RowFailureKind.INCOMPLETE
+    return _look_up(_ROW_KINDS, code) or RowFailureKind.REJECTED
+
+
+def _describe_row_failure(
+    document: Mapping[str, Any], kind: RowFailureKind, operation: Operation
+) -> str:
+    table = operation.target.table
+    if kind is RowFailureKind.INCOMPLETE:
+        columns = ", ".join(operation.missing_columns)
+        return f"{table} has no such row to update, and for a new one the event lacks {columns}"
+    if isinstance(document.get("message"), str):
+        return str(document["message"])
+    names = [f"{name} {document[name]}" for name in ("column", "constraint") if name in document]
+    return " ".join((f"PostgreSQL refused the row of {table}", *names))
+
+
+T = TypeVar("T")
+
+
+def _look_up(kinds: Mapping[str, T], code: str | None) -> T | None:
+    """Find a code's class: by the whole of it, or by its beginning."""
+    for length in (8, 6, 5, 2) if code else ():
+        kind = kinds.get((code or "")[:length])
+        if kind is not None:
+            return kind
+    return None
+
+
+def _read_document(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return None, "", ""
-    if not isinstance(document, dict):
-        return None, "", ""
-    code, message, details = (document.get(name) for name in ("code", "message", "details"))
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _read_error(document: Mapping[str, Any] | None) -> tuple[str | None, str]:
+    code, message = ((document or {}).get(name) for name in ("code", "message"))
     is_code = isinstance(code, str) and re.fullmatch(r"PGRST\d{3}|[0-9A-Z]{5}", code, re.ASCII)
-    return (
-        code if is_code else None,
-        message if isinstance(message, str) else "",
-        details if isinstance(details, str) else "",
-    )
+    return code if is_code else None, message if isinstance(message, str) else ""
 
 
 def _keep_safe(code: str | None, message: str) -> str | None:

@@ -50,6 +50,11 @@ class Target:
     inactive: Inactive = Inactive.KEEP
 
     @property
+    def qualified_name(self) -> str:
+        """The table with its schema; the two are separated by the first dot."""
+        return f"{self.schema or 'public'}.{self.table}"
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """What names a row: an upsert conflicts on them, so together they must be unique."""
         return tuple(self.columns[name] for name in KEY_FIELDS[self.kind])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.failures import Failure
+from app.domain.failures import RequestFailure
 from app.relay.doctor.findings import Finding, command, fine, problem, setting, unchecked
 from app.relay.doctor.fixes import (
     close_table,
@@ -65,7 +65,7 @@ async def examine_reads(
     check = f"reads-by-{caller.role}:{target.table}"
     name = name_table(target)
     rows = await caller.inspection.read_rows(target, target.key_columns)
-    if isinstance(rows, Failure):
+    if isinstance(rows, RequestFailure):
         if rows.code == LACKS_PRIVILEGE:
             return fine(check, f"{caller.role} may not read {name}.")
         return refused(check, caller.role, name, rows)
@@ -178,7 +178,7 @@ def open_to_writes(check: str, role: Role, target: Target, targets: Targets) -> 
     )
 
 
-def refused(check: str, role: Role, name: str, failure: Failure) -> Finding:
+def refused(check: str, role: Role, name: str, failure: RequestFailure) -> Finding:
     """Report that nothing could be tried as this caller."""
     return unchecked(
         check,

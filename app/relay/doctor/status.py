@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from app.domain.failures import Failure
+from app.domain.failures import RequestFailure
 from app.relay.doctor.findings import Finding, fine, problem, setting, unchecked
 from app.relay.doctor.tables import DEEPER
 from app.supabase.inspection.project import Project
@@ -31,7 +31,7 @@ async def examine_status(project: Project, targets: Targets, tables: Sequence[st
     member = None
     if isinstance(found, list) and found:
         member = await project.as_user(str(found[0][user]))
-    if member is None or isinstance(found, Failure):
+    if member is None or isinstance(found, RequestFailure):
         return unchecked(
             CHECK,
             "Whether policies ask for an ACTIVE membership could not be seen: "
@@ -52,7 +52,7 @@ async def examine_status(project: Project, targets: Targets, tables: Sequence[st
     ):
         filters = {column: f"eq.{trip_id}"}
         there = await relay.read_table(table, (column,), schema=schema, filters=filters)
-        if isinstance(there, Failure) or not there:
+        if isinstance(there, RequestFailure) or not there:
             continue
         seen = await member.read_table(table, (column,), schema=schema, filters=filters)
         (readable if isinstance(seen, list) and seen else hidden).append(table)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.domain.entities import Kind
-from app.domain.failures import Failure
+from app.domain.failures import RequestFailure
 from app.relay.doctor.findings import Finding, command, fine, problem, unchecked
 from app.relay.doctor.fixes import (
     add_columns,
@@ -119,7 +119,7 @@ async def examine_writes(relay: Inspection, target: Target, *, plans_writes: boo
 
 
 def examine_required(
-    target: Target, descriptions: Mapping[str, TableDescription] | Failure
+    target: Target, descriptions: Mapping[str, TableDescription] | RequestFailure
 ) -> Finding:
     """Look for columns that a new row needs and the relay does not write."""
     name = name_table(target)
@@ -167,9 +167,9 @@ def no_unique_key(target: Target) -> Finding:
     )
 
 
-async def _look(relay: Inspection, target: Target, columns: Sequence[str]) -> Failure | None:
+async def _look(relay: Inspection, target: Target, columns: Sequence[str]) -> RequestFailure | None:
     rows = await relay.read_rows(target, columns, limit=0)
-    return rows if isinstance(rows, Failure) else None
+    return rows if isinstance(rows, RequestFailure) else None
 
 
 def _lacks_privilege(check: str, target: Target, verbs: str) -> Finding:
@@ -182,7 +182,7 @@ def _lacks_privilege(check: str, target: Target, verbs: str) -> Finding:
     )
 
 
-def _not_understood(check: str, name: str, failure: Failure) -> Finding:
+def _not_understood(check: str, name: str, failure: RequestFailure) -> Finding:
     return unchecked(
         check,
         f"{name} could not be looked at: {failure.code}, {failure.message}.",

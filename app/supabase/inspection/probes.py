@@ -22,8 +22,8 @@ from typing import Any, Final
 
 import httpx
 
-from app.domain.failures import Failure, FailureKind
-from app.supabase.errors import read_failure
+from app.domain.failures import RequestFailure, RequestFailureKind
+from app.supabase.errors import read_request_failure
 from app.supabase.targets import Target
 
 # What it is answered that there is no such thing, or that the caller may not.
@@ -70,7 +70,7 @@ class Inspection:
         *,
         filters: Mapping[str, str] | None = None,
         limit: int = 1,
-    ) -> list[dict[str, Any]] | Failure:
+    ) -> list[dict[str, Any]] | RequestFailure:
         """Read at most `limit` rows; with 0, only whether it would be allowed."""
         return await self.read_table(
             target.table, columns, schema=target.schema, filters=filters, limit=limit
@@ -84,7 +84,7 @@ class Inspection:
         schema: str | None = None,
         filters: Mapping[str, str] | None = None,
         limit: int = 1,
-    ) -> list[dict[str, Any]] | Failure:
+    ) -> list[dict[str, Any]] | RequestFailure:
         """Read at most `limit` rows of any table."""
         select = ",".join(_quote(column) for column in columns)
         answer = await self._ask(
@@ -95,11 +95,11 @@ class Inspection:
         )
         if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
             return answer
-        return answer if isinstance(answer, Failure) else _not_postgrest()
+        return answer if isinstance(answer, RequestFailure) else _not_postgrest()
 
     async def upsert_nothing(
         self, target: Target, conflict_columns: Sequence[str] | None = None
-    ) -> Failure | None:
+    ) -> RequestFailure | None:
         """Upsert no rows. None means that the statement would run."""
         return await self._try(
             "POST",
@@ -114,11 +114,11 @@ class Inspection:
             content=[],
         )
 
-    async def insert_nothing(self, target: Target) -> Failure | None:
+    async def insert_nothing(self, target: Target) -> RequestFailure | None:
         """Insert no rows. None means that the caller holds the privilege."""
         return await self._try("POST", target, params=_insert_columns(target), content=[])
 
-    async def insert_impossible(self, target: Target, user_id: str) -> Failure | None:
+    async def insert_impossible(self, target: Target, user_id: str) -> RequestFailure | None:
         """Insert two rows that have a null in their key, as whoever would let himself in.
 
         Row Level Security is asked about each row before NOT NULL is. None means that even the
@@ -140,9 +140,9 @@ class Inspection:
             content=[{**row, nulled: None} for row in rows],
         )
 
-    async def update_nothing(self, target: Target) -> Failure | None:
+    async def update_nothing(self, target: Target) -> RequestFailure | None:
         """Update no rows. None means that the caller holds the privilege on some column."""
-        failure: Failure | None = None
+        failure: RequestFailure | None = None
         for column in target.columns.values():
             failure = await self._try(
                 "PATCH", target, params=_match_nothing(target), content={column: None}
@@ -151,14 +151,14 @@ class Inspection:
                 return failure
         return failure
 
-    async def remove_nothing(self, target: Target) -> Failure | None:
+    async def remove_nothing(self, target: Target) -> RequestFailure | None:
         """Remove no rows. None means that the caller holds the privilege."""
         return await self._try("DELETE", target, params=_match_nothing(target))
 
-    async def describe_tables(self) -> Mapping[str, TableDescription] | Failure:
+    async def describe_tables(self) -> Mapping[str, TableDescription] | RequestFailure:
         """Read PostgREST's own description (OpenAPI 2), which only the relay's key may see."""
         answer = await self._ask("GET", "/", params={}, headers={})
-        if isinstance(answer, Failure):
+        if isinstance(answer, RequestFailure):
             return answer
         definitions = answer.get("definitions") if isinstance(answer, dict) else None
         if not isinstance(definitions, dict):
@@ -166,7 +166,7 @@ class Inspection:
         return {name: _read_description(definition) for name, definition in definitions.items()}
 
     async def call(self, function: str, arguments: Mapping[str, str]) -> Any:
-        """Call a function that changes nothing; its result, or a `Failure`."""
+        """Call a function that changes nothing; its result, or a `RequestFailure`."""
         return await self._ask(
             "POST",
             f"/rpc/{function}",
@@ -183,7 +183,7 @@ class Inspection:
         params: Mapping[str, Any],
         prefer: str = _ROLL_BACK,
         content: object = None,
-    ) -> Failure | None:
+    ) -> RequestFailure | None:
         profile = {} if target.schema is None else {"Content-Profile": target.schema}
         answer = await self._ask(
             method,
@@ -192,7 +192,7 @@ class Inspection:
             headers={**_SINGULAR, **profile, "Prefer": prefer},
             content=content,
         )
-        if isinstance(answer, Failure) and answer.code != _RAN_AND_ROLLED_BACK:
+        if isinstance(answer, RequestFailure) and answer.code != _RAN_AND_ROLLED_BACK:
             return answer
         return None
 
@@ -214,14 +214,15 @@ class Inspection:
                 content=None if content is None else json.dumps(content),
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Failure(FailureKind.OUTAGE, type(error).__name__, "Supabase cannot be reached")
+            return RequestFailure(
+                RequestFailureKind.UNAVAILABLE, type(error).__name__, "Supabase cannot be reached"
+            )
         if not response.is_success:
-            return read_failure(
+            return read_request_failure(
                 response.status_code,
                 response.headers,
                 response.content,
                 now_seconds=self._clock(),
-                fields={},
             )
         if not response.content:
             return None
@@ -233,8 +234,10 @@ class Inspection:
             return _not_postgrest()
 
 
-def _not_postgrest() -> Failure:
-    return Failure(FailureKind.MISCONFIGURED, "no PostgREST", "what answers is not PostgREST")
+def _not_postgrest() -> RequestFailure:
+    return RequestFailure(
+        RequestFailureKind.MISCONFIGURED, "no PostgREST", "what answers is not PostgREST"
+    )
 
 
 def _quote(name: str) -> str:

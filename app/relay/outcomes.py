@@ -1,0 +1,169 @@
+"""What became of the entities of one request, and whose failure a failure is."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from app.domain.entities import EntityState, PendingEntity, Priority, find_parent
+from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
+from app.domain.instants import Instant, after, from_seconds
+from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_alone
+from app.relay.table_evidence import TableEvidence
+from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
+from app.supabase.client import Answer, RowPlace
+from app.supabase.planning import Operation, Verb
+from app.supabase.targets import Target
+
+logger = logging.getLogger(__name__)
+
+
+class OutcomeReader:
+    """Reads answers.
+
+    Args:
+        clock: Unix seconds.
+        monotonic: seconds that only rise.
+        jitter: spreads retries.
+
+    Attributes:
+        evidence: which tables are held.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float], monotonic: Callable[[], float], jitter: Jitter
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self.evidence = TableEvidence()
+
+    def read_answer(self, operations: Sequence[Operation], answer: Answer) -> list[Outcome]:
+        """Say what became of each row's entity; of one that was not tried, nothing."""
+        now = from_seconds(self._clock())
+        outcomes: list[Outcome] = []
+        for number, operation in enumerate(operations):
+            if operation.is_placeholder:
+                continue
+            applied, failed = _divide(operation, number, answer)
+            outcomes += map(Applied, applied)
+            place = Held(operation.target.kind, operation.verb is Verb.DELETE)
+            if applied:
+                self.evidence.record_successes(place, (entity.ref for entity in applied))
+            suspects = {
+                entity: failure
+                for entity, failure in failed.items()
+                if failure.kind is RowFailureKind.STRUCTURAL
+                and not applied
+                and not self.evidence.is_own_failure(entity.ref)
+            }
+            if suspects:
+                outcomes += self._suspect_table(operation.target, place, suspects, now)
+            outcomes += [
+                self._decide(entity, failure, now)
+                for entity, failure in failed.items()
+                if entity not in suspects
+            ]
+        return outcomes
+
+    def blame_request(
+        self, entities: Sequence[PendingEntity], failure: RequestFailure, pieces: int
+    ) -> list[Outcome]:
+        """Say what becomes of the entities of a request that failed while Supabase answers.
+
+        Args:
+            entities: of the request.
+            failure: of the request.
+            pieces: the size of the requests that they are split into.
+        """
+        if len(entities) > 1:
+            logger.warning(
+                "a request of %d entities failed and is split: %s %s",
+                len(entities),
+                failure.code,
+                failure.message,
+            )
+            return [Postponed(entity, pieces) for entity in entities]
+        (entity,) = entities
+        now = from_seconds(self._clock())
+        decision = decide_retry_alone(entity, failure, now, self._jitter())
+        _log_failure(entity, failure.code, failure.message, decision)
+        return [Failed(entity, failure.code, failure.message, decision)]
+
+    def _decide(self, entity: PendingEntity, failure: RowFailure, now: Instant) -> Failed:
+        decision = decide_retry(entity, failure, now, self._jitter())
+        _log_failure(entity, failure.code, failure.message, decision)
+        is_missing = failure.kind is RowFailureKind.MISSING_REFERENCE
+        parent = find_parent(entity, failure.field) if is_missing else None
+        return Failed(entity, failure.code, failure.message, decision, parent)
+
+    def _suspect_table(
+        self,
+        target: Target,
+        place: Held,
+        suspects: Mapping[PendingEntity, RowFailure],
+        now: Instant,
+    ) -> list[Outcome]:
+        """Postpone rows whose failure may be that of the table; no attempt counts."""
+        was_held = place in self.evidence.held
+        failure = list(suspects.values())[-1]
+        seconds = self.evidence.record_failures(
+            place,
+            [entity.ref for entity in suspects],
+            failure,
+            self._monotonic(),
+            self._jitter(),
+        )
+        if place in self.evidence.held and not was_held:
+            logger.error(
+                "%s of %s are held, as every row fails: %s %s",
+                "deletes" if place.is_delete else "writes",
+                target.qualified_name,
+                failure.code,
+                failure.message,
+            )
+        return [
+            Failed(
+                entity,
+                each.code,
+                each.message,
+                RetryDecision(
+                    EntityState.PENDING,
+                    Priority(Priority.RETRIED_REVOCATION + entity.priority),
+                    entity.attempts,
+                    after(now, seconds),
+                    awaits_parent=False,
+                    waiting_since=entity.waiting_since or now,
+                    request_limit=entity.request_limit,
+                ),
+            )
+            for entity, each in suspects.items()
+        ]
+
+
+def _divide(
+    operation: Operation, number: int, answer: Answer
+) -> tuple[list[PendingEntity], dict[PendingEntity, RowFailure]]:
+    """Give the entities that were applied, and those that failed."""
+    if not answer.failures and not answer.not_tried:
+        return list(operation.entities), {}
+    applied: list[PendingEntity] = []
+    failed: dict[PendingEntity, RowFailure] = {}
+    for row, entity in enumerate(operation.entities):
+        place = RowPlace(number, row)
+        if place in answer.failures:
+            failed[entity] = answer.failures[place]
+        elif place not in answer.not_tried:
+            applied.append(entity)
+    return applied, failed
+
+
+def _log_failure(entity: PendingEntity, code: str, message: str, decision: RetryDecision) -> None:
+    is_dead = decision.state is EntityState.DEAD
+    logger.log(
+        logging.ERROR if is_dead else logging.INFO,
+        "%s %s %s: %s %s",
+        entity.ref.kind,
+        entity.ref.key,
+        "is dead" if is_dead else "failed and is retried",
+        code,
+        message,
+    )
