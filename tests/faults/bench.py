@@ -138,6 +138,7 @@ class Bench:
             self._supabase,
             Settlements(),
             clock=self.clock,
+            monotonic=self.clock,
             jitter=lambda: 0.999,
         )
 

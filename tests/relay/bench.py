@@ -5,19 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-from sqlalchemy import Engine, select
 
 from app.domain.entities import EntityRef, EventStatus, Kind
 from app.domain.events import Event
 from app.domain.instants import MICROSECONDS_PER_SECOND
 from app.relay.dispatch import Dispatcher
 from app.relay.settlements import Settlements
-from app.store.schema import flights
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.auth.issuer import Clock
-from tests.fake_postgrest import FakePostgrest, Row
+from tests.fake_postgrest import FakePostgrest
 from tests.histories import NOW
 
 TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
@@ -39,9 +37,10 @@ class Bench:
         self.settlements = Settlements()
         self.dispatcher = Dispatcher(
             store,
-            SupabaseClient(http, clock=self.clock, targets=targets),
+            SupabaseClient(http, clock=self.clock),
             self.settlements,
             clock=self.clock,
+            monotonic=self.clock,
             jitter=lambda: 0.999,
             targets=targets,
         )
@@ -68,18 +67,6 @@ class Bench:
         }
 
 
-class UniquePostgrest(FakePostgrest):
-    """Has a unique username, as many projects do."""
-
-    def _find_fault(self, table: str, row: Row) -> httpx.Response | None:
-        if table == "users" and any(
-            other["username"] == row["username"] and other["id"] != row["id"]
-            for other in self.rows("users")
-        ):
-            return httpx.Response(409, json={"code": "23505", "message": "x"})
-        return super()._find_fault(table, row)
-
-
 @asynccontextmanager
 async def run_bench(
     store_url: str, postgrest: FakePostgrest, targets: Targets = MINIMAL_TARGETS
@@ -93,27 +80,8 @@ async def run_bench(
     await store.close()
 
 
-def read_flights(engine: Engine) -> list[int]:
-    """Read until when something may land, the next first."""
-    with engine.connect() as connection:
-        return list(connection.execute(select(flights.c.until).order_by("until")).scalars())
-
-
-def count_flights(engine: Engine) -> int:
-    """Count the notes of what may still land."""
-    return len(read_flights(engine))
-
-
-async def await_flights(store: Store, engine: Engine, count: int) -> None:
-    """Wait until so many batches are noted."""
-    async with asyncio.timeout(10):
-        while count_flights(engine) != count:
-            # Takes its turn behind what the dispatcher asks of the store.
-            await store.read_next_due()
-
-
 async def await_backlog(store: Store, count: int) -> None:
     """Wait until so many entities are pending."""
     async with asyncio.timeout(10):
-        while (await store.measure_backlog()).pending != count:
+        while (await store.measure_backlog(NOW)).pending != count:
             pass

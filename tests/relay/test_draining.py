@@ -96,7 +96,7 @@ async def test_draining_writes_everything_once_in_order(bench: Bench, engine: En
     assert len(bench.held()) == BACKLOG
     assert {await bench.status_of(event) for event in events[::97]} == {EventStatus.APPLIED}
     assert count_flights(engine) == 0
-    assert (await bench.store.measure_backlog()).pending == 0
+    assert (await bench.store.measure_backlog(NOW)).pending == 0
 
 
 @pytest.mark.parametrize("index", [0, BATCH_ENTITIES, 2 * BATCH_ENTITIES])
@@ -168,7 +168,7 @@ async def test_draining_that_is_stopped_sends_nothing_more_and_leaves_no_note(
     await running
     assert len(bench.postgrest.writes) == 1
     assert await bench.status_of(events[0]) is EventStatus.APPLIED
-    assert (await bench.store.measure_backlog()).pending == BACKLOG - BATCH_ENTITIES
+    assert (await bench.store.measure_backlog(NOW)).pending == BACKLOG - BATCH_ENTITIES
     assert count_flights(engine) == 0
 
 
@@ -184,7 +184,7 @@ async def test_draining_that_meets_what_stops_everything_sends_nothing_more(
     assert len(bench.postgrest.writes) == 1
     # What was made ready was never sent; what was sent may have landed, or has not.
     assert count_flights(engine) == noted
-    assert (await bench.store.measure_backlog()).pending == BACKLOG
+    assert (await bench.store.measure_backlog(NOW)).pending == BACKLOG
     bench.postgrest.heal()
     bench.clock.advance(1)
     await bench.drain()
@@ -304,7 +304,7 @@ async def test_draining_of_removals_alone_makes_the_next_ready_as_well(
     gate.set()
     await running
     assert await bench.status_of(late) is EventStatus.APPLIED
-    assert (await bench.store.measure_backlog()).pending == 0
+    assert (await bench.store.measure_backlog(NOW)).pending == 0
     removed = Counter(
         trip
         for request in bench.postgrest.writes

@@ -4,12 +4,11 @@ import uuid
 from collections.abc import Sequence
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityState, PendingEntity
-from app.domain.failures import Failure, FailureKind
+from app.domain.entities import EntityState, PendingEntity, Priority
 from app.domain.history import Matches, Replay, ReplayId
 from app.domain.instants import Instant, after
-from app.domain.retry import Verdict
-from app.store.dispatching import Applied, Batch, Ended, Outcome, Refused, Wanted
+from app.domain.retry import RetryDecision
+from app.store.dispatch_queries import Applied, Failed, Outcome, Wanted
 from app.store.store import Store
 from tests.histories import NOW
 
@@ -49,37 +48,46 @@ async def look_at(store: Store, replay_id: ReplayId) -> Replay:
     return found
 
 
-async def pick_pending(store: Store, now: Instant, limit: int) -> list[PendingEntity]:
-    """Pick as the dispatcher does, and send nothing."""
-    batch = await store.turn(now, wanted=Wanted(limit, now))
-    if batch is None:
-        return []
-    await store.turn(now, ended=[Ended(batch)])
-    return list(batch.entities)
+async def claim(store: Store, now: Instant, limit: int) -> list[PendingEntity]:
+    """Claim as the dispatcher does, from each queue in turn, and send nothing."""
+    entities: list[PendingEntity] = []
+    for priority in Priority:
+        if limit > len(entities):
+            wanted = Wanted((priority,), {priority: limit - len(entities)})
+            batch = await store.claim(now, wanted)
+            entities += () if batch is None else batch.entities
+    return entities
 
 
-async def record_outcomes(store: Store, outcomes: Sequence[Outcome], now: Instant) -> None:
-    """Record what came of entities whose note is taken back."""
-    await store.turn(now, ended=[Ended(Batch((), 0, flight=0, until=now), outcomes)])
+async def record(store: Store, outcomes: Sequence[Outcome], now: Instant) -> None:
+    """Record what became of entities, and claim nothing."""
+    await store.record_and_claim(now, outcomes, None)
 
 
-def refuse(
+def fail(
     entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
-) -> Refused:
-    """Say of an entity that Supabase refused it."""
-    failure = Failure(FailureKind.REFUSED, "23514", "violates check constraint")
-    since = NOW if awaits_parent else None
-    verdict = Verdict(state, entity.attempts + 1, after(NOW, 60), awaits_parent, since)
-    return Refused(entity, failure, verdict)
+) -> Failed:
+    """Say of an entity that Supabase rejected it, or that it waits for its parent."""
+    decision = RetryDecision(
+        state,
+        entity.priority,
+        entity.attempts + 1,
+        after(NOW, 60),
+        awaits_parent=awaits_parent,
+        waiting_since=NOW,
+        request_limit=None,
+    )
+    code = "23503" if awaits_parent else "23514"
+    return Failed(entity, code, "violates a constraint", decision)
 
 
 async def have_applied(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase holds it."""
-    picked = await pick_pending(store, now, 100_000)
-    await record_outcomes(store, [Applied(entity) for entity in picked], now)
+    picked = await claim(store, now, 100_000)
+    await record(store, [Applied(entity) for entity in picked], now)
 
 
 async def have_refused(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase refused it for good."""
-    picked = await pick_pending(store, now, 100_000)
-    await record_outcomes(store, [refuse(entity) for entity in picked], now)
+    picked = await claim(store, now, 100_000)
+    await record(store, [fail(entity) for entity in picked], now)

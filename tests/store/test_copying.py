@@ -87,7 +87,7 @@ async def test_copy_has_every_row_and_goes_on_where_the_source_stood(
     receipts, backlogs, next_events = [], [], []
     for url in (source_url, target_url):
         store = await Store.open(url)
-        backlogs.append(await store.measure_backlog())
+        backlogs.append(await store.measure_backlog(NOW))
         again = world.user("created", 7, name="n7")
         receipts.append(await store.store_events([again], NOW))
         found = await store.find_event(again.event_id)

@@ -309,13 +309,13 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     assert await store.read_next_due() == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
     await record_outcomes(store, [refuse(again)], NOW)
-    assert (await store.measure_backlog()).dead == 1
+    assert (await store.measure_backlog(NOW)).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
     assert await store.read_next_due() is None
     await store.store_events([world.user("updated", at=2, name="cy")], NOW)
     (revived,) = await pick(store)
     assert revived.attempts == 0
-    assert (await store.measure_backlog()).dead == 0
+    assert (await store.measure_backlog(NOW)).dead == 0
 
 
 async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_applied(
@@ -531,7 +531,7 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
     twice = list(itertools.chain.from_iterable(zip(events, events, strict=True)))
     receipts = await asyncio.gather(*(store.store_events([event], NOW) for event in twice))
     assert receipts == [[Receipt.ACCEPTED], [Receipt.DUPLICATE]] * 300
-    assert (await store.measure_backlog()).pending == 300
+    assert (await store.measure_backlog(NOW)).pending == 300
 
 
 async def test_store_replay_of_what_is_applied_waits_behind_everything_else(store: Store) -> None:

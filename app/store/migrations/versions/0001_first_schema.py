@@ -1,4 +1,6 @@
-"""The first schema: events, entities, replays, heartbeat."""
+"""The first schema."""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -17,13 +20,13 @@ def upgrade() -> None:
         "entities",
         sa.Column("kind", _KEY, nullable=False),
         sa.Column("key", _KEY, nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("user_id", sa.Text()),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("is_removal", sa.Boolean(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("row", sa.Text(), nullable=True),
-        sa.Column("removed_at", sa.BigInteger(), nullable=True),
-        sa.Column("removal_sequence", sa.BigInteger(), nullable=True),
+        sa.Column("row", sa.Text()),
+        sa.Column("removed_at", sa.BigInteger()),
+        sa.Column("removal_sequence", sa.BigInteger()),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -31,51 +34,32 @@ def upgrade() -> None:
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("awaits_parent", sa.Boolean(), nullable=False),
-        sa.Column("waiting_since", sa.BigInteger(), nullable=True),
-        sa.Column("in_flight_until", sa.BigInteger(), nullable=True),
-        sa.Column("last_error_code", sa.Text(), nullable=True),
-        sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column("applied_occurred_at", sa.BigInteger(), nullable=True),
-        sa.Column("applied_sequence", sa.BigInteger(), nullable=True),
-        sa.Column("applied_at", sa.BigInteger(), nullable=True),
+        sa.Column("waiting_since", sa.BigInteger()),
+        sa.Column("request_limit", sa.SmallInteger()),
+        sa.Column("last_error_code", sa.Text()),
+        sa.Column("last_error", sa.Text()),
+        sa.Column("applied_occurred_at", sa.BigInteger()),
+        sa.Column("applied_sequence", sa.BigInteger()),
+        sa.Column("applied_at", sa.BigInteger()),
+        sa.Column("latest_event", sa.BigInteger()),
+        sa.Column("replay", sa.BigInteger()),
+        sa.Column("cohort", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("kind", "key"),
-        sqlite_with_rowid=False,
     )
-    op.create_index(
-        "entities_dead",
-        "entities",
-        ["kind", "key"],
-        unique=False,
-        sqlite_where=sa.text("state = 'dead'"),
-        postgresql_where=sa.text("state = 'dead'"),
+    _create_partial_index("entities_awaiting", "entities", ["user_id"], "awaits_parent")
+    _create_partial_index("entities_dead", "entities", ["kind", "key"], "state = 'dead'")
+    _create_partial_index(
+        "entities_of_user", "entities", ["cohort", "user_id"], "user_id IS NOT NULL"
     )
-    op.create_index(
-        "entities_in_flight",
+    _create_partial_index(
+        "entities_replayed",
         "entities",
-        ["in_flight_until"],
-        unique=False,
-        sqlite_where=sa.text("in_flight_until IS NOT NULL"),
-        postgresql_where=sa.text("in_flight_until IS NOT NULL"),
-    )
-    op.create_index(
-        "entities_of_user",
-        "entities",
-        ["user_id"],
-        unique=False,
-        sqlite_where=sa.text("user_id IS NOT NULL"),
-        postgresql_where=sa.text("user_id IS NOT NULL"),
-    )
-    op.create_index(
-        "entities_pending",
-        "entities",
-        ["priority", "due_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
+        ["replay", "state"],
+        "replay IS NOT NULL AND state <> 'applied'",
     )
     op.create_table(
         "events",
-        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sequence", _SEQUENCE, nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("kind", _KEY, nullable=False),
@@ -85,17 +69,16 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("previous", _SEQUENCE),
         sa.PrimaryKeyConstraint("sequence"),
         sa.UniqueConstraint("event_id"),
         sqlite_autoincrement=True,
     )
+    _create_partial_index("events_of_user", "events", ["key"], "kind = 'user'")
     op.create_index(
-        "events_of_user",
+        "events_received",
         "events",
-        ["key"],
-        unique=False,
-        sqlite_where=sa.text("kind = 'user'"),
-        postgresql_where=sa.text("kind = 'user'"),
+        ["received_at", "sequence"],
     )
     op.create_table(
         "heartbeat",
@@ -104,13 +87,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "lease",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("report", sa.Text()),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "replays",
+        sa.Column("number", _SEQUENCE, nullable=False),
         sa.Column("replay_id", sa.Text(), nullable=False),
         sa.Column("requested_at", sa.BigInteger(), nullable=False),
-        sa.Column("requested_by", sa.Text(), nullable=True),
+        sa.Column("requested_by", sa.Text()),
         sa.Column("filter", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("matched_events", sa.BigInteger(), nullable=False),
         sa.Column("entities", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("replay_id"),
+        sa.Column("marked", sa.BigInteger(), nullable=False),
+        sa.Column("superseded", sa.BigInteger(), nullable=False),
+        sa.Column("place", sa.Text()),
+        sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("replay_id"),
+        sqlite_autoincrement=True,
     )
+    _create_partial_index(
+        "entities_pending",
+        "entities",
+        ["priority", "due_at", sa.text("kind DESC")],
+        "state = 'pending'",
+    )
+
+
+def _create_partial_index(name: str, table: str, columns: list[Any], where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
