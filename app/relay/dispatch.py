@@ -132,7 +132,9 @@ class Dispatcher:
         self._contact_at: float | None = None
         # A request that failed, until a probe tells whether all of Supabase did.
         self._unexplained: tuple[Batch, RequestFailure] | None = None
-        self._outcomes = OutcomeReader(clock=clock, monotonic=monotonic, jitter=jitter)
+        self._outcomes = OutcomeReader(
+            clock=clock, monotonic=monotonic, jitter=jitter, measurements=self._measurements
+        )
         self._limits = {
             Priority.REVOCATION: RequestLimit(REQUEST_ENTITIES),
             Priority.WRITE: RequestLimit(REQUEST_ENTITIES),

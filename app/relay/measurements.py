@@ -32,7 +32,7 @@ class Measurements:
         )
         self.stops = prometheus_client.Counter(
             "relay_supabase_stops",
-            "Times that Supabase served nobody, by kind of failure.",
+            "Circuit breaker trips, and tables held, by kind of failure.",
             ["kind"],
             registry=self.registry,
         )
@@ -48,7 +48,7 @@ class Measurements:
             "relay_pending_entities", "Not yet in Supabase.", registry=self.registry
         )
         self.dead = Gauge(
-            "relay_dead_entities", "Refused for good by Supabase.", registry=self.registry
+            "relay_dead_entities", "Rejected by Supabase for good.", registry=self.registry
         )
         self.oldest_pending = Gauge(
             "relay_oldest_pending_seconds", "Age of the oldest pending.", registry=self.registry

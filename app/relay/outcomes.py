@@ -7,6 +7,7 @@ from app.domain.entities import EntityState, PendingEntity, Priority, find_paren
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after, from_seconds
 from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_alone
+from app.relay.measurements import Measurements
 from app.relay.table_evidence import TableEvidence
 from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
 from app.supabase.client import Answer, RowPlace
@@ -23,17 +24,24 @@ class OutcomeReader:
         clock: Unix seconds.
         monotonic: seconds that only rise.
         jitter: spreads retries.
+        measurements: counts tables that are held.
 
     Attributes:
         evidence: which tables are held.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float], monotonic: Callable[[], float], jitter: Jitter
+        self,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        jitter: Jitter,
+        measurements: Measurements,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
+        self._stops = measurements.stops
         self.evidence = TableEvidence()
 
     def read_answer(self, operations: Sequence[Operation], answer: Answer) -> list[Outcome]:
@@ -113,6 +121,7 @@ class OutcomeReader:
             self._jitter(),
         )
         if place in self.evidence.held and not was_held:
+            self._stops.labels("schema-mismatch").inc()
             logger.error(
                 "%s of %s are held, as every row fails: %s %s",
                 "deletes" if place.is_delete else "writes",
