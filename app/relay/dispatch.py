@@ -381,6 +381,7 @@ class Dispatcher:
 
     async def _claim(self, now: Instant, wanted: Wanted) -> Batch | None:
         batch = await self._store.claim(now, wanted)
+        self._note_store_recovery()
         if batch is None and wanted.trial is not None:
             self._outcomes.evidence.end_trial(wanted.trial)
         return batch
@@ -407,7 +408,7 @@ class Dispatcher:
 
     def _note_store_failure(self) -> None:
         if self._record_failed_at is None:
-            logger.warning("the store is not available: only revocations are dispatched")
+            logger.warning("the store is not available; meanwhile only revocations are dispatched")
         self._record_failed_at = self._monotonic()
 
     def _note_store_recovery(self) -> None:

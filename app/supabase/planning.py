@@ -112,7 +112,12 @@ def _plan_writes(entities: Sequence[PendingEntity], target: Target) -> list[Oper
                     is_placeholder=True,
                 )
             )
-        rows = tuple(_write_target_row(entity, target, extra) for entity in alike)
+        if target.takes_rows_as_they_are:
+            rows = tuple(entity.row or "{}" for entity in alike)
+        else:
+            rows = tuple(
+                _write_columns(json.loads(entity.row or "{}"), target, extra) for entity in alike
+            )
         operations.append(Operation(target, verb, tuple(alike), rows, extra))
     return operations
 
@@ -152,12 +157,6 @@ def _write_key(entity: PendingEntity, target: Target) -> str:
     is_membership = entity.ref.kind is Kind.MEMBERSHIP
     ids = split_membership_key(entity.ref.key) if is_membership else (entity.ref.key,)
     return write_row(dict(zip(target.key_columns, ids, strict=True)))
-
-
-def _write_target_row(entity: PendingEntity, target: Target, extra: Sequence[str]) -> str:
-    """Give the JSON object of one row; a target without any mapping takes the stored text."""
-    row = entity.row or "{}"
-    return row if target.takes_rows_as_they_are else _write_columns(json.loads(row), target, extra)
 
 
 def _write_columns(fields: dict[str, Any], target: Target, extra: Sequence[str]) -> str:
