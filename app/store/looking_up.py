@@ -274,7 +274,8 @@ def _to_event(row: Row[Any]) -> StoredEvent:
             applied_at=row.applied_at,
             pending_since=Instant(row.pending_since) if is_pending else None,
             attempts=row.attempts,
-            next_attempt_at=Instant(row.due_at) if is_pending else None,
+            # What is due at once has been so since it became pending.
+            next_attempt_at=Instant(max(row.due_at, row.pending_since)) if is_pending else None,
             last_error_code=row.last_error_code,
             last_error=row.last_error,
         ),
