@@ -72,8 +72,62 @@ def test_entity_state_is_an_event_status_of_the_same_word(state: EntityState) ->
     assert EventStatus(state.value).value == state.value
 
 
-def test_priority_puts_what_takes_access_away_first_and_replays_last() -> None:
-    assert sorted(Priority.ALL) == [Priority.ACCESS_TAKEN, Priority.CHANGE, Priority.REPLAY]
+def make_entity(kind: Kind, *, is_removal: bool, row: str | None = "{}") -> PendingEntity:
+    return PendingEntity(
+        ref=EntityRef(kind, EntityKey("k")),
+        version=Version(Instant(0), is_removal, 1),
+        row=None if row is None else RowText(row),
+        revision=1,
+        attempts=0,
+        waiting_since=None,
+        pending_since=Instant(0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_removal", "row", "priority"),
+    [
+        (Kind.MEMBERSHIP, True, None, Priority.REVOCATION),
+        # Not ACTIVE: it keeps its row and gives no access.
+        (Kind.MEMBERSHIP, True, "{}", Priority.REVOCATION),
+        (Kind.MEMBERSHIP, False, "{}", Priority.WRITE),
+        (Kind.TRIP, False, "{}", Priority.WRITE),
+        (Kind.USER, False, "{}", Priority.WRITE),
+        (Kind.TRIP, True, None, Priority.DELETE),
+        (Kind.USER, True, None, Priority.DELETE),
+    ],
+)
+def test_fresh_change_waits_in_the_queue_of_its_kind_of_request(
+    kind: Kind, is_removal: bool, row: str | None, priority: Priority
+) -> None:
+    assert make_entity(kind, is_removal=is_removal, row=row).priority is priority
+
+
+def test_queues_are_served_revocations_first_then_writes_deletes_and_replays() -> None:
+    fresh = [Priority.REVOCATION, Priority.WRITE, Priority.DELETE]
+    replays = [Priority.REPLAYED_REVOCATION, Priority.REPLAYED_WRITE, Priority.REPLAYED_DELETE]
+    assert sorted([*replays, *fresh]) == [*fresh, *replays]
+
+
+@pytest.mark.parametrize(
+    ("priority", "request_kind", "is_retry"),
+    [
+        (Priority.REVOCATION, Priority.REVOCATION, False),
+        (Priority.WRITE, Priority.WRITE, False),
+        (Priority.DELETE, Priority.DELETE, False),
+        (Priority.REPLAYED_REVOCATION, Priority.REVOCATION, False),
+        (Priority.REPLAYED_WRITE, Priority.WRITE, False),
+        (Priority.REPLAYED_DELETE, Priority.DELETE, False),
+        (Priority.RETRIED_REVOCATION, Priority.REVOCATION, True),
+        (Priority.RETRIED_WRITE, Priority.WRITE, True),
+        (Priority.RETRIED_DELETE, Priority.DELETE, True),
+        (Priority.ALONE, Priority.ALONE, False),
+    ],
+)
+def test_queue_goes_in_one_of_three_kinds_of_request_or_alone(
+    priority: Priority, request_kind: Priority, is_retry: bool
+) -> None:
+    assert (priority.request_kind, priority.is_retry) == (request_kind, is_retry)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +146,6 @@ def test_priority_puts_what_takes_access_away_first_and_replays_last() -> None:
 def test_parent_is_the_entity_that_a_field_refers_to(
     row: dict[str, object] | None, field: str | None, parent: EntityRef | None
 ) -> None:
-    entity = PendingEntity(
-        ref=EntityRef(Kind.TRIP, EntityKey("t")),
-        version=Version(Instant(0), False, 1),
-        row=None if row is None else RowText(json.dumps(row)),
-        revision=1,
-        attempts=0,
-        waiting_since=None,
-        pending_since=Instant(0),
-    )
+    text = None if row is None else json.dumps(row)
+    entity = make_entity(Kind.TRIP, is_removal=False, row=text)
     assert find_parent(entity, field) == parent

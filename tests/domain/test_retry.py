@@ -1,4 +1,6 @@
-"""The arithmetic of trying again, as tables."""
+"""Shows how long what failed waits, and when an entity is given up."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,33 +12,44 @@ from app.domain.entities import (
     EntityState,
     Kind,
     PendingEntity,
+    Priority,
     Version,
 )
-from app.domain.failures import Failure, FailureKind
+from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after
-from app.domain.retry import Breaker, BreakerState, Verdict, backoff_seconds, judge_refusal
+from app.domain.retry import (
+    RetryDecision,
+    backoff_seconds,
+    decide_retry,
+    decide_retry_alone,
+    latest_due_at,
+)
 
 NOW = Instant(1_767_323_045_000_000)
 DAY_SECONDS = 24 * 3600.0
-OPERATORS_KINDS = [FailureKind.MISCONFIGURED, FailureKind.SCHEMA_MISMATCH]
+CODE = "23503"
+PENDING, DEAD = EntityState.PENDING, EntityState.DEAD
+jitters = st.floats(0, 1, exclude_max=True)
 
 
-def make_failure(
-    kind: FailureKind = FailureKind.OUTAGE, retry_after_seconds: float | None = None
-) -> Failure:
-    return Failure(kind, "code", "message", retry_after_seconds)
-
-
-def make_entity(*, attempts: int = 0, waiting_since: Instant | None = None) -> PendingEntity:
+def make_entity(
+    *, attempts: int = 0, waited_seconds: float = 0.0, code: str = CODE, kind: Kind = Kind.USER
+) -> PendingEntity:
+    """Make an entity that has failed so often, with this code and since so long ago."""
     return PendingEntity(
-        ref=EntityRef(Kind.USER, EntityKey("123e4567-e89b-12d3-a456-426614174000")),
+        ref=EntityRef(kind, EntityKey("k")),
         version=Version(NOW, False, 1),
         row=None,
         revision=1,
         attempts=attempts,
-        waiting_since=waiting_since,
+        waiting_since=after(NOW, -waited_seconds) if attempts else None,
         pending_since=NOW,
+        last_error_code=code if attempts else None,
     )
+
+
+def fail(kind: RowFailureKind, code: str = CODE) -> RowFailure:
+    return RowFailure(kind, code, "message")
 
 
 # Backoff
@@ -64,179 +77,147 @@ def test_backoff_doubles_from_half_a_second_to_a_minute(failures: int, ceiling: 
     assert backoff_seconds(failures, 0.0) == 0.0
 
 
-@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-def test_backoff_of_any_failures_lies_below_its_ceiling(failures: int, jitter: float) -> None:
-    assert 0.0 <= backoff_seconds(failures, jitter) <= backoff_seconds(failures, 1.0) <= 60.0
+@given(st.integers(1, 10**6), jitters, st.floats(0.5, 900))
+def test_backoff_of_any_failures_lies_below_its_limit(
+    failures: int, jitter: float, limit: float
+) -> None:
+    ceiling = backoff_seconds(failures, 1.0, limit)
+    assert 0.0 <= backoff_seconds(failures, jitter, limit) <= ceiling <= limit
 
 
-# The breaker
+# A failure of the entity's own
 
-
-def test_breaker_at_first_is_closed_and_lets_through() -> None:
-    breaker = Breaker()
-    assert breaker.state is BreakerState.CLOSED
-    assert breaker.last_failure is None
-    assert breaker.seconds_to_wait(NOW) == 0.0
-
-
-def test_breaker_opens_at_the_third_outage_in_a_row() -> None:
-    breaker = Breaker()
-    states = []
-    for _ in range(4):
-        breaker.record_failure(make_failure(), NOW, 0.5)
-        states.append(breaker.state)
-    closed, opened = BreakerState.CLOSED, BreakerState.OPEN
-    assert states == [closed, closed, opened, opened]
-
-
-@pytest.mark.parametrize("kind", OPERATORS_KINDS)
-def test_breaker_opens_at_once_for_what_only_an_operator_can_mend(kind: FailureKind) -> None:
-    breaker = Breaker()
-    breaker.record_failure(make_failure(kind), NOW, 0.5)
-    assert breaker.state is BreakerState.OPEN
-    assert breaker.last_failure == make_failure(kind)
-
-
-def test_breaker_closes_and_forgets_on_success() -> None:
-    breaker = Breaker()
-    for _ in range(9):
-        breaker.record_failure(make_failure(retry_after_seconds=600), NOW, 1.0)
-    breaker.record_success()
-    assert (breaker.state, breaker.last_failure) == (BreakerState.CLOSED, None)
-    assert breaker.seconds_to_wait(NOW) == 0.0
-    breaker.record_failure(make_failure(), NOW, 1.0)
-    assert breaker.state is BreakerState.CLOSED
-    assert breaker.seconds_to_wait(NOW) == 0.5
-
-
-def test_breaker_waits_longer_with_every_failure_in_a_row() -> None:
-    breaker, waits = Breaker(), []
-    for _ in range(9):
-        breaker.record_failure(make_failure(), NOW, 1.0)
-        waits.append(breaker.seconds_to_wait(NOW))
-    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
-
-
-def test_breaker_wait_runs_out_as_the_clock_advances_and_stays_open_for_a_probe() -> None:
-    breaker = Breaker()
-    for _ in range(3):
-        breaker.record_failure(make_failure(), NOW, 1.0)
-    assert [breaker.seconds_to_wait(after(NOW, passed)) for passed in (0, 0.5, 2, 3600)] == [
-        2.0,
-        1.5,
-        0.0,
-        0.0,
-    ]
-    assert breaker.state is BreakerState.OPEN
-    later = after(NOW, 2)
-    breaker.record_failure(make_failure(), later, 1.0)  # the probe
-    assert breaker.seconds_to_wait(later) == 4.0
-
-
-def test_breaker_open_for_an_operator_stays_open_through_an_outage() -> None:
-    breaker = Breaker()
-    breaker.record_failure(make_failure(FailureKind.MISCONFIGURED), NOW, 1.0)
-    breaker.record_failure(make_failure(), NOW, 1.0)
-    breaker.record_failure(make_failure(), NOW, 1.0)
-    assert breaker.state is BreakerState.OPEN
-    assert breaker.last_failure == make_failure()
+MISSING_REFERENCE = RowFailureKind.MISSING_REFERENCE
+STILL_REFERENCED = RowFailureKind.STILL_REFERENCED
+UNIQUE_CONFLICT = RowFailureKind.UNIQUE_CONFLICT
+BUSY = RowFailureKind.BUSY
+INCOMPLETE = RowFailureKind.INCOMPLETE
+STRUCTURAL = RowFailureKind.STRUCTURAL
+REJECTED = RowFailureKind.REJECTED
 
 
 @pytest.mark.parametrize(
-    ("retry_after_seconds", "jitter", "wait"),
+    ("kind", "attempts", "waited_seconds", "state", "wait_seconds"),
     [
-        (None, 0.0, 0.0),
-        (None, 1.0, 0.5),
-        (0.0, 1.0, 0.5),
-        (0.1, 1.0, 0.5),  # the backoff is longer
-        (30.0, 0.0, 30.0),  # never sooner than asked for
-        (30.0, 0.5, 31.5),
-        (30.0, 1.0, 33.0),
-        (600.0, 0.0, 600.0),  # nor cut at the limit of our own backoff
+        # Time decides, not attempts.
+        (MISSING_REFERENCE, 0, 0, PENDING, 0.5),
+        (MISSING_REFERENCE, 10_000, DAY_SECONDS - 0.001, PENDING, 60.0),
+        (MISSING_REFERENCE, 3, DAY_SECONDS, DEAD, 4.0),
+        (MISSING_REFERENCE, 3, 30 * DAY_SECONDS, DEAD, 4.0),
+        (STILL_REFERENCED, 0, 0, PENDING, 0.5),
+        (STILL_REFERENCED, 10_000, DAY_SECONDS - 0.001, PENDING, 60.0),
+        (STILL_REFERENCED, 3, DAY_SECONDS, DEAD, 4.0),
+        # Attempts decide, not time.
+        (UNIQUE_CONFLICT, 0, 0, PENDING, 0.5),
+        (UNIQUE_CONFLICT, 8, 30 * DAY_SECONDS, PENDING, 60.0),
+        (UNIQUE_CONFLICT, 9, 60, DEAD, 60.0),
+        (STRUCTURAL, 0, 0, PENDING, 0.5),
+        (STRUCTURAL, 8, 30 * DAY_SECONDS, PENDING, 60.0),
+        (STRUCTURAL, 9, 60, DEAD, 60.0),
+        # Neither does.
+        (BUSY, 0, 0, PENDING, 0.5),
+        (BUSY, 3, 0, PENDING, 4.0),
+        (BUSY, 4, 0, PENDING, 5.0),
+        (BUSY, 10_000, 30 * DAY_SECONDS, PENDING, 5.0),
+        # The first is the last.
+        (INCOMPLETE, 0, 0, DEAD, 0.5),
+        (REJECTED, 0, 0, DEAD, 0.5),
     ],
 )
-def test_breaker_takes_what_supabase_asks_for_as_a_floor(
-    retry_after_seconds: float | None, jitter: float, wait: float
+def test_entity_that_failed_by_itself_is_retried_or_dead(
+    kind: RowFailureKind,
+    attempts: int,
+    waited_seconds: float,
+    state: EntityState,
+    wait_seconds: float,
 ) -> None:
-    breaker = Breaker()
-    breaker.record_failure(make_failure(retry_after_seconds=retry_after_seconds), NOW, jitter)
-    assert breaker.seconds_to_wait(NOW) == pytest.approx(wait)
-
-
-# One entity's own fate
-
-PENDING, DEAD = EntityState.PENDING, EntityState.DEAD
-
-
-@pytest.mark.parametrize(
-    ("kind", "attempts", "state", "wait"),
-    [
-        (FailureKind.PARENT_MISSING, 0, PENDING, 0.5),
-        (FailureKind.PARENT_MISSING, 1, PENDING, 1.0),
-        (FailureKind.PARENT_MISSING, 10_000, PENDING, 60.0),  # time decides, not attempts
-        (FailureKind.CONTESTED, 0, PENDING, 0.5),
-        (FailureKind.CONTESTED, 8, PENDING, 60.0),
-        (FailureKind.CONTESTED, 9, DEAD, 60.0),
-        (FailureKind.CONTESTED, 10, DEAD, 60.0),
-        (FailureKind.OURS, 0, PENDING, 0.5),
-        (FailureKind.OURS, 8, PENDING, 60.0),
-        (FailureKind.OURS, 9, DEAD, 60.0),
-        (FailureKind.REFUSED, 0, DEAD, 0.5),
-        (FailureKind.REFUSED, 9, DEAD, 60.0),
-    ],
-)
-def test_verdict_on_an_entity_refused_after_so_many_attempts(
-    kind: FailureKind, attempts: int, state: EntityState, wait: float
-) -> None:
-    awaits_parent = kind is FailureKind.PARENT_MISSING
-    assert judge_refusal(make_entity(attempts=attempts), make_failure(kind), NOW, 1.0) == Verdict(
+    entity = make_entity(attempts=attempts, waited_seconds=waited_seconds)
+    decision = decide_retry(entity, fail(kind), NOW, 1.0)
+    assert decision == RetryDecision(
         state=state,
+        # What waits for a parent succeeds with all the others that do.
+        priority=Priority.WRITE if kind is MISSING_REFERENCE else Priority.RETRIED_WRITE,
         attempts=attempts + 1,
-        due_at=after(NOW, wait),
-        awaits_parent=awaits_parent,
-        waiting_since=NOW if awaits_parent else None,
+        due_at=after(NOW, wait_seconds),
+        awaits_parent=kind is MISSING_REFERENCE,
+        waiting_since=after(NOW, -waited_seconds),
+        request_limit=None,
     )
 
 
+@pytest.mark.parametrize("kind", RowFailureKind)
+def test_attempts_and_time_start_over_when_an_entity_fails_with_another_code(
+    kind: RowFailureKind,
+) -> None:
+    entity = make_entity(attempts=9, waited_seconds=2 * DAY_SECONDS, code="55P03")
+    decision = decide_retry(entity, fail(kind), NOW, 0.5)
+    assert (decision.attempts, decision.waiting_since) == (1, NOW)
+    assert (decision.state is DEAD) == (kind in (INCOMPLETE, REJECTED))
+
+
+@pytest.mark.parametrize("kind", RowFailureKind)
+def test_entity_of_a_split_request_stays_in_small_requests(kind: RowFailureKind) -> None:
+    entity = replace(make_entity(), request_limit=20)
+    assert decide_retry(entity, fail(kind), NOW, 0.5).request_limit == 20
+
+
 @pytest.mark.parametrize(
-    ("waited_seconds", "state"),
+    ("kind", "is_removal", "priority"),
     [
-        (0.0, PENDING),
-        (DAY_SECONDS - 0.000_001, PENDING),
-        (DAY_SECONDS, DEAD),
-        (30 * DAY_SECONDS, DEAD),
+        (Kind.MEMBERSHIP, True, Priority.RETRIED_REVOCATION),
+        (Kind.MEMBERSHIP, False, Priority.RETRIED_WRITE),
+        (Kind.USER, True, Priority.RETRIED_DELETE),
     ],
 )
-def test_verdict_on_an_orphan_is_death_after_a_day(
-    waited_seconds: float, state: EntityState
+def test_entity_that_failed_by_itself_shares_no_request_with_fresh_changes(
+    kind: Kind, is_removal: bool, priority: Priority
 ) -> None:
-    since = after(NOW, -waited_seconds)
-    entity = make_entity(attempts=3, waiting_since=since)
-    verdict = judge_refusal(entity, make_failure(FailureKind.PARENT_MISSING), NOW, 0.5)
-    assert verdict.state is state
-    assert verdict.awaits_parent is (state is PENDING)
-    assert verdict.waiting_since == since
-    assert verdict.attempts == 4
+    entity = replace(make_entity(kind=kind), version=Version(NOW, is_removal, 1))
+    assert decide_retry(entity, fail(BUSY), NOW, 0.5).priority is priority
 
 
-@pytest.mark.parametrize("kind", [FailureKind.CONTESTED, FailureKind.OURS, FailureKind.REFUSED])
-def test_verdict_on_an_orphan_refused_otherwise_ends_its_waiting(kind: FailureKind) -> None:
-    entity = make_entity(waiting_since=after(NOW, -60))
-    verdict = judge_refusal(entity, make_failure(kind), NOW, 0.5)
-    assert (verdict.awaits_parent, verdict.waiting_since) == (False, None)
+# A request that failed with nobody else in it
 
 
-@pytest.mark.parametrize("kind", FailureKind)
-def test_verdict_is_given_on_every_kind_of_failure_or_refused(kind: FailureKind) -> None:
-    failure = make_failure(kind)
-    if not failure.stops_everything:
-        assert judge_refusal(make_entity(), failure, NOW, 0.5).attempts == 1
-        return
-    with pytest.raises(ValueError, match="stops everything"):
-        judge_refusal(make_entity(), failure, NOW, 0.5)
+@pytest.mark.parametrize(
+    ("attempts", "wait_seconds"), [(0, 0.5), (7, 64.0), (10, 512.0), (11, 900.0), (10_000, 900.0)]
+)
+def test_entity_whose_request_fails_alone_is_retried_ever_less_often_and_never_dead(
+    attempts: int, wait_seconds: float
+) -> None:
+    failure = RequestFailure(RequestFailureKind.UNAVAILABLE, "57014", "too slow")
+    entity = make_entity(attempts=attempts, waited_seconds=30 * DAY_SECONDS, code="57014")
+    assert decide_retry_alone(entity, failure, NOW, 1.0) == RetryDecision(
+        state=PENDING,
+        priority=Priority.ALONE,
+        attempts=attempts + 1,
+        due_at=after(NOW, wait_seconds),
+        awaits_parent=False,
+        waiting_since=after(NOW, -30 * DAY_SECONDS) if attempts else NOW,
+        request_limit=1,
+    )
 
 
-def test_breaker_told_to_come_back_in_a_year_tries_within_a_quarter_of_an_hour() -> None:
-    breaker = Breaker()
-    breaker.record_failure(make_failure(retry_after_seconds=3.2e7), NOW, 0.0)
-    assert breaker.seconds_to_wait(NOW) == 900
+# A clock that ran ahead
+
+
+@given(
+    st.sampled_from(Priority),
+    st.sampled_from(RowFailureKind),
+    st.integers(0, 10**6),
+    jitters,
+)
+def test_no_entity_is_due_later_than_it_can_rightly_be(
+    priority: Priority, kind: RowFailureKind, attempts: int, jitter: float
+) -> None:
+    entity = make_entity(attempts=attempts)
+    failure = RequestFailure(RequestFailureKind.UNAVAILABLE, CODE, "too slow")
+    alone = decide_retry_alone(entity, failure, NOW, jitter)
+    assert alone.due_at <= latest_due_at(alone.priority, NOW)
+    assert decide_retry(entity, fail(kind), NOW, jitter).due_at <= latest_due_at(priority, NOW)
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_wait_longer_than_any_backoff_is_known_as_a_wrong_clock(priority: Priority) -> None:
+    limit_seconds = 900 if priority is Priority.ALONE else 60
+    assert latest_due_at(priority, NOW) == after(NOW, limit_seconds)
