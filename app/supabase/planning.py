@@ -96,30 +96,29 @@ def _plan_deletes(entities: Sequence[PendingEntity], target: Target) -> Operatio
 
 
 def _plan_writes(entities: Sequence[PendingEntity], target: Target) -> list[Operation]:
-    operations: list[Operation] = []
-    for extra, alike in _group_by_extra(entities, target):
-        verb = Verb.UPSERT if len(extra) == len(target.extra) else Verb.UPDATE
-        conflicting = [entity for entity in alike if _is_conflicting(entity)]
-        if len(conflicting) > 1:
-            # They may want each other's values: all of them let go of theirs first.
-            operations.append(
-                Operation(
-                    target,
-                    verb,
-                    tuple(conflicting),
-                    tuple(_write_columns(_read_placeholder(e), target, extra) for e in conflicting),
-                    extra,
-                    is_placeholder=True,
-                )
-            )
-        if target.takes_rows_as_they_are:
-            rows = tuple(entity.row or "{}" for entity in alike)
-        else:
-            rows = tuple(
-                _write_columns(json.loads(entity.row or "{}"), target, extra) for entity in alike
-            )
-        operations.append(Operation(target, verb, tuple(alike), rows, extra))
-    return operations
+    # Entities may want each other's values: all of them let go of theirs before any is written.
+    conflicting = [entity for entity in entities if _is_conflicting(entity)]
+    placeholders = [
+        _plan_group(alike, target, extra, is_placeholder=True)
+        for extra, alike in _group_by_extra(conflicting if len(conflicting) > 1 else (), target)
+    ]
+    writes = [
+        _plan_group(alike, target, extra) for extra, alike in _group_by_extra(entities, target)
+    ]
+    return placeholders + writes
+
+
+def _plan_group(
+    entities: Sequence[PendingEntity],
+    target: Target,
+    extra: tuple[str, ...],
+    *,
+    is_placeholder: bool = False,
+) -> Operation:
+    verb = Verb.UPSERT if len(extra) == len(target.extra) else Verb.UPDATE
+    read = _read_placeholder if is_placeholder else _read_fields
+    rows = tuple(_write_columns(read(entity), target, extra) for entity in entities)
+    return Operation(target, verb, tuple(entities), rows, extra, is_placeholder)
 
 
 def _group_by_extra(
@@ -127,11 +126,11 @@ def _group_by_extra(
 ) -> list[tuple[tuple[str, ...], list[PendingEntity]]]:
     """Keep rows of different columns apart: the rows of one operation all have the same."""
     if not target.extra:
-        return [((), list(entities))]
+        return [((), list(entities))] if entities else []
     groups: dict[tuple[str, ...], list[PendingEntity]] = {}
     for entity in entities:
-        row = json.loads(entity.row or "{}")
-        present = tuple(name for name in target.extra if name in row)
+        fields = _read_fields(entity)
+        present = tuple(name for name in target.extra if name in fields)
         groups.setdefault(present, []).append(entity)
     return sorted(groups.items())
 
@@ -144,9 +143,14 @@ def _is_conflicting(entity: PendingEntity) -> bool:
     )
 
 
+def _read_fields(entity: PendingEntity) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(entity.row or "{}")
+    return fields
+
+
 def _read_placeholder(entity: PendingEntity) -> dict[str, Any]:
     """Give the fields of an entity with values that nobody else can hold; references stay."""
-    fields: dict[str, Any] = json.loads(entity.row or "{}")
+    fields = _read_fields(entity)
     key = entity.ref.key
     if entity.ref.kind is Kind.USER:
         return {**fields, "email": f"{key}@placeholder.invalid", "username": key}
@@ -160,6 +164,7 @@ def _write_key(entity: PendingEntity, target: Target) -> str:
 
 
 def _write_columns(fields: dict[str, Any], target: Target, extra: Sequence[str]) -> str:
+    # A stored row may hold fields that are configured no more: only columns are sent.
     return write_row(
         {
             **{column: fields[name] for name, column in target.columns.items()},

@@ -78,12 +78,6 @@ class Target:
             **{column: name for name, column in self.columns.items()},
         }
 
-    @property
-    def takes_rows_as_they_are(self) -> bool:
-        """Whether the stored text of a row can be sent unread."""
-        is_mapped = any(name != column for name, column in self.columns.items())
-        return not (is_mapped or self.copy or self.constants or self.extra)
-
 
 def make_target(kind: Kind) -> Target:
     """Give the minimal table of a kind, named and made as in `supabase/migrations`."""
