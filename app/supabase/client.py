@@ -74,7 +74,7 @@ class SupabaseClient:
         if isinstance(document, RequestFailure):
             return document
         epoch = document.get("epoch")
-        if document.get("protocol") != _PROTOCOL or not isinstance(epoch, int):
+        if document.get("protocol") != _PROTOCOL or type(epoch) is not int:
             return _unexpected_answer()
         return epoch
 
@@ -152,6 +152,8 @@ def _read_answer(
 ) -> Answer:
     if document["sequence"] != sequence:
         raise ValueError("the answer to another request")
+    if not isinstance(document["failures"], list) or not isinstance(document["not_tried"], list):
+        raise TypeError("rows are named in arrays")
     failures = {
         _read_place(each, operations): read_row_failure(each, operations[each["operation"]])
         for each in document["failures"]
@@ -162,6 +164,8 @@ def _read_answer(
 
 def _read_place(document: Mapping[str, Any], operations: Sequence[Operation]) -> RowPlace:
     place = RowPlace(document["operation"], document["row"])
+    if not all(type(number) is int for number in place):
+        raise TypeError("a number of a row")
     if min(place) < 0 or place.row >= len(operations[place.operation].rows):
         raise IndexError("there is no such row")
     return place

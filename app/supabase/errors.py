@@ -61,6 +61,9 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
     "0A000": RowFailureKind.STRUCTURAL,
 }
 
+# PostgreSQL 18 has a code of its own for ON DELETE RESTRICT.
+_REFERENCED_CODES: Final = ("23503", "23001")
+
 _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
 # Messages that carry names of tables, columns, constraints and types, and no value of a row.
 _SAFE_MESSAGES: Final = tuple(
@@ -113,18 +116,20 @@ def read_request_failure(
     """
     document = _read_document(body)
     code, message = _read_error(document)
+    is_json, is_empty = document is not None, not body.strip()
     return RequestFailure(
-        _classify_request(status, code, is_json=document is not None, is_empty=not body.strip()),
+        _classify_request(status, code, is_json=is_json, is_empty=is_empty),
         code or f"HTTP {status}",
-        _keep_safe(code, message) or _describe_status(status, is_json=document is not None),
+        # The gateway says of a revoked key nothing but 401.
+        _keep_safe(code, message) or _describe_status(status, is_page=not (is_json or is_empty)),
         _read_retry_after(headers.get("retry-after"), now_seconds),
     )
 
 
-def _describe_status(status: int, *, is_json: bool) -> str:
-    if is_json or status >= 500:
-        return f"Supabase answered {status}"
-    return f"what answered {status} is not Supabase's API"
+def _describe_status(status: int, *, is_page: bool) -> str:
+    if is_page and status < 500:
+        return f"what answered {status} is not Supabase's API"
+    return f"Supabase answered {status}"
 
 
 def _classify_request(
@@ -135,6 +140,8 @@ def _classify_request(
     match status:
         case 401 | 402 | 403 if is_json or (is_empty and status != 403):
             return RequestFailureKind.MISCONFIGURED
+        case 404 if is_json and code is None:
+            return RequestFailureKind.MISCONFIGURED  # a gateway that routes to no PostgREST
         case 408 | 425 | 429:
             return RequestFailureKind.UNAVAILABLE
         case _ if status >= 500:
@@ -149,9 +156,11 @@ def read_row_failure(document: Mapping[str, Any], operation: Operation) -> RowFa
     """Read what `relay_apply` says of one row.
 
     Raises:
-        KeyError, TypeError: it is not of the form that the function answers.
+        KeyError, TypeError, ValueError: it is not of the form that the function answers.
     """
-    code = str(document["sqlstate"])
+    code = document["sqlstate"]
+    if not re.fullmatch(r"[0-9A-Z]{5}", code, re.ASCII):
+        raise ValueError("not an SQLSTATE")
     kind = _classify_row(code, operation.verb)
     field = None
     if kind is RowFailureKind.MISSING_REFERENCE:
@@ -160,7 +169,7 @@ def read_row_failure(document: Mapping[str, Any], operation: Operation) -> RowFa
 
 
 def _classify_row(code: str, verb: Verb) -> RowFailureKind:
-    if verb is Verb.DELETE and code == "23503":
+    if verb is Verb.DELETE and code in _REFERENCED_CODES:
         return RowFailureKind.STILL_REFERENCED
     if verb is Verb.UPDATE and code == "P0002":
         return RowFailureKind.INCOMPLETE
@@ -174,10 +183,16 @@ def _describe_row_failure(
     if kind is RowFailureKind.INCOMPLETE:
         columns = ", ".join(operation.missing_columns)
         return f"{table} has no such row to update, and for a new one the event lacks {columns}"
-    if isinstance(document.get("message"), str):
-        return str(document["message"])
-    names = [f"{name} {document[name]}" for name in ("column", "constraint") if name in document]
-    return " ".join((f"PostgreSQL refused the row of {table}", *names))
+    message = document.get("message")
+    if not isinstance(message, str):
+        given = [name for name in ("column", "constraint") if name in document]
+        names = [f"{name} {document[name]}" for name in given]
+        message = " ".join((f"PostgreSQL refused the row of {table}", *names))
+    # What the store could not hold would stop the dispatcher.
+    if "\0" in message:
+        raise ValueError("NUL in a message")
+    message.encode()
+    return message
 
 
 T = TypeVar("T")
