@@ -13,7 +13,6 @@ from app.domain.entities import (
     membership_key,
 )
 from app.domain.instants import Instant
-from app.supabase.planning import Action
 from app.supabase.targets import MINIMAL_TARGETS
 
 
@@ -23,14 +22,14 @@ def make_id(number: int) -> str:
 
 
 def make_entity(
-    kind: Kind, number: int, action: Action, *, parent: int = 0, **fields: object
+    kind: Kind, number: int, *, is_removed: bool = False, parent: int = 0, **fields: object
 ) -> PendingEntity:
-    """Make an entity that is to be upserted or removed.
+    """Make an entity that has never failed.
 
     Args:
         kind: which.
         number: of its id; of a membership's user.
-        action: what is to be done with it.
+        is_removed: whether Supabase should hold no row of it.
         parent: number of a membership's trip.
         fields: of its row, in place of made-up ones or beside them.
     """
@@ -43,8 +42,8 @@ def make_entity(
     text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
     return PendingEntity(
         ref=EntityRef(kind, key),
-        version=Version(Instant(0), action is Action.REMOVE, 1),
-        row=RowText(text) if action is Action.UPSERT else None,
+        version=Version(Instant(0), is_removed, 1),
+        row=None if is_removed else RowText(text),
         revision=1,
         attempts=0,
         waiting_since=None,

@@ -1,319 +1,268 @@
-"""Shows the order and the bounds of writes, and that no entity is lost or written twice."""
+"""Shows in which operations entities are written, in which order, and with which columns."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.entities import Kind, PendingEntity
-from app.domain.failures import Failure, FailureKind
-from app.supabase.client import SupabaseClient, open_http_client
-from app.supabase.mapping import read_target
-from app.supabase.planning import MAXIMUM_ROWS, Action, Write, plan_batch, write_filter
+from app.domain.instants import Instant
+from app.supabase.planning import Operation, Verb, is_delete, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.supabase.entities import make_entity, make_id
 from tests.supabase.fitting import FITTED
 
-PROJECT_URL = "https://abcdefghijklmnopqrst.supabase.co"
 ORDER = [
-    (Kind.MEMBERSHIP, Action.REMOVE),
-    (Kind.USER, Action.UPSERT),
-    (Kind.TRIP, Action.UPSERT),
-    (Kind.MEMBERSHIP, Action.UPSERT),
-    (Kind.TRIP, Action.REMOVE),
-    (Kind.USER, Action.REMOVE),
+    (Kind.MEMBERSHIP, True),
+    (Kind.USER, False),
+    (Kind.TRIP, False),
+    (Kind.MEMBERSHIP, False),
+    (Kind.TRIP, True),
+    (Kind.USER, True),
 ]
 
+
+def mark_conflicting(entity: PendingEntity, attempts: int = 2) -> PendingEntity:
+    """Give an entity that another row's unique value has rejected so often."""
+    return replace(entity, last_error_code="23505", attempts=attempts, waiting_since=Instant(0))
+
+
 entities = st.builds(
-    make_entity,
+    lambda kind, number, is_removed, parent, note, attempts: mark_conflicting(
+        make_entity(kind, number, is_removed=is_removed, parent=parent, **note), attempts
+    ),
     st.sampled_from(Kind),
     st.integers(0, 2**128 - 1),
-    st.sampled_from(Action),
-    parent=st.integers(0, 3),
+    st.booleans(),
+    st.integers(0, 3),
+    st.fixed_dictionaries({}, optional={"note": st.none(), "endDate": st.text()}),
+    st.integers(0, 3),
 )
 batches = st.lists(entities, unique_by=lambda entity: entity.ref, max_size=60)
 
 
-async def read_request_line(write: Write) -> httpx.Request:
-    """Give the request that the client really makes of a write."""
-    requests: list[httpx.Request] = []
+def read_rows(operation: Operation) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in operation.rows]
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        requests.append(request)
-        return httpx.Response(204)
 
-    transport = httpx.MockTransport(answer)
-    async with open_http_client(PROJECT_URL, {}, timeout_seconds=1, transport=transport) as http:
-        assert await SupabaseClient(http, clock=lambda: 0.0).apply(write) is None
-    return requests[0]
+def list_keys(operations: Sequence[Operation]) -> list[list[str]]:
+    return [[entity.ref.key for entity in operation.entities] for operation in operations]
 
 
 # Order
 
 
-@given(st.permutations([make_entity(kind, 1, action) for kind, action in ORDER]))
-def test_plan_of_any_order_removes_children_first_and_parents_last(
+@given(st.permutations([make_entity(kind, 1, is_removed=removed) for kind, removed in ORDER]))
+def test_plan_of_any_order_deletes_children_first_and_parents_last(
     batch: list[PendingEntity],
 ) -> None:
-    assert [(write.kind, write.action) for write in plan_batch(batch, MINIMAL_TARGETS)] == ORDER
+    operations = plan_request(batch, MINIMAL_TARGETS)
+    assert [(each.target.kind, each.verb is Verb.DELETE) for each in operations] == ORDER
+    assert {each.verb for each in operations} == {Verb.DELETE, Verb.UPSERT}
 
 
 def test_plan_of_nothing_is_nothing() -> None:
-    assert plan_batch([], MINIMAL_TARGETS) == []
+    assert plan_request([], MINIMAL_TARGETS) == []
 
 
 @given(st.permutations(range(40)))
 def test_plan_of_any_order_sorts_by_key(numbers: list[int]) -> None:
-    batch = [make_entity(Kind.USER, number, Action.UPSERT) for number in numbers]
-    (write,) = plan_batch(batch, MINIMAL_TARGETS)
-    assert [entity.ref.key for entity in write.entities] == [make_id(n) for n in range(40)]
+    batch = [make_entity(Kind.USER, number) for number in numbers]
+    operations = plan_request(batch, MINIMAL_TARGETS)
+    assert list_keys(operations) == [[make_id(number) for number in range(40)]]
 
 
-@given(batches)
-def test_plan_of_any_batch_holds_every_entity_once_where_it_belongs(
-    batch: list[PendingEntity],
+@given(batches, st.sampled_from([MINIMAL_TARGETS, FITTED]))
+def test_plan_of_any_batch_writes_every_entity_once_where_it_belongs(
+    batch: list[PendingEntity], targets: Targets
 ) -> None:
-    writes = plan_batch(iter(batch), MINIMAL_TARGETS)
-    written = [entity for write in writes for entity in write.entities]
+    operations = plan_request(iter(batch), targets)
+    written = [entity for each in operations if not each.is_placeholder for entity in each.entities]
     assert Counter(entity.ref for entity in written) == Counter(entity.ref for entity in batch)
-    for write in writes:
-        assert write.entities
-        assert {entity.ref.kind for entity in write.entities} == {write.kind}
-        assert {entity.row is None for entity in write.entities} == {write.action is Action.REMOVE}
-    steps = [ORDER.index((write.kind, write.action)) for write in writes]
-    assert steps == sorted(steps)
-    for step in ORDER:
-        keys = [
-            entity.ref.key
-            for write in writes
-            if (write.kind, write.action) == step
-            for entity in write.entities
-        ]
+    for operation in operations:
+        assert operation.entities
+        assert operation.target == targets[operation.entities[0].ref.kind]
+        assert {entity.ref.kind for entity in operation.entities} == {operation.target.kind}
+        deletes = {is_delete(entity, targets) for entity in operation.entities}
+        assert deletes == {operation.verb is Verb.DELETE}
+        keys = [entity.ref.key for entity in operation.entities]
         assert keys == sorted(keys)
+        # PostgreSQL takes the columns of the first row for all of them.
+        columns = {tuple(row) for row in read_rows(operation)}
+        assert len(columns) == 1
+        assert set(operation.target.key_columns) <= set(*columns)
+    steps = [ORDER.index((each.target.kind, each.verb is Verb.DELETE)) for each in operations]
+    assert steps == sorted(steps)
 
 
-# Bounds
-
-
-@pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize(
-    ("count", "rows"),
-    [
-        (1, [1]),
-        (MAXIMUM_ROWS, [500]),
-        (MAXIMUM_ROWS + 1, [500, 1]),
-        (1234, [500, 500, 234]),
-    ],
-)
-def test_upserts_go_500_rows_a_request(kind: Kind, count: int, rows: list[int]) -> None:
-    batch = [make_entity(kind, number, Action.UPSERT, parent=number) for number in range(count)]
-    assert [len(write.entities) for write in plan_batch(batch, MINIMAL_TARGETS)] == rows
+# Rows
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("trips", [1, 7, 1200])
-async def test_removals_fit_into_a_url_under_6_kb_as_it_is_sent(kind: Kind, trips: int) -> None:
-    batch = [
-        make_entity(kind, 2**127 + number, Action.REMOVE, parent=2**127 + number % trips)
-        for number in range(1200)
-    ]
-    writes = plan_batch(batch, MINIMAL_TARGETS)
-    assert sum(len(write.entities) for write in writes) == 1200
-    assert len(writes) <= 1200 / 40  # bulk nevertheless
-    for write in writes:
-        assert len(write.entities) <= MAXIMUM_ROWS
-        request = await read_request_line(write)
-        assert len(str(request.url).encode()) < 6_000
-        assert len(request.url.raw_path) < 6_000
+def test_row_of_a_minimal_target_is_the_stored_row(kind: Kind) -> None:
+    entity = make_entity(kind, 1, parent=2)
+    (operation,) = plan_request([entity], MINIMAL_TARGETS)
+    assert (operation.verb, operation.rows) == (Verb.UPSERT, (entity.row,))
 
 
-# The filter of a removal
+@pytest.mark.parametrize("kind", Kind)
+def test_stored_field_that_is_configured_no_more_is_not_sent(kind: Kind) -> None:
+    (operation,) = plan_request([make_entity(kind, 1, startDate="x")], MINIMAL_TARGETS)
+    (row,) = read_rows(operation)
+    assert tuple(row) == MINIMAL_TARGETS[kind].written_columns
+
+
+def test_row_has_mapped_columns_copies_and_constants_in_their_order() -> None:
+    (operation,) = plan_request([make_entity(Kind.USER, 1)], FITTED)
+    assert operation.rows == (
+        f'{{"id":"{make_id(1)}","email":"é","username":"é","supabase_id":"{make_id(1)}",'
+        '"deleted_at":null,"source":{"by":"relay"}}',
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "removed", "name", "value"),
+    ("kind", "key", "fitted_key"),
     [
-        (Kind.USER, [(0, 1)], "id", "in.({1})"),
-        (Kind.TRIP, [(0, 2), (0, 1)], "id", "in.({1},{2})"),
-        (Kind.MEMBERSHIP, [(1, 2)], "or", "(and(trip_id.eq.{1},user_id.in.({2})))"),
+        (Kind.USER, {"id": make_id(1)}, {"id": make_id(1)}),
+        (Kind.TRIP, {"id": make_id(1)}, {"tripId": make_id(1)}),
         (
             Kind.MEMBERSHIP,
-            [(9, 2), (1, 4), (9, 1), (1, 3)],
-            "or",
-            "(and(trip_id.eq.{1},user_id.in.({3},{4})),and(trip_id.eq.{9},user_id.in.({1},{2})))",
+            {"trip_id": make_id(9), "user_id": make_id(1)},
+            {"trip_id": make_id(9), "member_id": make_id(1)},
         ),
     ],
 )
-def test_filter_names_the_removed_rows_and_no_other(
-    kind: Kind, removed: list[tuple[int, int]], name: str, value: str
+def test_row_of_a_delete_is_its_key(
+    kind: Kind, key: dict[str, str], fitted_key: dict[str, str]
 ) -> None:
-    batch = [make_entity(kind, number, Action.REMOVE, parent=trip) for trip, number in removed]
-    (write,) = plan_batch(batch, MINIMAL_TARGETS)
-    assert write_filter(write) == (name, value.format(*(make_id(number) for number in range(10))))
+    entity = make_entity(kind, 1, is_removed=True, parent=9)
+    for targets, expected in ((MINIMAL_TARGETS, key), (FITTED, fitted_key)):
+        (operation,) = plan_request([entity], targets)
+        assert operation.verb is Verb.DELETE
+        assert read_rows(operation) == [expected]
+        assert tuple(expected) == targets[kind].key_columns
 
 
-@settings(max_examples=50)
-@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))
-def test_filter_of_any_memberships_selects_exactly_them(pairs: set[tuple[int, int]]) -> None:
-    batch = [make_entity(Kind.MEMBERSHIP, user, Action.REMOVE, parent=trip) for trip, user in pairs]
-    (write,) = plan_batch(batch, MINIMAL_TARGETS)
-    _, value = write_filter(write)
-    selected = set()
-    for group in value.removeprefix("(and(").removesuffix("))").split(")),and("):
-        trip, _, users = group.removesuffix(")").partition(",user_id.in.(")
-        selected |= {(trip.removeprefix("trip_id.eq."), user) for user in users.split(",")}
-    assert selected == {(make_id(trip), make_id(user)) for trip, user in pairs}
-
-
-# Halves
-
-
-@given(st.sampled_from(ORDER), st.integers(2, 60))
-def test_split_halves_a_write_without_losing_or_moving_any(
-    step: tuple[Kind, Action], count: int
-) -> None:
-    kind, action = step
-    write = Write(
-        MINIMAL_TARGETS[kind], action, tuple(make_entity(kind, n, action) for n in range(count))
-    )
-    first, second = write.split()
-    assert first.entities + second.entities == write.entities
-    assert abs(len(first.entities) - len(second.entities)) <= 1
-    assert {(half.kind, half.action) for half in (first, second)} == {step}
-
-
-def test_split_again_and_again_leaves_each_alone() -> None:
-    batch = [make_entity(Kind.USER, number, Action.UPSERT) for number in range(MAXIMUM_ROWS)]
-    pieces = plan_batch(batch, MINIMAL_TARGETS)
-    rounds = 0
-    while any(len(piece.entities) > 1 for piece in pieces):
-        pieces = [
-            half
-            for piece in pieces
-            for half in (piece.split() if len(piece.entities) > 1 else (piece,))
-        ]
-        rounds += 1
-    assert rounds == 9  # the logarithm of 500
-    assert [piece.entities[0] for piece in pieces] == batch
-    assert all(
-        one.entities[0].ref.key < other.entities[0].ref.key for one, other in pairwise(pieces)
-    )
-
-
-# Targets of other names
-
-
-def lacks(field: str | None, code: str = "23502") -> Failure:
-    return Failure(FailureKind.REFUSED, code, "null value", field=field)
-
-
-@given(batches)
-def test_plan_of_any_batch_keeps_its_order_whatever_the_targets(batch: list[PendingEntity]) -> None:
-    fitted, minimal = plan_batch(batch, FITTED), plan_batch(batch, MINIMAL_TARGETS)
-    assert [(w.kind, w.action, w.entities) for w in fitted] == [
-        (w.kind, w.action, w.entities) for w in minimal
-    ]
-
-
-def test_rows_of_different_columns_go_in_different_writes_sorted_each() -> None:
+def test_rows_that_lack_an_extra_field_are_updated_in_operations_of_their_columns() -> None:
     dates: dict[str, Any] = {"startDate": "2026-05-01", "endDate": None}
     batch = [
-        make_entity(Kind.TRIP, 6, Action.UPSERT, **dates),
-        make_entity(Kind.TRIP, 5, Action.UPSERT),
-        make_entity(Kind.TRIP, 4, Action.UPSERT, endDate=None),
-        make_entity(Kind.TRIP, 3, Action.UPSERT, **dates),
-        make_entity(Kind.TRIP, 2, Action.UPSERT, unknown="x"),
-        make_entity(Kind.TRIP, 1, Action.REMOVE),
-        make_entity(Kind.USER, 1, Action.REMOVE),
+        make_entity(Kind.TRIP, 6, **dates),
+        make_entity(Kind.TRIP, 5),
+        make_entity(Kind.TRIP, 4, endDate=None),
+        make_entity(Kind.TRIP, 3, **dates),
+        make_entity(Kind.TRIP, 2, unknown="x"),
     ]
-    found = [
-        (write.action, write.extra, write.missing, [entity.ref.key for entity in write.entities])
-        for write in plan_batch(batch, FITTED)
-        if write.kind is Kind.TRIP
-    ]
+    operations = plan_request(batch, FITTED)
+    found = [(each.verb, each.extra, each.missing_columns) for each in operations]
     assert found == [
-        (Action.UPSERT, (), ("startDate", "endDate"), [make_id(2), make_id(5)]),
-        (Action.UPSERT, ("endDate",), ("startDate",), [make_id(4)]),
-        (Action.UPSERT, ("startDate", "endDate"), (), [make_id(3), make_id(6)]),
-        (Action.REMOVE, (), ("startDate", "endDate"), [make_id(1)]),
+        (Verb.UPDATE, (), ("start_date", "end_date")),
+        (Verb.UPDATE, ("endDate",), ("start_date",)),
+        (Verb.UPSERT, ("startDate", "endDate"), ()),
+    ]
+    assert list_keys(operations) == [
+        [make_id(2), make_id(5)],
+        [make_id(4)],
+        [make_id(3), make_id(6)],
+    ]
+    assert [tuple(read_rows(each)[0]) for each in operations] == [
+        ("tripId", "title", "created_by"),
+        ("tripId", "title", "created_by", "end_date"),
+        ("tripId", "title", "created_by", "start_date", "end_date"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("takes_access", "targets", "action"),
+    ("is_removal", "targets", "verb"),
     [
-        (True, FITTED, Action.REMOVE),
-        (False, FITTED, Action.UPSERT),
-        (True, MINIMAL_TARGETS, Action.UPSERT),
-        (False, MINIMAL_TARGETS, Action.UPSERT),
+        (True, FITTED, Verb.DELETE),
+        (False, FITTED, Verb.UPSERT),
+        (True, MINIMAL_TARGETS, Verb.UPSERT),
+        (False, MINIMAL_TARGETS, Verb.UPSERT),
     ],
 )
-def test_membership_that_gives_no_access_is_removed_where_told_so(
-    takes_access: bool, targets: Targets, action: Action
+def test_membership_that_gives_no_access_is_deleted_where_configured(
+    is_removal: bool, targets: Targets, verb: Verb
 ) -> None:
-    entity = make_entity(Kind.MEMBERSHIP, 1, Action.UPSERT, status="INACTIVE")
-    entity = replace(entity, version=entity.version._replace(is_removal=takes_access))
-    (write,) = plan_batch([entity], targets)
-    assert (write.action, write.entities) == (action, (entity,))
+    entity = make_entity(Kind.MEMBERSHIP, 1, status="INACTIVE", note=None)
+    entity = replace(entity, version=entity.version._replace(is_removal=is_removal))
+    (operation,) = plan_request([entity], targets)
+    assert (operation.verb, operation.entities) == (verb, (entity,))
+    assert is_delete(entity, targets) is (verb is Verb.DELETE)
 
 
-def test_filter_names_the_columns_of_the_target() -> None:
-    (members,) = plan_batch([make_entity(Kind.MEMBERSHIP, 2, Action.REMOVE, parent=1)], FITTED)
-    (trips,) = plan_batch([make_entity(Kind.TRIP, 1, Action.REMOVE)], FITTED)
-    assert write_filter(members) == (
-        "or",
-        f"(and(trip_id.eq.{make_id(1)},member_id.in.({make_id(2)})))",
-    )
-    assert write_filter(trips) == ("tripId", f"in.({make_id(1)})")
+# Unique values that rows want of each other
 
 
-async def test_removals_by_the_longest_names_fit_into_a_url_under_6_kb() -> None:
-    columns = {"trip_id": "é" * 31, "user_id": "x" * 63}
-    target = read_target(Kind.MEMBERSHIP, json.dumps({"columns": columns}))
+def test_two_rows_in_conflict_first_let_go_of_their_values() -> None:
     batch = [
-        make_entity(Kind.MEMBERSHIP, number, Action.REMOVE, parent=number) for number in range(200)
+        mark_conflicting(make_entity(Kind.USER, 1)),
+        make_entity(Kind.USER, 2),
+        mark_conflicting(make_entity(Kind.USER, 3)),
     ]
-    writes = plan_batch(batch, Targets(memberships=target))
-    assert sum(len(write.entities) for write in writes) == 200
-    assert len(writes) <= 200 / 12
-    for write in writes:
-        assert len((await read_request_line(write)).url.raw_path) < 6_000
+    placeholders, writes = plan_request(batch, FITTED)
+    assert (placeholders.is_placeholder, writes.is_placeholder) == (True, False)
+    assert list_keys([placeholders, writes]) == [
+        [make_id(1), make_id(3)],
+        [make_id(1), make_id(2), make_id(3)],
+    ]
+    for number, row in zip((1, 3), read_rows(placeholders), strict=True):
+        assert row == {
+            "id": make_id(number),
+            "email": f"{make_id(number)}@placeholder.invalid",
+            "username": make_id(number),
+            "supabase_id": make_id(number),
+            "deleted_at": None,
+            "source": {"by": "relay"},
+        }
+    assert {row["email"] for row in read_rows(writes)} == {"é"}
 
 
-# What is tried instead
+def test_placeholder_of_a_trip_keeps_its_references() -> None:
+    batch = [mark_conflicting(make_entity(Kind.TRIP, n, created_by=make_id(9))) for n in (1, 2)]
+    placeholders, _ = plan_request(batch, MINIMAL_TARGETS)
+    assert read_rows(placeholders) == [
+        {"id": make_id(n), "name": make_id(n), "created_by": make_id(9)} for n in (1, 2)
+    ]
 
 
-def test_upsert_that_lacks_a_column_becomes_an_update_of_each_row() -> None:
-    batch = [make_entity(Kind.TRIP, number, Action.UPSERT, endDate="x") for number in range(5)]
-    (write,) = plan_batch(batch, FITTED)
-    pieces = write.break_up(lacks("startDate"))
-    assert [piece.entities for piece in pieces] == [(entity,) for entity in batch]
-    assert {(piece.action, piece.extra) for piece in pieces} == {(Action.UPDATE, ("endDate",))}
-    # An update that is refused is the end of it.
-    assert {piece.break_up(lacks("startDate")) for piece in pieces} == {()}
+def test_rows_of_different_columns_in_conflict_let_go_before_either_is_written() -> None:
+    batch = [
+        mark_conflicting(make_entity(Kind.TRIP, 1, startDate="x", endDate="y")),
+        mark_conflicting(make_entity(Kind.TRIP, 2)),
+    ]
+    operations = plan_request(batch, FITTED)
+    assert [each.is_placeholder for each in operations] == [True, True, False, False]
+    assert [each.verb for each in operations] == [Verb.UPDATE, Verb.UPSERT] * 2
 
 
 @pytest.mark.parametrize(
-    "failure",
+    "batch",
     [
-        lacks("endDate"),  # it was sent, as null
-        lacks(None),  # a column that nothing is mapped to
-        lacks("startDate", "23514"),
+        [mark_conflicting(make_entity(Kind.USER, 1))],
+        # A first conflict may resolve itself.
+        [mark_conflicting(make_entity(Kind.USER, number), attempts=1) for number in (1, 2)],
+        [
+            mark_conflicting(make_entity(Kind.USER, 1)),
+            mark_conflicting(make_entity(Kind.USER, 2), attempts=1),
+        ],
+        # Of two tables.
+        [mark_conflicting(make_entity(kind, 1)) for kind in (Kind.USER, Kind.TRIP)],
+        # The values of a membership are its key and two enumerations.
+        [mark_conflicting(make_entity(Kind.MEMBERSHIP, number)) for number in (1, 2)],
+        # Failed for another reason.
+        [
+            replace(mark_conflicting(make_entity(Kind.USER, number)), last_error_code="23503")
+            for number in (1, 2)
+        ],
+        [mark_conflicting(make_entity(Kind.USER, number, is_removed=True)) for number in (1, 2)],
     ],
 )
-def test_write_refused_for_another_reason_is_halved_until_alone(failure: Failure) -> None:
-    batch = [make_entity(Kind.TRIP, number, Action.UPSERT, endDate=None) for number in range(5)]
-    (write,) = plan_batch(batch, FITTED)
-    assert write.break_up(failure) == write.split()
-    assert replace(write, entities=write.entities[:1]).break_up(failure) == ()
-
-
-def test_write_of_a_minimal_target_is_never_an_update() -> None:
-    (write,) = plan_batch([make_entity(Kind.USER, 1, Action.UPSERT)], MINIMAL_TARGETS)
-    assert write.break_up(lacks("email")) == ()
+def test_no_row_lets_go_of_its_values_without_another_that_may_want_them(
+    batch: list[PendingEntity],
+) -> None:
+    assert not any(each.is_placeholder for each in plan_request(batch, MINIMAL_TARGETS))

@@ -97,20 +97,15 @@ def test_column_is_given_back_as_the_field_it_is_written_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "expected"),
+    ("schema", "table", "name"),
     [
-        (MINIMAL_TARGETS.users, True),
-        (Target(Kind.USER, "people", {"id": "id"}, schema="app"), True),
-        (Target(Kind.USER, "users", {"id": "uid"}), False),
-        (Target(Kind.USER, "users", {"id": "id"}, copy={"uid": "id"}), False),
-        (Target(Kind.USER, "users", {"id": "id"}, constants={"gone": None}), False),
-        (Target(Kind.USER, "users", {"id": "id"}, extra={"bio": "bio"}), False),
+        (None, "users", "public.users"),
+        ("app", "profiles", "app.profiles"),
+        ("app", "Trip Members", "app.Trip Members"),
     ],
 )
-def test_target_takes_stored_rows_as_they_are_only_without_any_mapping(
-    target: Target, expected: bool
-) -> None:
-    assert target.takes_rows_as_they_are is expected
+def test_qualified_name_always_has_a_schema(schema: str | None, table: str, name: str) -> None:
+    assert Target(Kind.USER, table, {"id": "id"}, schema=schema).qualified_name == name
 
 
 def test_fields_to_let_through_are_given_for_the_kinds_that_have_any() -> None:
