@@ -48,6 +48,8 @@ class OutcomeReader:
         """Say what became of each row's entity; of one that was not tried, nothing."""
         now = from_seconds(self._clock())
         outcomes: list[Outcome] = []
+        succeeded: set[Held] = set()
+        failures: list[tuple[Target, Held, dict[PendingEntity, RowFailure]]] = []
         for number, operation in enumerate(operations):
             if operation.is_placeholder:
                 continue
@@ -55,16 +57,20 @@ class OutcomeReader:
             outcomes += map(Applied, applied)
             place = Held(operation.target.kind, operation.verb is Verb.DELETE)
             if applied:
+                succeeded.add(place)
                 self.evidence.record_successes(place, (entity.ref for entity in applied))
+            failures.append((operation.target, place, failed))
+        # Upserts and updates of a table are two operations, and evidence of each other.
+        for target, place, failed in failures:
             suspects = {
                 entity: failure
                 for entity, failure in failed.items()
                 if failure.kind is RowFailureKind.STRUCTURAL
-                and not applied
+                and place not in succeeded
                 and not self.evidence.is_own_failure(entity.ref)
             }
             if suspects:
-                outcomes += self._suspect_table(operation.target, place, suspects, now)
+                outcomes += self._suspect_table(target, place, suspects, now)
             outcomes += [
                 self._decide(entity, failure, now)
                 for entity, failure in failed.items()
@@ -130,22 +136,25 @@ class OutcomeReader:
                 failure.message,
             )
         return [
-            Failed(
-                entity,
-                each.code,
-                each.message,
-                RetryDecision(
-                    EntityState.PENDING,
-                    Priority(Priority.RETRIED_REVOCATION + entity.priority),
-                    entity.attempts,
-                    after(now, seconds),
-                    awaits_parent=False,
-                    waiting_since=entity.waiting_since or now,
-                    request_limit=entity.request_limit,
-                ),
-            )
+            Failed(entity, each.code, each.message, _postpone(entity, each, now, seconds))
             for entity, each in suspects.items()
         ]
+
+
+def _postpone(
+    entity: PendingEntity, failure: RowFailure, now: Instant, seconds: float
+) -> RetryDecision:
+    """Put an entity off without counting an attempt; those of another code count no more."""
+    is_same = entity.last_error_code == failure.code
+    return RetryDecision(
+        EntityState.PENDING,
+        Priority(Priority.RETRIED_REVOCATION + entity.priority),
+        entity.attempts if is_same else 0,
+        after(now, seconds),
+        awaits_parent=False,
+        waiting_since=(entity.waiting_since if is_same else None) or now,
+        request_limit=entity.request_limit,
+    )
 
 
 def _divide(
