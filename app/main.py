@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 
 import httpx
 from fastapi import FastAPI
@@ -97,10 +98,26 @@ def create_app(
                 reach=reach,
                 measurements=measurements,
             )
-            leadership = await _share(store, dispatcher, resources)
+            dispatching = await resources.enter_async_context(AsyncExitStack())
+            leadership = await _share(store, dispatcher, dispatching)
             leads = _leads(leadership)
             purger = Purger(store, clock=clock, retention_days=settings.retention_days, leads=leads)
             replayer = Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake, leads=leads)
+            receiver = Receiver(
+                store,
+                settlements,
+                clock=clock,
+                wake_dispatcher=dispatcher.wake,
+                measurements=measurements,
+            )
+
+            @cache
+            def begin_stop() -> asyncio.Task[None]:
+                # Beside the open requests, so that both have all of SHUTDOWN_SECONDS, and another
+                # replica leads as soon as the open batch is finished.
+                receiver.end_waits()
+                return asyncio.create_task(dispatching.aclose(), name="stop")
+
             app.state.services = Services(
                 clock=clock,
                 gate=Gate(
@@ -114,13 +131,7 @@ def create_app(
                     statuses=settings.membership_statuses,
                     extra=targets.extra,
                 ),
-                receiver=Receiver(
-                    store,
-                    settlements,
-                    clock=clock,
-                    wake_dispatcher=dispatcher.wake,
-                    measurements=measurements,
-                ),
+                receiver=receiver,
                 replayer=replayer,
                 dispatcher=dispatcher,
                 health=HealthReporter(store, dispatcher, clock=clock, leadership=leadership),
@@ -129,6 +140,7 @@ def create_app(
                 large_admission=Admission(LARGE_AT_ONCE),
                 reach=reach,
                 measurements=measurements,
+                begin_stop=begin_stop,
             )
             if store.replicas is not None and leadership is not None:
                 handler = _make_handler(dispatcher, replayer, leadership, settlements)
@@ -137,9 +149,10 @@ def create_app(
                 background = asyncio.create_task(work(), name=name)
                 resources.push_async_callback(_cancel, background)
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
-            resources.push_async_callback(
+            dispatching.push_async_callback(
                 _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
             )
+            resources.push_async_callback(begin_stop)
             yield
 
     return create_api(lifespan)
@@ -167,7 +180,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 
 async def _share(
-    store: Store, dispatcher: Dispatcher, resources: AsyncExitStack
+    store: Store, dispatcher: Dispatcher, dispatching: AsyncExitStack
 ) -> Leadership | None:
     """Have the dispatcher seek and keep the lease, where other relays share the store."""
     if store.replicas is None:
@@ -180,9 +193,9 @@ async def _share(
     )
     dispatcher.share(leadership)
     # Let go of when the dispatcher has ended, which is stopped before this.
-    resources.push_async_callback(leadership.release)
+    dispatching.push_async_callback(leadership.release)
     seeking = asyncio.create_task(leadership.run(), name="leadership")
-    resources.push_async_callback(_cancel, seeking)
+    dispatching.push_async_callback(_cancel, seeking)
     return leadership
 
 

@@ -17,7 +17,12 @@ from app.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One relay's parts, as `app.state.services`."""
+    """One relay's parts, as `app.state.services`.
+
+    Attributes:
+        begin_stop: ends waits and dispatching. The server calls it before it waits for open
+            requests; the lifespan's end does otherwise. Calling it again changes nothing.
+    """
 
     clock: Callable[[], float]
     gate: Gate
@@ -31,3 +36,4 @@ class Services:
     large_admission: Admission
     reach: Reach
     measurements: Measurements
+    begin_stop: Callable[[], object]

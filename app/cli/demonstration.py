@@ -146,6 +146,7 @@ def _run_relay(supabase: LocalSupabase, secret: str, jwt_secret: str, port: int)
     # Here and not above: `relay send` need not wait for what only a server needs.
     import uvicorn
 
+    from app.api.server import RelayServer
     from app.main import create_app
 
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
@@ -159,7 +160,7 @@ def _run_relay(supabase: LocalSupabase, secret: str, jwt_secret: str, port: int)
             host="127.0.0.1",
             port=_choose_port(port),
         )
-        server = uvicorn.Server(
+        server = RelayServer(
             uvicorn.Config(
                 create_app(settings),
                 host=settings.host,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import EventIdConflict, EventNotFound, StoreUnavailable
@@ -32,6 +32,8 @@ class Receiver:
         self._wake_dispatcher = wake_dispatcher
         # Looked up by label once: it costs more than the counting.
         self._counters = {receipt: measurements.events.labels(receipt.value) for receipt in Receipt}
+        self._waits: set[asyncio.Timeout] = set()
+        self._is_stopping = False
 
     async def receive_event(self, event: Event) -> Receipt:
         """Store one event; it is durable when this returns.
@@ -76,12 +78,14 @@ class Receiver:
     ) -> EventStatus:
         """Wait until a stored event is no longer pending, at most so long, and give its status.
 
+        A stop ends the wait at once.
+
         Raises:
             EventNotFound: it is not stored.
         """
         with self._settlements.watch(ref) as signal:
             try:
-                async with asyncio.timeout(seconds):
+                async with self._bound_wait(seconds):
                     while (status := await self._read_status(event_id)) is EventStatus.PENDING:
                         await self._wait(signal)
                         signal.clear()
@@ -89,6 +93,23 @@ class Receiver:
             except (TimeoutError, StoreUnavailable):
                 # It is stored, whatever becomes of the wait.
                 return EventStatus.PENDING
+
+    def end_waits(self) -> None:
+        """End every wait, those that are still to begin as well."""
+        self._is_stopping = True
+        now = asyncio.get_running_loop().time()
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(now)
+
+    @contextlib.asynccontextmanager
+    async def _bound_wait(self, seconds: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(0 if self._is_stopping else seconds) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     def _note(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:

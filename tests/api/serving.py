@@ -13,6 +13,7 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.application import Application, ShortWay
+from app.api.server import RelayServer
 from app.api.services import Services
 from tests.api.lines import PATIENCE_SECONDS, Line, Witnessed, await_that
 from tests.api.running import RelayStarter
@@ -130,7 +131,7 @@ def serve(
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         app = cast(Application, starter.make_app(**changes))
-        server = uvicorn.Server(
+        server = RelayServer(
             uvicorn.Config(
                 app,
                 http=Witnessed,

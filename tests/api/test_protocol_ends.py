@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.api.lines import OTHER_BODY, Line, await_that, write_request
+from tests.api.lines import BODY, OTHER_BODY, Line, await_that, cut, write_request
 from tests.api.running import RelayStarter
 from tests.api.serving import Served, Ways, serve
 
@@ -145,6 +145,27 @@ def test_conflict_that_outlasts_the_patience_of_a_stop_is_not_answered_as_taken(
             await_that(lambda: "Waiting for application shutdown." in caplog.messages)
         # The store is closed, or closes while it is looked at again.
         assert line.read().status in (409, 503)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["waiting", "arriving"])
+def test_event_whose_sender_waits_for_supabase_while_the_relay_stops_is_accepted(
+    starter: RelayStarter, *, is_late: bool
+) -> None:
+    starter.postgrest.break_connection()
+    first, rest = cut(write_request("evt_1", BODY, "Prefer: wait=30"))
+    with serve(starter) as relay, relay.open() as line:
+        line.send(first)
+        if not is_late:
+            line.send(rest)
+            await_that(lambda: relay.find_bodies("evt_1") != [])
+        relay.stop()
+        await_that(lambda: line.protocol.is_stopping)
+        if is_late:
+            line.send(rest)
+        answer = line.read()
+        assert (answer.status, answer.fields[b"connection"]) == (202, b"close")
+        assert answer.document == {"event_id": "evt_1", "status": "accepted"}
+        assert line.is_ended()
 
 
 def test_events_behind_one_another_are_all_answered_while_the_relay_stops(

@@ -84,6 +84,24 @@ async def test_webhook_with_a_preference_says_what_it_made_of_it(
     assert response.status_code == (202 if applied is None else 200)
 
 
+async def test_webhook_that_waits_when_a_stop_begins_is_accepted_at_once(
+    relay: RunningRelay,
+) -> None:
+    relay.postgrest.hang(of=is_write)
+    headers = {"prefer": "wait=30"}
+    sending = asyncio.create_task(relay.send(CREATED, headers=headers))
+    await in_time(relay.postgrest.wait_for_writes(1))
+    relay.app.state.services.begin_stop()
+    async with asyncio.timeout(10):
+        response = await sending
+        late = await relay.send(CREATED, headers=headers)
+    assert (response.status_code, response.json()) == (
+        202,
+        {"event_id": "evt_1", "status": "accepted"},
+    )
+    assert (late.status_code, late.json()["status"]) == (200, "duplicate")
+
+
 async def test_webhook_stored_whose_status_cannot_be_read_is_accepted(relay: RunningRelay) -> None:
     relay.postgrest.hang(of=is_write)
     sending = asyncio.create_task(relay.send(CREATED, headers={"prefer": "wait=30"}))

@@ -1,0 +1,22 @@
+"""uvicorn's server, which tells the application as soon as a stop begins."""
+
+import socket
+from typing import cast
+
+import uvicorn
+
+from app.api.application import Application
+from app.api.services import Services
+
+
+class RelayServer(uvicorn.Server):
+    """Ends the waits for Supabase before it waits for open requests: they would take all its time.
+
+    The lifespan's shutdown comes only after the open requests.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop gracefully."""
+        services = cast(Services, cast(Application, self.config.app).state.services)
+        services.begin_stop()
+        await super().shutdown(sockets)
