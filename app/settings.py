@@ -127,7 +127,7 @@ class Settings(StoreSettings, SecretSettings):
         30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."
     )
     shutdown_seconds: int = Field(
-        10, ge=1, le=600, description="How long a stop may take before what is open is abandoned."
+        8, ge=1, le=600, description="How long a stop may take before what is open is abandoned."
     )
 
     @field_validator("jwt_algorithms", "membership_roles", "membership_statuses", mode="before")

@@ -82,7 +82,7 @@ def test_settings_with_the_least_have_the_documented_defaults(
     assert (settings.jwt_secret, settings.jwt_jwks_url) == (None, None)
     assert (settings.jwt_issuer, settings.jwt_audience) == (None, None)
     assert (settings.host, settings.log_level, settings.log_format) == ("127.0.0.1", "INFO", "text")
-    assert settings.shutdown_seconds == 10
+    assert settings.shutdown_seconds == 8
 
 
 def test_settings_are_read_from_the_environment(set_environment: SetEnvironment) -> None:

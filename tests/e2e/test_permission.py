@@ -272,7 +272,7 @@ def test_relay_given_sigterm_under_load_keeps_what_it_acknowledged(
     assert under_load.wait(30)
     started = time.monotonic()
     assert own_relay.stop() == 0
-    # SHUTDOWN_SECONDS is 10.
+    # SHUTDOWN_SECONDS is 8.
     assert time.monotonic() - started < 12
     for sender in senders:
         sender.join()
