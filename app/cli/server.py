@@ -3,13 +3,17 @@
 import gc
 import logging
 import os
-import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Final
 
 import typer
 import uvicorn
 
 from app.api.protocol import ShortWayProtocol
+from app.api.server import RelayServer
 from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.main import create_app
 from app.settings import Settings, read_settings
@@ -18,9 +22,18 @@ from app.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
+# How much longer than SHUTDOWN_SECONDS a stop may take, to release the lease and close the store.
+_CLOSE_SECONDS: Final = 1
 
-class _Server(uvicorn.Server):
-    """Says where it listens, and spares the collector what lives for ever."""
+
+class _Server(RelayServer):
+    """Says where it listens, spares the collector what lives for ever, and bounds its stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; during the start at once, as `app.cli.entry_point` does before it."""
+        if not self.started:
+            os._exit(0)
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -33,6 +46,19 @@ class _Server(uvicorn.Server):
                 host, port = listener.getsockname()[:2]
                 logger.info("listening on http://%s:%d", host, port)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop gracefully, or else abruptly: a store that hangs must not delay the end."""
+        seconds = (self.config.timeout_graceful_shutdown or 0) + _CLOSE_SECONDS
+        limit = threading.Timer(seconds, _abandon)
+        limit.daemon = True
+        limit.start()
+        await super().shutdown(sockets)
+
+
+def _abandon() -> None:
+    logger.error("the stop took too long and was cut short; what was acknowledged is stored")
+    os._exit(1)
+
 
 def run_server(*, host: str | None, port: int | None) -> None:
     """Run the relay until SIGTERM or Ctrl-C; HOST and PORT are used where None is given."""
@@ -42,7 +68,10 @@ def run_server(*, host: str | None, port: int | None) -> None:
     app = create_app(settings, reach=reach)
     # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
     # again when it opens it, which takes milliseconds where there is nothing to do.
-    before, after = migrate_store(settings.store_url, reach=reach)
+    # In a thread: a signal is handled at once only while the main thread is in no blocking call.
+    with ThreadPoolExecutor(1) as thread:
+        migration = thread.submit(migrate_store, settings.store_url, reach=reach)
+        before, after = migration.result()
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)
     server = _Server(
@@ -63,13 +92,8 @@ def run_server(*, host: str | None, port: int | None) -> None:
             timeout_keep_alive=75,
         )
     )
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # uvicorn raises the signal again when it has ended gracefully; then this ends with code 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    # When it has stopped, uvicorn raises the signal again: the entry point's handler ends the
+    # process with code 0.
     server.run()
     if not server.started:
         raise typer.Exit(1)

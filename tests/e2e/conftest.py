@@ -33,12 +33,14 @@ class RelayProcess:
     Attributes:
         settings: environment variables of the relay, beside those set here.
         folder: where it runs and keeps its store.
+        prefix: of its command line.
     """
 
     settings: Mapping[str, str]
     folder: Path
     secret: str = field(default_factory=generate_symmetric_secret)
     port: int = field(default_factory=lambda: find_free_port())
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,7 +72,7 @@ class RelayProcess:
         """Start it and do not wait."""
         with (self.folder / "relay.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [Path(sys.executable).with_name("relay"), "serve"],
+                [*self.prefix, Path(sys.executable).with_name("relay"), "serve"],
                 env=self.environment(),
                 cwd=self.folder,
                 stderr=log,
