@@ -42,6 +42,15 @@ begin
 end
 $$;
 
+create or replace function relay.schema_of(operation json) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(substring(operation ->> 'table' from '^([^.]+)\.'), 'public')
+$$;
+
 -- Writes the SQL of one operation; it takes its rows as $1, a JSON array of objects that all have
 -- the same columns as the first. A table or column that does not exist is left to PostgreSQL to
 -- report.
@@ -53,11 +62,8 @@ set search_path = ''
 as $$
 declare
   verb constant text := operation ->> 'operation';
-  schema_name constant text := case when strpos(operation ->> 'table', '.') > 0
-    then split_part(operation ->> 'table', '.', 1) else 'public' end;
-  table_name constant text := case when strpos(operation ->> 'table', '.') > 0
-    then substr(operation ->> 'table', strpos(operation ->> 'table', '.') + 1)
-    else operation ->> 'table' end;
+  schema_name constant text := relay.schema_of(operation);
+  table_name constant text := regexp_replace(operation ->> 'table', '^[^.]+\.', '');
   target constant text := format('%I.%I', schema_name, table_name);
   key_columns constant text[] := array(select json_array_elements_text(operation -> 'key'));
   columns constant text[] := array(select json_object_keys(operation -> 'rows' -> 0));
@@ -104,7 +110,7 @@ begin
       );
     when 'upsert' then
       return format(
-        'insert into %s (%s) select %s from %s on conflict (%s) do %s',
+        'insert into %s as existing (%s) select %s from %s on conflict (%s) do %s',
         target, column_list, column_list, typed_rows, key_list,
         coalesce('update set ' || assignments, 'nothing')
       );
@@ -116,10 +122,11 @@ $$;
 
 -- Describes a row's failure by names alone. PostgreSQL quotes values in some messages, and a
 -- trigger may put anything anywhere: a name is given only if the catalog has it, a message only if
--- its form is known to carry names and numbers alone.
+-- no function but ours was running (a trigger's would be in the context too) and its form is known
+-- to carry names and numbers alone.
 create or replace function relay.describe_failure(
   operation integer, row_number integer, sqlstate_given text, message_given text,
-  schema_given text, table_given text, column_given text, constraint_given text
+  schema_given text, table_given text, column_given text, constraint_given text, context text
 ) returns jsonb
 language plpgsql
 stable
@@ -182,7 +189,7 @@ begin
       join pg_catalog.pg_class as class on class.oid = indexrelid
       where indrelid = relation and class.relname = constraint_given
     );
-    if shown_column is null and sqlstate_given = '23503' then
+    if shown_column is null and sqlstate_given in ('23001', '23503') then
       -- PostgreSQL names the constraint only; which reference is missing follows from it.
       select attribute.attname into shown_column
       from pg_catalog.pg_constraint as reference
@@ -192,7 +199,7 @@ begin
         and reference.contype = 'f' and cardinality(reference.conkey) = 1;
     end if;
   end if;
-  if left(sqlstate_given, 2) not in ('P0', 'PT') then
+  if (select count(*) from regexp_matches(context, '^(PL/pgSQL|SQL) function ', 'gn')) = 1 then
     select message_given into shown_message
     from unnest(forms) as form
     where message_given ~ ('^' || replace(form, '<name>', name) || '$') limit 1;
@@ -245,6 +252,7 @@ declare
   failed_table text;
   failed_column text;
   failed_constraint text;
+  failed_context text;
 begin
   update relay.fence set sequence = requested_sequence
   where is_only and epoch = (requested ->> 'epoch')::bigint and sequence < requested_sequence;
@@ -261,6 +269,11 @@ begin
     row_count := json_array_length(operation -> 'rows');
     continue when row_count = 0;
     statement := relay.write_statement(operation);
+    -- As PostgREST sets it for a write to the table: its triggers may name what they use without a
+    -- schema, and its columns may be of types whose operators an extension brought.
+    perform set_config(
+      'search_path', format('%I, public, extensions', relay.schema_of(operation)), true
+    );
     -- All rows at once; one row has nothing to gain from that.
     if row_count > 1 and clock_timestamp() < deadline then
       begin
@@ -271,7 +284,7 @@ begin
           raise no_data_found;
         end if;
         continue;
-      exception when others then
+      exception when others or assert_failure then
         null;  -- Each row by itself shows which one it is.
       end;
     end if;
@@ -291,17 +304,18 @@ begin
         if affected = 0 and operation ->> 'operation' = 'update' then
           raise no_data_found;
         end if;
-      exception when others then
+      exception when others or assert_failure then
         get stacked diagnostics
           failed_state = returned_sqlstate,
           failed_message = message_text,
           failed_schema = schema_name,
           failed_table = table_name,
           failed_column = column_name,
-          failed_constraint = constraint_name;
+          failed_constraint = constraint_name,
+          failed_context = pg_exception_context;
         failures := failures || relay.describe_failure(
           operation_number, row_number, failed_state, failed_message,
-          failed_schema, failed_table, failed_column, failed_constraint
+          failed_schema, failed_table, failed_column, failed_constraint, failed_context
         );
       end;
     end loop;
