@@ -14,7 +14,7 @@ SOURCES := app benchmarks tests docs/snippets
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint check format openapi crash crash-replicas converge fuzz bench bench-quick clean
+.PHONY: demo test conformance lint check format openapi crash crash-replicas converge fuzz bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -23,6 +23,15 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile \
 	  --cov --cov-report=term:skip-covered
+
+# What of the tests any Supabase has to pass, on a project that is given with SUPABASE_URL=…
+# SUPABASE_SECRET_KEY=… SUPABASE_DB_URL=… (SUPABASE_PUBLISHABLE_KEY=… SUPABASE_JWT_SECRET=… for its
+# policies), else on the local one. Never on production: it claims, and writes and removes rows.
+conformance: export RELAY_CONFORMANCE := 1
+conformance: .venv/installed
+	$(BIN)/pytest tests/contract/wire tests/contract/test_row_level_security.py \
+	  tests/contract/test_access_taken_away.py tests/contract/test_columns.py \
+	  tests/contract/test_realtime_topics.py
 
 lint: .venv/installed
 	$(BIN)/ruff format --check $(SOURCES)

@@ -1,20 +1,80 @@
-"""A PostgreSQL for the tests that need SQL."""
+"""The project that the contract is tried on, and a PostgreSQL for the tests that need SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from uuid import UUID
 
+import httpx
 import pytest
 
-from tests.contract.database import Database, run_database
+from app.cli.local_supabase import LocalSupabase
+from tests.contract.database import Database, open_database, run_database
+from tests.contract.project import Project, describe_local, read_project
+from tests.contract.world import World, WorldMaker
+
+
+def pytest_configure() -> None:
+    """Say at once which part of a given project is missing."""
+    read_project()
+
+
+@pytest.fixture(scope="session")
+def project(request: pytest.FixtureRequest) -> Project:
+    """Give the project whose policies are tried."""
+    if given := read_project():
+        return given
+    local: LocalSupabase = request.getfixturevalue("local_supabase")
+    return describe_local(local)
+
+
+@pytest.fixture(scope="session")
+def anon(project: Project) -> Iterator[httpx.Client]:
+    """Call as anybody who has the publishable key."""
+    with project.open_as_anon() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def service_role(project: Project) -> Iterator[httpx.Client]:
+    """Call as the relay."""
+    with project.open_as_service_role() as client:
+        yield client
+
+
+@pytest.fixture
+def as_user(project: Project) -> Iterator[Callable[[UUID], httpx.Client]]:
+    """Call as the app does when this user is signed in."""
+    with ExitStack() as stack:
+        yield lambda user_id: stack.enter_context(project.open_as_user(user_id))
+
+
+@pytest.fixture(scope="session")
+def make_world(service_role: httpx.Client) -> Iterator[WorldMaker]:
+    """Make worlds, and remove their rows at the end."""
+    worlds: list[World] = []
+
+    def make(caller: str) -> World:
+        worlds.append(World(service_role, caller))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.clean_up()
 
 
 @pytest.fixture(scope="session")
 def _shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    given = read_project()
+    if given and given.database_url:
+        with open_database(given.database_url) as database:
+            yield database
+        return
     with run_database(tmp_path_factory.mktemp("database")) as database:
         yield database
 
 
 @pytest.fixture
 def database(_shared_database: Database) -> Iterator[Database]:
-    """Give it empty."""
+    """Give it as it is, and leave nothing in it; one of our own is empty."""
     with _shared_database.rolled_back() as database:
         yield database

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
 
 from app.cli.local_supabase import CHECKOUT, GUARD
 from app.cli.node import find_node, install_packages
-from tests.drivers import Driver, run_driver
+from tests.drivers import run_driver
 
 HERE: Final = Path(__file__).parent
 MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"
@@ -30,11 +33,36 @@ class Refused(Exception):
         self.code = code
 
 
+class Runner(Protocol):
+    """What runs `sql` with `parameters`, or a `script`: PGlite's program, or a connection."""
+
+    def ask(self, **command: Any) -> Any:
+        """Give `{"rows": …}` or `{"error": {"code": …, "message": …}}`."""
+
+
+class ConnectionRunner:
+    """The same over a connection."""
+
+    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
+        self._connection = connection
+
+    def ask(self, **command: Any) -> Any:
+        try:
+            if "script" in command:
+                self._connection.execute(command["script"].encode())
+                return {"rows": []}
+            cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
+            cursor.execute(command["sql"].encode(), command["parameters"])
+            return {"rows": cursor.fetchall() if cursor.description else []}
+        except psycopg.Error as error:
+            return {"error": {"code": error.sqlstate, "message": error.diag.message_primary}}
+
+
 class Database:
     """One connection, as the owner of everything unless told otherwise."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
     def run(self, sql: str, *parameters: object) -> Rows:
         """Run one statement; ids may be UUIDs.
@@ -50,7 +78,7 @@ class Database:
         self._ask(script=script)
 
     def _ask(self, **command: object) -> Rows:
-        answer = self._driver.ask(**command)
+        answer = self._runner.ask(**command)
         if "error" in answer:
             raise Refused(answer["error"]["code"], answer["error"]["message"])
         rows: Rows = answer["rows"]
@@ -115,3 +143,12 @@ def run_database(folder: Path, migrations: Sequence[Path] | None = None) -> Iter
         for path in (*hosted, *own):
             database.run_script(path.read_text())
         yield database
+
+
+@contextmanager
+def open_database(database_url: str) -> Iterator[Database]:
+    """Speak to a project's own database."""
+    with psycopg.connect(
+        database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row
+    ) as connection:
+        yield Database(ConnectionRunner(connection))

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.contract.world import ACTIONS, Action, World, attempt, filter_by
+from tests.contract.world import ACTIONS, Action, World, WorldMaker, attempt, filter_by
 
 AsUser = Callable[[UUID], httpx.Client]
 ROWS_OF_A_TRIP = (
@@ -46,9 +46,9 @@ def take_access(world: World, service_role: httpx.Client, how: str) -> None:
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("name", ROWS_OF_A_TRIP)
 def test_former_member_with_a_token_still_valid_reads_and_writes_nothing(
-    name: str, how: str, service_role: httpx.Client, as_user: AsUser
+    name: str, how: str, service_role: httpx.Client, make_world: WorldMaker, as_user: AsUser
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     target = world.find_target(name)
     if "trip_id" in target.new_row:  # he still belongs to the second trip
         target = replace(target, new_row={**target.new_row, "trip_id": str(world.trip_id)})
@@ -85,11 +85,11 @@ def test_former_member_writing_without_a_filter_changes_nothing(
     table: str,
     change: dict[str, str | None],
     method: str,
-    service_role: httpx.Client,
+    make_world: WorldMaker,
     as_user: AsUser,
 ) -> None:
     # Without a filter and without rows to return Postgres does not ask the policy for select.
-    world = World(service_role, "inactive")
+    world = make_world("inactive")
     key = {"trip_id": f"eq.{world.trip_id}", "order": "user_id"}
     before = world.read(table, key)
 
@@ -127,9 +127,9 @@ def test_former_member_writing_without_a_filter_changes_nothing(
     ],
 )
 def test_rows_of_a_former_member_stay_or_go_as_documented(
-    how: str, left: dict[str, int], service_role: httpx.Client
+    how: str, left: dict[str, int], service_role: httpx.Client, make_world: WorldMaker
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     key = {"trip_id": f"eq.{world.trip_id}", "user_id": f"eq.{world.caller_id}"}
 
     take_access(world, service_role, how)
@@ -137,8 +137,10 @@ def test_rows_of_a_former_member_stay_or_go_as_documented(
     assert {table: len(world.read(table, key)) for table in left} == left
 
 
-def test_trip_deleted_takes_memberships_and_messages_with_it(service_role: httpx.Client) -> None:
-    world = World(service_role, "active")
+def test_trip_deleted_takes_memberships_and_messages_with_it(
+    service_role: httpx.Client, make_world: WorldMaker
+) -> None:
+    world = make_world("active")
 
     take_access(world, service_role, "trip deleted")
 
@@ -146,8 +148,10 @@ def test_trip_deleted_takes_memberships_and_messages_with_it(service_role: httpx
     assert world.read("chat_messages", {"trip_id": f"eq.{world.trip_id}"}) == []
 
 
-def test_user_deleted_keeps_his_trips_and_messages(service_role: httpx.Client) -> None:
-    world = World(service_role, "active")
+def test_user_deleted_keeps_his_trips_and_messages(
+    service_role: httpx.Client, make_world: WorldMaker
+) -> None:
+    world = make_world("active")
 
     service_role.delete("users", params={"id": f"eq.{world.fellow_id}"}).raise_for_status()
 

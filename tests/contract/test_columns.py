@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.contract.world import World, keep_columns
+from tests.contract.world import WorldMaker, keep_columns
 
 AsUser = Callable[[UUID], httpx.Client]
 LONG_AGO = "2000-01-01T00:00:00Z"
@@ -14,9 +14,9 @@ LONG_AGO = "2000-01-01T00:00:00Z"
 
 @pytest.mark.parametrize("column", ["trip_id", "user_id", "created_at", "id"])
 def test_author_editing_more_than_the_body_is_refused(
-    column: str, service_role: httpx.Client, as_user: AsUser
+    column: str, make_world: WorldMaker, as_user: AsUser
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     key = {"id": f"eq.{world.message_ids[world.caller_id]}"}
     before = world.read("chat_messages", key)
     value = LONG_AGO if column == "created_at" else str(world.fellow_id)
@@ -37,9 +37,9 @@ def test_author_editing_more_than_the_body_is_refused(
     ],
 )
 def test_member_setting_the_time_of_a_new_row_is_refused(
-    kind: str, column: str, service_role: httpx.Client, as_user: AsUser
+    kind: str, column: str, make_world: WorldMaker, as_user: AsUser
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     target = world.find_target(kind)
 
     response = as_user(world.caller_id).post(
@@ -53,9 +53,9 @@ def test_member_setting_the_time_of_a_new_row_is_refused(
     ("kind", "column"), [("own receipt", "read_at"), ("own presence", "last_seen_at")]
 )
 def test_member_changing_his_row_gets_the_time_from_the_database(
-    kind: str, column: str, service_role: httpx.Client, as_user: AsUser
+    kind: str, column: str, service_role: httpx.Client, make_world: WorldMaker, as_user: AsUser
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     target = world.find_target(kind)
     key = {name: f"eq.{target.row[name]}" for name in target.key}
     service_role.patch(target.table, params=key, json={column: LONG_AGO}).raise_for_status()
@@ -73,9 +73,9 @@ def test_member_changing_his_row_gets_the_time_from_the_database(
     ("column", "whose"), [("user_id", "fellow"), ("trip_id", "foreign"), ("trip_id", "unknown")]
 )
 def test_member_moving_his_row_to_another_person_or_a_foreign_trip_is_refused(
-    kind: str, column: str, whose: str, service_role: httpx.Client, as_user: AsUser
+    kind: str, column: str, whose: str, make_world: WorldMaker, as_user: AsUser
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     target = world.find_target(kind)
     key = {name: f"eq.{target.row[name]}" for name in target.key}
     values = {"fellow": world.fellow_id, "foreign": world.other_trip_id, "unknown": uuid4()}
@@ -89,10 +89,10 @@ def test_member_moving_his_row_to_another_person_or_a_foreign_trip_is_refused(
 
 
 def test_reaction_naming_a_trip_other_than_its_messages_is_refused(
-    service_role: httpx.Client, as_user: AsUser
+    make_world: WorldMaker, as_user: AsUser
 ) -> None:
     # The caller belongs to both trips: only the foreign key can tell.
-    world = World(service_role, "active")
+    world = make_world("active")
     reaction = world.reaction(uuid4(), world.caller_id, "🎉")
     reaction = {**reaction, "trip_id": str(world.second_trip_id)}
 
@@ -103,8 +103,9 @@ def test_reaction_naming_a_trip_other_than_its_messages_is_refused(
 
 def test_message_deleted_leaves_the_receipt_and_the_time_it_was_read(
     service_role: httpx.Client,
+    make_world: WorldMaker,
 ) -> None:
-    world = World(service_role, "active")
+    world = make_world("active")
     target = world.find_target("own receipt")
     key = {name: f"eq.{target.row[name]}" for name in target.key}
     service_role.patch(target.table, params=key, json=target.change).raise_for_status()

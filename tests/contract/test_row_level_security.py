@@ -10,7 +10,7 @@ from tests.contract.world import (
     ACTIONS,
     CALLERS,
     Action,
-    World,
+    WorldMaker,
     attempt,
     filter_by,
     keep_columns,
@@ -70,10 +70,10 @@ def test_row_tried_by_caller_ends_as_the_table_says(
     caller: str,
     action: Action,
     outcome: str,
-    service_role: httpx.Client,
+    make_world: WorldMaker,
     open_caller: Callable[[str, UUID], httpx.Client],
 ) -> None:
-    world = World(service_role, caller)
+    world = make_world(caller)
     target = world.find_target(name)
     key, new_key = filter_by(target, target.row), filter_by(target, target.new_row)
     before = world.read(target.table, key)
@@ -112,10 +112,10 @@ def test_helper_asked_by_user_counts_active_memberships_only(
     caller: str,
     is_member: bool,
     function: str,
-    service_role: httpx.Client,
+    make_world: WorldMaker,
     as_user: Callable[[UUID], httpx.Client],
 ) -> None:
-    world = World(service_role, caller)
+    world = make_world(caller)
     arguments = {"trip_id": str(world.trip_id)} if function == "is_trip_member" else {}
 
     response = as_user(world.caller_id).post(f"rpc/{function}", json=arguments)

@@ -1,6 +1,6 @@
 """What the contract is tried on: a trip with members, a caller, and rows of each kind."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID, uuid4
@@ -54,6 +54,7 @@ class World:
     def __init__(self, service_role: httpx.Client, caller: str) -> None:
         self._service_role = service_role
         self.caller_id, self.fellow_id, self.trip_id = uuid4(), uuid4(), uuid4()
+        self.new_user_id = uuid4()
         self.other_trip_id, self.empty_trip_id, self.second_trip_id = uuid4(), uuid4(), uuid4()
         users = (self.caller_id, self.fellow_id)
         trips = (self.trip_id, self.other_trip_id, self.empty_trip_id, self.second_trip_id)
@@ -141,7 +142,7 @@ class World:
                     row=self.account(user_id),
                     key=("id",),
                     change={"username": "Eve"},
-                    new_row=self.account(uuid4()),
+                    new_row=self.account(self.new_user_id),
                 )
             case "trip":
                 return Target(
@@ -200,6 +201,18 @@ class World:
         assert response.status_code == 200, response.text
         rows: list[dict[str, object]] = response.json()
         return rows
+
+    def clean_up(self) -> None:
+        """Remove every row that the world or a test of it made; they all hang from these."""
+        users = (self.caller_id, self.fellow_id, self.new_user_id)
+        for table, key in (
+            ("trips", {"created_by": f"eq.{self.fellow_id}"}),
+            ("users", {"id": f"in.({','.join(map(str, users))})"}),
+        ):
+            self._service_role.delete(table, params=key).raise_for_status()
+
+
+WorldMaker = Callable[[str], World]
 
 
 def filter_by(target: Target, row: Row) -> dict[str, str]:
