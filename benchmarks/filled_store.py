@@ -22,8 +22,8 @@ from benchmarks.world import name_membership
 _BEGIN: Final = 1_760_000_000_000_000
 _BATCH: Final = 1000
 _TRIPS_PER_ENTITY: Final = 0.1
-DEAD: Final = 200
-PENDING: Final = 500
+_DEAD: Final = 200
+_PENDING: Final = 500
 
 
 def fill_store(scene: Scene) -> Path:
@@ -37,14 +37,14 @@ def fill_store(scene: Scene) -> Path:
     return _keep(scene.cache, f"{scene.stored_events}-{scene.stored_entities}", fill)
 
 
-def fill_backlog(scene: Scene) -> Path:
+def fill_backlog(scene: Scene, entities: int) -> Path:
     """Give the path of a store with so many pending memberships; it is not to be written to."""
 
     def fill(path: Path) -> None:
-        scene.report(f"filling a store with {scene.backlog_entities:,} pending entities, once")
-        asyncio.run(_fill_backlog(path, scene.backlog_entities))
+        scene.report(f"filling a store with {entities:,} pending entities, once")
+        asyncio.run(_fill_backlog(path, entities))
 
-    return _keep(scene.cache, f"backlog-{scene.backlog_entities}", fill)
+    return _keep(scene.cache, f"backlog-{entities}", fill)
 
 
 def _keep(cache: Path, name: str, fill: Callable[[Path], None]) -> Path:
@@ -118,10 +118,9 @@ def _settle(path: Path) -> None:
     connection = sqlite3.connect(path)
     with connection:
         connection.execute("UPDATE entities SET state = 'applied', applied_sequence = sequence")
-        for state, count in (("dead", DEAD), ("pending", PENDING)):
-            # Never due: nothing is to be dispatched while something else is measured.
+        for state, count in (("dead", _DEAD), ("pending", _PENDING)):
             connection.execute(
-                "UPDATE entities SET state = ?, due_at = 9e15 WHERE (kind, key) IN"
+                "UPDATE entities SET state = ? WHERE (kind, key) IN"
                 " (SELECT kind, key FROM entities WHERE state = 'applied' ORDER BY key LIMIT ?)",
                 (state, count),
             )

@@ -3,7 +3,7 @@
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import Final
@@ -26,14 +26,19 @@ def split_processors() -> tuple[set[int], int]:
 
 
 @contextmanager
-def on_processor(processor: int) -> Iterator[None]:
+def on_processors(processors: Collection[int]) -> Iterator[None]:
     """Have this thread, and those that it starts, run there until the block ends."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {processor})
+    os.sched_setaffinity(0, processors)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def on_processor(processor: int) -> AbstractContextManager[None]:
+    """Have this thread, and those that it starts, run there until the block ends."""
+    return on_processors({processor})
 
 
 def on_one_processor() -> AbstractContextManager[None]:

@@ -45,20 +45,20 @@ class Server:
 def serve_ceiling(folder: Path) -> Iterator[Server]:
     """Run a raw asyncio server that answers 202 to anything."""
     port = find_free_port()
-    with _run([sys.executable, "-m", "benchmarks.ceiling", str(port), "202"], port, folder) as run:
+    with _run([sys.executable, "-m", "benchmarks.ceiling", str(port)], port, folder) as run:
         yield run
 
 
 @contextmanager
 def run_supabase(folder: Path, *, processor: int | None = None) -> Iterator[str]:
-    """Run what takes every write of a relay at once, and give its URL.
+    """Run a stand-in that accepts every row of one relay at once, and give its URL.
 
     Args:
         folder: for its log.
         processor: to run on; by default it shares those of the relay.
     """
     port = find_free_port()
-    command = [sys.executable, "-m", "benchmarks.ceiling", str(port), "201"]
+    command = [sys.executable, "-m", "benchmarks.accepting_supabase", str(port)]
     with _run(command, port, folder, processor=processor):
         yield f"http://127.0.0.1:{port}"
 
@@ -80,15 +80,15 @@ def serve_bare(folder: Path, kind: Literal["fastapi", "asgi"] = "fastapi") -> It
 
 @contextmanager
 def run_recorder(
-    folder: Path, supabase_url: str, *, delay_milliseconds: float, processor: int
+    folder: Path, supabase_url: str, *, delay_milliseconds: float, processor: int | None = None
 ) -> Iterator[Recording]:
-    """Run a proxy before Supabase that delays what passes, and gives when each row was there.
+    """Run a proxy before Supabase that delays what passes and records when each row was applied.
 
     Args:
         folder: for its log and what it records.
         supabase_url: of Supabase.
         delay_milliseconds: that a round trip takes longer, half of it on each way.
-        processor: to run on.
+        processor: to run on; by default it shares those of the relay.
     """
     port = find_free_port()
     path = folder / f"{port}.rows"

@@ -82,7 +82,7 @@ def _measure_rates(
     measurement = Measurement(
         f"Receiving over {connections} connection{'' if connections == 1 else 's'}",
         "each with one signed event at a time; servers have one processor, load and Supabase the"
-        " other; Supabase takes all at once, and what is written to it after a run counts as"
+        " other; Supabase accepts all at once, and what is written to it after a run counts as"
         " processor time of its requests",
     )
     rates = {name: [run.seen.rate for run in runs[name]] for name in names}

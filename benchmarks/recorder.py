@@ -1,8 +1,8 @@
-"""A transparent proxy before Supabase that notes when each row was there.
+"""A transparent proxy before Supabase that notes when each membership was applied.
 
 `python -m benchmarks.recorder PORT UPSTREAM_PORT DELAY FILE` holds every request back for so many
-seconds, and every answer too. When Supabase has answered a write of memberships with 2xx, a line
-for each of them goes to the file.
+seconds, and every answer too. When Supabase has answered `relay_apply`, a line for each membership
+that was applied goes to the file.
 """
 
 import asyncio
@@ -10,131 +10,127 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Final, cast
-from urllib.parse import unquote
+from typing import Final, NamedTuple
 
 import uvloop
 
+_BUFFER_BYTES: Final = 1024 * 1024
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_WRITE: Final = re.compile(rb"(POST|DELETE) \S*/trip_memberships\?(\S*) ")
-_REMOVED: Final = re.compile(r"and\(trip_id\.eq\.([^,]+),user_id\.in\.\(([^)]+)\)\)")
+_APPLY: Final = re.compile(rb"POST \S*/rpc/relay_apply ")
+_SUCCESS: Final = re.compile(rb"HTTP/1\.1 2")
+_TABLE: Final = "public.trip_memberships"
 _KEY_CHARACTERS: Final = 36 + 1 + 36
-LINE_BYTES: Final = 20 + 1 + 1 + 1 + _KEY_CHARACTERS + 1
+TIME_BYTES: Final = 20
+LINE_BYTES: Final = TIME_BYTES + 1 + 1 + 1 + _KEY_CHARACTERS + 1
 """Of `<monotonic seconds> <+ or -> <trip>/<user>` and a line's end: all lines are of a length."""
 
 
-def write_lines(head: bytes, body: bytes, answered_at: float) -> bytes:
-    """Write a line for each membership that a request names; none for any other request."""
-    write = _WRITE.match(head)
-    if write is None:
+class Message(NamedTuple):
+    """A request or an answer.
+
+    Attributes:
+        head: all before the body, with the empty line.
+        body: as long as Content-Length says.
+    """
+
+    head: bytes
+    body: bytes
+
+
+Place = tuple[int, int]
+"""Of a row in a request: its operation and its number there, each from 0."""
+
+
+def read_memberships(request: Message) -> dict[Place, str]:
+    """Give sign and key of each membership that a request writes (+) or deletes (-)."""
+    if _APPLY.match(request.head) is None:
+        return {}
+    operations = json.loads(json.loads(request.body)["request"])["operations"]
+    return {
+        (number, row_number): (
+            f"{'-' if operation['operation'] == 'delete' else '+'}"
+            f" {row['trip_id']}/{row['user_id']}"
+        )
+        for number, operation in enumerate(operations)
+        if operation["table"] == _TABLE
+        for row_number, row in enumerate(operation["rows"])
+    }
+
+
+def write_lines(memberships: Mapping[Place, str], answer: Message, answered_at: float) -> bytes:
+    """Write a line for each membership that was applied: no answer names it as failed."""
+    if not memberships or _SUCCESS.match(answer.head) is None:
         return b""
-    sign = "+" if write[1] == b"POST" else "-"
-    keys = _list_upserted(body) if sign == "+" else _list_removed(unquote(write[2].decode()))
-    return "".join(f"{answered_at:020.6f} {sign} {key}\n" for key in keys).encode()
+    document = json.loads(answer.body)
+    left_out = {
+        (place["operation"], place["row"])
+        for place in (*document["failures"], *document["not_tried"])
+    }
+    return "".join(
+        f"{answered_at:020.6f} {membership}\n"
+        for place, membership in memberships.items()
+        if place not in left_out
+    ).encode()
 
 
-def _list_upserted(body: bytes) -> Iterator[str]:
-    return (f"{row['trip_id']}/{row['user_id']}" for row in json.loads(body))
-
-
-def _list_removed(query: str) -> Iterator[str]:
-    for trip_id, user_ids in _REMOVED.findall(query):
-        for user_id in user_ids.split(","):
-            yield f"{trip_id}/{user_id}"
-
-
-class _Downstream(asyncio.Protocol):
-    """The relay's connection. It sends a request only after the last one is answered."""
+class _Recorder:
+    """What all connections share."""
 
     def __init__(self, upstream_port: int, delay_seconds: float, file: FileIO) -> None:
-        self._port = upstream_port
+        self._upstream_port = upstream_port
         self._delay_seconds = delay_seconds
         self._file = file
-        self._buffer = b""
-        self._open: tuple[bytes, bytes] | None = None
-        self._transport: asyncio.Transport | None = None
-        self._upstream: asyncio.Task[asyncio.Transport] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is none by inheritance.
-        self._transport = cast(asyncio.Transport, transport)
-        self._upstream = asyncio.ensure_future(self._connect())
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on the requests of one connection, each after the last one was answered."""
+        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        try:
+            while (request := await _read_message(reader)) is not None:
+                await asyncio.sleep(self._delay_seconds)
+                if upstream is None or upstream[0].at_eof():
+                    # Supabase closes a connection that was idle for some seconds.
+                    upstream = await asyncio.open_connection(
+                        "127.0.0.1", self._upstream_port, limit=_BUFFER_BYTES
+                    )
+                await _write_message(upstream[1], request)
+                # It takes a millisecond, and Supabase is at work meanwhile.
+                memberships = read_memberships(request)
+                answer = await _read_message(upstream[0])
+                answered_at = time.monotonic()
+                if answer is None:
+                    return
+                await asyncio.sleep(self._delay_seconds)
+                await _write_message(writer, answer)
+                self._file.write(write_lines(memberships, answer, answered_at))
+        finally:
+            writer.close()
+            if upstream is not None:
+                upstream[1].close()
 
-    async def _connect(self) -> asyncio.Transport:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(
-            lambda: _Upstream(self), "127.0.0.1", self._port
-        )
-        return transport
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, separator, body = self._buffer.partition(b"\r\n\r\n")
+async def _read_message(reader: asyncio.StreamReader) -> Message | None:
+    """Read one message; None where the connection ends first."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
-        if not separator or (length is not None and len(body) < int(length[1])):
-            return
-        self._open = (head, body)
-        self._buffer = b""
-        self._later(lambda: self._forward(head + separator + body))
-
-    def _forward(self, request: bytes) -> None:
-        if self._upstream is not None:
-            self._upstream.add_done_callback(lambda connected: connected.result().write(request))
-
-    def answer(self, data: bytes) -> None:
-        """Pass on what Supabase answers; its first bytes say whether it has done what was asked."""
-        now = time.monotonic()
-        self._later(lambda: self._reply(data))
-        if self._open is not None:
-            head, body = self._open
-            self._open = None
-            if data.startswith(b"HTTP/1.1 2"):
-                self._file.write(write_lines(head, body, now))
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        if self._upstream is not None:
-            self._upstream.add_done_callback(
-                lambda connected: None if connected.exception() else connected.result().close()
-            )
-
-    def end(self) -> None:
-        """End it as Supabase has."""
-        self._later(self._close)
-
-    def _reply(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def _close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _later(self, call: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(self._delay_seconds, call)
+        return Message(head, await reader.readexactly(int(length[1])) if length else b"")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
 
 
-class _Upstream(asyncio.Protocol):
-    def __init__(self, downstream: _Downstream) -> None:
-        self._downstream = downstream
-
-    def data_received(self, data: bytes) -> None:
-        self._downstream.answer(data)
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        self._downstream.end()
+async def _write_message(writer: asyncio.StreamWriter, message: Message) -> None:
+    writer.write(message.head + message.body)
+    # The bytes go out once the loop has its turn.
+    await asyncio.sleep(0)
 
 
 async def _serve(port: int, upstream_port: int, delay_seconds: float, path: Path) -> None:
-    loop = asyncio.get_running_loop()
     with path.open("ab", buffering=0) as file:
-        server = await loop.create_server(
-            lambda: _Downstream(upstream_port, delay_seconds, file),
-            "127.0.0.1",
-            port,
-        )
+        recorder = _Recorder(upstream_port, delay_seconds, file)
+        server = await asyncio.start_server(recorder.serve, "127.0.0.1", port, limit=_BUFFER_BYTES)
         async with server:
             await server.serve_forever()
 

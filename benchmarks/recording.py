@@ -1,4 +1,4 @@
-"""What the recorder has seen: when Supabase had answered the write of each row."""
+"""What the recorder has seen: when Supabase had answered the request of each row."""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.recorder import LINE_BYTES
+from benchmarks.recorder import LINE_BYTES, TIME_BYTES
 
 _POLL_SECONDS: Final = 0.02
 
@@ -27,9 +27,9 @@ class Recording:
     def await_rows(
         self, keys: Sequence[str], *, seconds: float, removal: bool = False
     ) -> dict[str, float]:
-        """Wait until Supabase has answered a write of each membership, and give when it first had.
+        """Wait until Supabase has applied each membership, and give when it first had answered so.
 
-        What was written before this was last asked does not count.
+        What was applied before this was last asked does not count.
 
         Raises:
             RuntimeError: some never arrived.
@@ -38,7 +38,7 @@ class Recording:
         sign = "-" if removal else "+"
         deadline = time.monotonic() + seconds
         while True:
-            # Reading takes time from who is measured: not before there can be enough.
+            # Reading takes time from what is measured: not before there can be enough.
             if self._count_unread() >= len(missing) or time.monotonic() > deadline:
                 for answered_at, line_sign, key in self._read_on():
                     if line_sign == sign and key in missing:
@@ -49,6 +49,26 @@ class Recording:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{len(missing)} of {len(keys)} rows never arrived in Supabase")
             time.sleep(_POLL_SECONDS)
+
+    def await_any_row(self, *, seconds: float) -> None:
+        """Wait until Supabase has applied any membership since this was last asked.
+
+        Raises:
+            RuntimeError: it never did.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._count_unread():
+            if time.monotonic() > deadline:
+                raise RuntimeError("no row arrived in Supabase")
+            time.sleep(_POLL_SECONDS)
+
+    def list_answers(self) -> list[float]:
+        """Give when each request that applied memberships was answered, from the beginning."""
+        text = self.path.read_bytes()
+        whole = len(text) // LINE_BYTES * LINE_BYTES
+        # All lines of one request have the same time.
+        times = {text[start : start + TIME_BYTES] for start in range(0, whole, LINE_BYTES)}
+        return sorted(map(float, times))
 
     def _count_unread(self) -> int:
         return (self.path.stat().st_size - self._read_bytes) // LINE_BYTES

@@ -1,8 +1,8 @@
 """Receiving into PostgreSQL: one replica and two, what an event costs whom, and what limits it."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks.disk import measure_postgres_disk
 from benchmarks.figures import Measurement
+from benchmarks.machine import on_processors
 from benchmarks.postgres_ceiling import measure_postgres_ceiling
 from benchmarks.processes import NOWHERE, Server, run_supabase, serve_relay
 from benchmarks.scene import Scene
@@ -47,15 +48,9 @@ def measure_replicas(scene: Scene) -> list[Measurement]:
     return [shared, whole, ceiling, disk]
 
 
-@contextmanager
-def _on_all_processors(scene: Scene) -> Iterator[None]:
+def _on_all_processors(scene: Scene) -> AbstractContextManager[None]:
     """Have what is started here run anywhere: PostgreSQL and a replica need one each."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, before | {scene.load_processor})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+    return on_processors(os.sched_getaffinity(0) | {scene.load_processor})
 
 
 def _measure_shares(scene: Scene, postgres: PostgresServer) -> Measurement:
@@ -98,8 +93,9 @@ def _measure_whole(scene: Scene, postgres: PostgresServer) -> Measurement:
     folder = scene.folder
     with (
         run_supabase(folder) as supabase,
+        run_supabase(folder) as other_supabase,
         serve_relay(folder, postgres.create_database(), supabase) as alone,
-        serve_relay(folder, f"sqlite:///{folder / 'beside.db'}", supabase) as sqlite,
+        serve_relay(folder, f"sqlite:///{folder / 'beside.db'}", other_supabase) as sqlite,
     ):
         find = find_of_postgres(postgres)
         seen = scene.run_in_turn(
@@ -111,8 +107,8 @@ def _measure_whole(scene: Scene, postgres: PostgresServer) -> Measurement:
     measurement = Measurement(
         "PostgreSQL beside SQLite",
         f"one relay, {_CONNECTIONS} connections, single events; relay and PostgreSQL run on any"
-        " processor; the processor's time is counted until the last event is written to a server"
-        " that takes all",
+        " processor; the processor's time is counted until the last event is written to a"
+        " stand-in that accepts all",
     )
     _add_costs(measurement, seen["sqlite"], "SQLite", without_server=True)
     _add_costs(measurement, seen["postgres"], "PostgreSQL")

@@ -17,14 +17,14 @@ def read_pending(port: int) -> int:
         operator.close()
 
 
-def wait_until_settled(port: int, *, but: int = 0) -> None:
-    """Wait until no more entities are pending than those that are not to be dispatched.
+def wait_until_settled(port: int) -> None:
+    """Wait until nothing is pending.
 
     Raises:
         RuntimeError: they still are after some minutes.
     """
     deadline = time.monotonic() + _SECONDS
-    while read_pending(port) > but:
+    while read_pending(port) > 0:
         if time.monotonic() > deadline:
             raise RuntimeError("events are still pending")
         time.sleep(0.1)

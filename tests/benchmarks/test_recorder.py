@@ -1,59 +1,61 @@
 """The recorder reads what the relay really sends."""
 
-import httpx
+import json
+from typing import Any
+
 import pytest
 
-from app.domain.entities import Kind
-from app.supabase.client import SupabaseClient, open_http_client
-from app.supabase.planning import Action, plan_batch
-from app.supabase.targets import MINIMAL_TARGETS
-from benchmarks.recorder import LINE_BYTES, write_lines
-from tests.supabase.entities import make_entity, make_id
+from app.domain.entities import EntityKey, Kind, PendingEntity
+from benchmarks.recorder import LINE_BYTES, Message, read_memberships, write_lines
+from tests.benchmarks.entities import make_entity, make_grant, make_revocation, send
+
+TRIP = "00000000-0000-0000-0000-000000000009"
+USERS = [f"00000000-0000-0000-0000-00000000000{number}" for number in range(4)]
+KEYS = [f"{TRIP}/{user}" for user in USERS]
 
 
-async def send(kind: Kind, action: Action, *numbers: int) -> list[httpx.Request]:
-    """Have the relay's client write entities, whose memberships are of two trips."""
-    requests: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        requests.append(request)
-        return httpx.Response(201)
-
-    entities = [make_entity(kind, number, action, parent=900 + number % 2) for number in numbers]
-    transport = httpx.MockTransport(answer)
-    async with open_http_client(
-        "http://supabase.test", {}, timeout_seconds=5, transport=transport
-    ) as http:
-        for write in plan_batch(entities, MINIMAL_TARGETS):
-            assert await SupabaseClient(http, clock=lambda: 0.0).apply(write) is None
-    return requests
-
-
-def record(request: httpx.Request) -> str:
+async def make_request(*entities: PendingEntity) -> Message:
+    request = await send(entities)
     head = b"%b %b HTTP/1.1\r\nHost: a" % (request.method.encode(), request.url.raw_path)
-    return write_lines(head, request.content, 12.5).decode()
+    return Message(head, request.content)
 
 
-@pytest.mark.parametrize(("action", "sign"), [(Action.UPSERT, "+"), (Action.REMOVE, "-")])
-async def test_write_of_memberships_gives_a_line_of_each(action: Action, sign: str) -> None:
-    (request,) = await send(Kind.MEMBERSHIP, action, 1, 2, 3)
-
-    lines = record(request)
-
-    keys = [f"{make_id(900 + number % 2)}/{make_id(number)}" for number in (2, 1, 3)]
-    assert lines == "".join(f"0000000000012.500000 {sign} {key}\n" for key in keys)
-    assert len(lines) == 3 * LINE_BYTES
+def record(request: Message, status: int = 200, answer: dict[str, Any] | None = None) -> str:
+    document = {"sequence": 1, "failures": [], "not_tried": []} | (answer or {})
+    message = Message(b"HTTP/1.1 %d OK" % status, json.dumps(document).encode())
+    return write_lines(read_memberships(request), message, 12.5).decode()
 
 
-async def test_removals_that_take_two_requests_give_a_line_of_each() -> None:
-    requests = await send(Kind.MEMBERSHIP, Action.REMOVE, *range(1, 61))
+async def test_request_gives_a_line_of_each_membership_and_of_nothing_else() -> None:
+    user = make_entity(Kind.USER, EntityKey(USERS[0]), {"id": USERS[0], "email": "a@b.example"})
+    memberships = make_grant(TRIP, USERS[1]), make_revocation(TRIP, USERS[2])
 
-    assert len(requests) == 2
-    assert sum(len(record(request)) for request in requests) == 60 * LINE_BYTES
+    lines = record(await make_request(user, *memberships))
+
+    signed = f"- {KEYS[2]}", f"+ {KEYS[1]}"
+    assert lines == "".join(f"0000000000012.500000 {each}\n" for each in signed)
+    assert len(lines) == 2 * LINE_BYTES
 
 
-@pytest.mark.parametrize("action", [Action.UPSERT, Action.REMOVE])
-async def test_write_of_a_parent_gives_no_line(action: Action) -> None:
-    (request,) = await send(Kind.TRIP, action, 1)
+@pytest.mark.parametrize("place", ["failures", "not_tried"])
+async def test_row_that_was_not_applied_gives_no_line(place: str) -> None:
+    request = await make_request(
+        make_revocation(TRIP, USERS[1]), make_grant(TRIP, USERS[2]), make_grant(TRIP, USERS[3])
+    )
 
-    assert record(request) == ""
+    lines = record(request, answer={place: [{"operation": 1, "row": 0}]})
+
+    assert [line.split()[2] for line in lines.splitlines()] == [KEYS[1], KEYS[3]]
+
+
+async def test_request_that_was_refused_gives_no_line() -> None:
+    assert record(await make_request(make_grant(TRIP, USERS[1])), 409) == ""
+
+
+async def test_probe_gives_no_line() -> None:
+    assert record(await make_request()) == ""
+
+
+def test_claim_gives_no_line() -> None:
+    head = b"POST /rest/v1/rpc/relay_claim HTTP/1.1"
+    assert record(Message(head, b'{"request":"{\\"protocol\\":1}"}')) == ""

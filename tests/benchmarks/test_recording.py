@@ -4,19 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.recorder import write_lines
+from benchmarks.recorder import Message, write_lines
 from benchmarks.recording import Recording
 
-HEAD = b"POST /rest/v1/trip_memberships?on_conflict=trip_id,user_id HTTP/1.1"
+APPLIED = Message(b"HTTP/1.1 200 OK", b'{"sequence":1,"failures":[],"not_tried":[]}')
 TRIP = "00000000-0000-0000-0000-000000000009"
 USERS = [f"00000000-0000-0000-0000-00000000000{number}" for number in range(4)]
 KEYS = [f"{TRIP}/{user}" for user in USERS]
 
 
 def note(path: Path, number: int, answered_at: float) -> None:
-    body = b'[{"trip_id":"%b","user_id":"%b"}]' % (TRIP.encode(), USERS[number].encode())
     with path.open("ab") as file:
-        file.write(write_lines(HEAD, body, answered_at))
+        file.write(write_lines({(0, 0): f"+ {KEYS[number]}"}, APPLIED, answered_at))
 
 
 @pytest.fixture
@@ -58,3 +57,19 @@ def test_removal_is_not_taken_for_a_grant(recording: Recording) -> None:
 
     with pytest.raises(RuntimeError, match="never arrived"):
         recording.await_rows(KEYS[1:2], seconds=0, removal=True)
+
+
+def test_answers_are_told_apart_by_their_times_from_the_beginning(recording: Recording) -> None:
+    for number, answered_at in ((1, 5.0), (2, 5.0), (3, 6.5)):
+        note(recording.path, number, answered_at)
+    recording.await_rows(KEYS[1:], seconds=0)
+
+    assert recording.list_answers() == [5.0, 6.5]
+
+
+def test_waiting_for_any_row_ends_with_the_first(recording: Recording) -> None:
+    with pytest.raises(RuntimeError, match="no row arrived"):
+        recording.await_any_row(seconds=0)
+    note(recording.path, 1, 5.0)
+
+    recording.await_any_row(seconds=0)
