@@ -67,6 +67,7 @@ def main(
             folder=Path(folder),
             cache=_FOLDER,
             load_processor=load,
+            two_processors=frozenset({min(servers), load}),
             rounds=rounds or (1 if quick else 4),
             seconds=seconds or (0.5 if quick else 1.0),
             is_quick=quick,

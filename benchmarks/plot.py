@@ -79,8 +79,13 @@ _RATIOS: Final = (
         "batches / single events, one connection each",
     ),
     (
-        "draining / a bare loop of bulk requests",
+        "draining / a bare loop of the same requests",
         "Draining into the local Supabase",
+        "relay / bare loop",
+    ),
+    (
+        "… with Supabase 20 ms away",
+        "Draining, Supabase 20 ms away",
         "relay / bare loop",
     ),
     (
@@ -89,7 +94,7 @@ _RATIOS: Final = (
         "relay / a request for each row",
     ),
 )
-_LAGS: Final = ("Lag, SQLite", "Lag, PostgreSQL")
+_LAGS: Final = ("Lag, SQLite", "Lag, PostgreSQL", "Lag, behind a backlog")
 
 _Figures = Mapping[str, Mapping[str, Any]]
 

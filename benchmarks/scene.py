@@ -19,6 +19,7 @@ class Scene:
         folder: for stores and logs of this run, on the disk that is measured.
         cache: for stores that are filled once.
         load_processor: where the load runs; the servers have the others.
+        two_processors: for what is measured on two: the load's, and one of the servers'.
         rounds: how often each contender runs.
         seconds: how long each time.
         is_quick: only to see that all of it runs.
@@ -31,6 +32,7 @@ class Scene:
     folder: Path
     cache: Path
     load_processor: int
+    two_processors: frozenset[int]
     rounds: int
     seconds: float
     is_quick: bool
