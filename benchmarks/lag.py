@@ -1,4 +1,4 @@
-"""Lag: from when an event is due to be sent until Supabase has answered the write of its row."""
+"""Lag: from when an event is due to be sent until Supabase has answered the request of its row."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +12,7 @@ from benchmarks.load import Plan, run_load
 from benchmarks.pacing import Pace, pick_quantile
 from benchmarks.processes import run_recorder, serve_relay
 from benchmarks.recording import Recording
+from benchmarks.revocations import measure_revocations
 from benchmarks.scene import Scene
 from benchmarks.supabase import empty_memberships, run_supabase_over_postgres
 from benchmarks.world import TRIPS, USERS, name_memberships
@@ -28,9 +29,10 @@ _LONGER: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Relays that share a store, and what stands between them and Supabase."""
+    """Relays that share a store, their Supabase, and what stands between them."""
 
     ports: tuple[int, ...]
+    supabase: LocalSupabase
     recording: Recording
 
 
@@ -41,20 +43,19 @@ class _Lag:
 
 
 class _Lags:
-    """Measures lags, each with memberships of its own: what Supabase holds costs no write."""
+    """Measures lags, each with memberships of its own: the relay writes none that is applied."""
 
-    def __init__(self, scene: Scene, supabase: LocalSupabase) -> None:
+    def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._supabase = supabase
         self._used = 0
         self._seconds = scene.seconds if scene.is_quick else scene.seconds * _LONGER
 
     def measure_grants(self, way: _Way, rate: int) -> _Lag:
-        empty_memberships(self._supabase)
+        empty_memberships(way.supabase)
         return self._measure(way, rate, self._take(self._count_batches(rate)), removal=False)
 
-    def measure_removals(self, way: _Way, rate: int) -> _Lag:
-        empty_memberships(self._supabase)
+    def measure_steady_revocations(self, way: _Way, rate: int) -> _Lag:
+        empty_memberships(way.supabase)
         batches = self._count_batches(rate)
         first = self._take(batches)
         granting = Plan(
@@ -105,29 +106,32 @@ class _Lags:
 
 
 def measure_lag(scene: Scene) -> list[Measurement]:
-    """Measure how soon Supabase holds a change, at a steady rate, near and far, by store.
+    """Measure how soon Supabase holds a change: at a steady rate, and behind a backlog.
 
     Raises:
         RuntimeError: a change never arrived.
     """
     scene.report("lag: events at a steady rate, through the relay into the local Supabase")
-    with run_supabase_over_postgres(scene.load_processor) as supabase:
-        lags = _Lags(scene, supabase)
-        return [_measure_sqlite(scene, supabase, lags), _measure_postgres(scene, supabase, lags)]
+    lags = _Lags(scene)
+    return [
+        _measure_sqlite(scene, lags),
+        _measure_postgres(scene, lags),
+        measure_revocations(scene),
+    ]
 
 
-def _measure_sqlite(scene: Scene, supabase: LocalSupabase, lags: _Lags) -> Measurement:
+def _measure_sqlite(scene: Scene, lags: _Lags) -> Measurement:
     with ExitStack() as stack:
         near, far = (
             stack.enter_context(
-                _run_way(scene, supabase, f"sqlite:///{scene.folder}/lag-{delay}.db", delay=delay)
+                _run_way(scene, f"sqlite:///{scene.folder}/lag-{delay}.db", delay=delay)
             )
             for delay in (0, _DISTANCE_MILLISECONDS)
         )
         runs = scene.run_in_turn(
             {
                 **{f"{rate:,}/s": partial(lags.measure_grants, near, rate) for rate in _RATES},
-                "removals, 200/s": partial(lags.measure_removals, near, 200),
+                "revocations, 200/s": partial(lags.measure_steady_revocations, near, 200),
                 **{
                     f"{rate:,}/s, Supabase {_DISTANCE_MILLISECONDS} ms away": partial(
                         lags.measure_grants, far, rate
@@ -139,12 +143,10 @@ def _measure_sqlite(scene: Scene, supabase: LocalSupabase, lags: _Lags) -> Measu
     return _write("Lag, SQLite", runs)
 
 
-def _measure_postgres(scene: Scene, supabase: LocalSupabase, lags: _Lags) -> Measurement:
+def _measure_postgres(scene: Scene, lags: _Lags) -> Measurement:
     with run_postgres() as postgres, ExitStack() as stack:
         one, two = (
-            stack.enter_context(
-                _run_way(scene, supabase, postgres.create_database(), replicas=replicas)
-            )
+            stack.enter_context(_run_way(scene, postgres.create_database(), replicas=replicas))
             for replicas in (1, 2)
         )
         runs = scene.run_in_turn(
@@ -158,9 +160,10 @@ def _measure_postgres(scene: Scene, supabase: LocalSupabase, lags: _Lags) -> Mea
 
 @contextmanager
 def _run_way(
-    scene: Scene, supabase: LocalSupabase, store_url: str, *, replicas: int = 1, delay: float = 0
+    scene: Scene, store_url: str, *, replicas: int = 1, delay: float = 0
 ) -> Iterator[_Way]:
     with ExitStack() as stack:
+        supabase = stack.enter_context(run_supabase_over_postgres({scene.load_processor}))
         recording = stack.enter_context(
             run_recorder(
                 scene.folder,
@@ -175,14 +178,15 @@ def _run_way(
             )
             for _ in range(replicas)
         ]
-        yield _Way(tuple(relay.port for relay in relays), recording)
+        yield _Way(tuple(relay.port for relay in relays), supabase, recording)
 
 
 def _write(name: str, runs: dict[str, list[_Lag]]) -> Measurement:
     measurement = Measurement(
         name,
         "memberships, each sent when it is due and timed from then until the local Supabase"
-        " has answered its write; Supabase and the load share a processor; every one arrived",
+        " has answered the request of its row; Supabase and the load share a processor; every one"
+        " arrived",
     )
     for way, seen in runs.items():
         measurement.add(f"{way}, p50", "ms", [lag.p50_milliseconds for lag in seen])
