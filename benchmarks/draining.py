@@ -27,8 +27,8 @@ from benchmarks.world import name_membership, name_memberships
 REQUEST_ROWS: Final = 500
 DISTANCE_MILLISECONDS: Final = 20
 _BUDGET_MS: Final = 3000
-_SINGLES: Final = 500
-_QUICK_SINGLES: Final = 100
+_SINGLES: Final = 200
+_QUICK_SINGLES: Final = 50
 _AT_ONCE: Final = 4
 _DRAIN_SECONDS: Final = 300.0
 _TIMEOUT_SECONDS: Final = 60.0
