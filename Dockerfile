@@ -12,6 +12,7 @@ COPY pyproject.toml uv.lock ./
 RUN uv sync --locked --no-dev --no-install-project
 COPY README.md LICENSE ./
 COPY app app
+COPY supabase/migrations supabase/migrations
 RUN uv sync --locked --no-dev --no-editable
 
 FROM python:3.13-slim

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import access, demo, doctor, events, keys, maintenance, replay, send, serve
+from app.cli import access, demo, doctor, events, keys, maintenance, replay, send, serve, sql
 from app.cli.console import complain, errors, tidy
 from app.cli.failures import CommandFailed
 from app.domain.errors import ConfigurationInvalid
@@ -28,6 +28,7 @@ app.command()(doctor.doctor)
 app.command()(access.access)
 app.command()(keys.token)
 app.command()(keys.secret)
+app.command()(sql.sql)
 app.command()(maintenance.migrate)
 app.command()(maintenance.openapi)
 

@@ -1,0 +1,29 @@
+"""`relay sql`."""
+
+from typing import Annotated
+
+import typer
+
+from app.supabase.migration_files import list_function_files, list_migrations
+
+
+def sql(
+    *,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every migration, for a project that has none of the tables yet."
+        ),
+    ] = False,
+) -> None:
+    """Print the SQL that a Supabase project must apply before the relay can write to it.
+
+    By default: the functions that the relay writes through. Every project needs
+    them. They can be applied again, and have to be after an upgrade that changed
+    them. With --all the tables and policies come first; apply those only once.
+
+    Example: [bold]relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"[/]
+    """
+    for path in list_migrations() if everything else list_function_files():
+        # Bytes: the files are UTF-8, whatever the terminal's encoding is.
+        typer.echo(f"-- supabase/migrations/{path.name}\n".encode() + path.read_bytes(), nl=False)
