@@ -14,6 +14,7 @@ import pytest
 
 from app.auth.tokens import mint_token
 from app.cli.local_supabase import LocalSupabase, run_local_supabase
+from app.supabase.migration_files import list_function_files
 from tests.e2e.conftest import RelayMaker, RelayProcess, run_relays
 from tests.local import open_rest
 from tests.postgres import PostgresServer
@@ -61,7 +62,9 @@ WRITTEN_PLACE_AND_TIME: Final[dict[str, Any]] = {
 def realistic_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
     """The project's Supabase, over a PostgreSQL whose catalog can be read."""
     with run_local_supabase(
-        migrations=MIGRATIONS, postgres_url=postgres.create_database()
+        migrations=MIGRATIONS,
+        extra_sql=list_function_files(),
+        postgres_url=postgres.create_database(),
     ) as supabase:
         yield supabase
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from app.cli.local_supabase import CHECKOUT, LocalSupabase, run_local_supabase
+from app.supabase.migration_files import list_function_files
 from tests.cli.running import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 from tests.postgres import PostgresServer
@@ -28,7 +29,7 @@ def open_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
     database_url = postgres.create_database()
     with run_local_supabase(
         migrations=MIGRATIONS,
-        extra_sql=[Path(__file__).with_name("open.sql")],
+        extra_sql=[*list_function_files(), Path(__file__).with_name("open.sql")],
         postgres_url=database_url,
     ) as supabase:
         with open_rest(supabase, supabase.secret_key) as tables:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from app.cli.local_supabase import CHECKOUT
+from app.supabase.migration_files import list_function_files, list_migrations
 from tests.postgres import PostgresServer
 
 SECRET_KEY: Final = "sb_secret_hosted"
@@ -29,6 +30,7 @@ URL: Final = "https://project.supabase.test"
 _BASE: Final = (
     CHECKOUT / "local" / "hosted_defaults.sql",
     CHECKOUT / "tests" / "contract" / "hosted.sql",
+    *list_function_files(),
 )
 _STATUS: Final = {"42501": 403, "42P01": 404, "23503": 409, "23505": 409}
 _OPERATORS: Final = {"eq": "=", "neq": "<>"}
@@ -55,7 +57,9 @@ class HostedProject:
 
     def run(self, script: str) -> list[tuple[Any, ...]]:
         """Run SQL as the owner of everything."""
-        with psycopg.connect(self.db_url, autocommit=True) as connection:
+        # The owner here is called relay, and would else work in the schema of that name.
+        options = "-c search_path=public"
+        with psycopg.connect(self.db_url, autocommit=True, options=options) as connection:
             cursor = connection.execute(script)
             return cursor.fetchall() if cursor.description else []
 
@@ -96,6 +100,8 @@ class HostedProject:
             if code == "42883":
                 return _error(404, "PGRST202", f"Could not find the function public.{name}")
             status = 401 if (code, role) == ("42501", "anon") else _STATUS.get(code, 400)
+            if code.startswith("PT"):
+                status = int(code[2:])
             return _error(status, code, error.diag.message_primary or "")
         if "vnd.pgrst.object" in request.headers.get("accept", "") and len(rows) != 1:
             connection.rollback()
@@ -144,7 +150,7 @@ def _run(
             sql.Identifier("public", name.removeprefix("rpc/")),
             sql.SQL(", ").join(
                 [
-                    sql.SQL("{} => {}::uuid").format(sql.Identifier(argument), sql.Literal(value))
+                    sql.SQL("{} => {}").format(sql.Identifier(argument), sql.Literal(value))
                     for argument, value in content.items()
                 ]
             ),
@@ -216,16 +222,17 @@ class HostedServer:
         self._postgres = postgres
         self._latest: HostedProject | None = None
         self._bare = self._make(_BASE)
-        self._migrated = self._make(
-            sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql")), template=self._bare
-        )
+        self._migrated = self._make(list_migrations(), template=self._bare)
 
     def close(self) -> None:
         if self._latest is not None:
             self._latest.close()
 
     def make_project(self, script: str | None = None) -> HostedProject:
-        """Make one with the tables of our migrations, or those that a script makes."""
+        """Make one with the tables of our migrations, or those that a script makes.
+
+        Either has the functions that the relay writes through.
+        """
         self.close()
         template = self._migrated if script is None else self._bare
         project = self._latest = self._make((), template=template)

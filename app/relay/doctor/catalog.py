@@ -13,6 +13,7 @@ from app.relay.doctor.fixes import (
     quote,
     revoke_writes,
 )
+from app.relay.doctor.functions import judge_relay_functions
 from app.relay.doctor.policies import judge_functions, judge_policies
 from app.relay.doctor.tables import judge_required, no_unique_key
 from app.supabase.inspection.catalog import Catalog, PolicyFacts, TableFacts
@@ -42,6 +43,7 @@ def judge_catalog(
             findings += _judge_values(facts, target, {"status": statuses, "role": roles})
     findings += judge_policies(catalog, targets)
     findings += judge_functions(catalog, targets)
+    findings += judge_relay_functions(catalog)
     return findings
 
 

@@ -15,6 +15,7 @@ from app.relay.doctor.callers import (
 )
 from app.relay.doctor.catalog import find_reading_policies, judge_catalog
 from app.relay.doctor.findings import Finding, Verdict, command, unchecked
+from app.relay.doctor.functions import examine_functions
 from app.relay.doctor.reach import judge_clock, judge_reach
 from app.relay.doctor.status import examine_status
 from app.relay.doctor.tables import (
@@ -64,12 +65,13 @@ async def examine_supabase(examination: Examination) -> list[Finding]:
     findings = [judge_reach(reach), judge_clock(reach)]
     plans_writes = await shows_keys(examination.project.relay, examination.targets)
     tables = await _examine_tables(examination, plans_writes=plans_writes)
+    functions = await examine_functions(examination.project.relay)
     access = await _examine_access(examination, plans_writes=plans_writes)
     catalog = examination.catalog
     if catalog is None:
-        return [*findings, *tables, *access]
+        return [*findings, *tables, *functions, *access]
     deep = judge_catalog(catalog, examination.targets, examination.statuses, examination.roles)
-    return [*findings, *_merge((*tables, *access), deep)]
+    return [*findings, *_merge((*tables, *functions, *access), deep)]
 
 
 def _merge(shallow: Sequence[Finding], deep: Sequence[Finding]) -> list[Finding]:

@@ -83,6 +83,18 @@ select namespace.nspname as schema, proname as name,
   pg_catalog.pg_get_function_identity_arguments(proc.oid) as arguments,
   prosecdef as is_definer,
   coalesce(proconfig::text like '%%search_path=%%', false) as has_search_path,
+  array(
+    select 'public'
+    from pg_catalog.aclexplode(coalesce(proacl, pg_catalog.acldefault('f', proowner)))
+    where grantee = 0 and privilege_type = 'EXECUTE'
+    union all
+    (
+      select rolname::text from pg_catalog.pg_roles
+      where rolname in ('anon', 'authenticated', 'service_role')
+        and pg_catalog.has_function_privilege(pg_roles.oid, proc.oid, 'execute')
+      order by rolname
+    )
+  ) as executors,
   pg_catalog.pg_get_functiondef(proc.oid) as definition
 from pg_catalog.pg_proc as proc
 join pg_catalog.pg_namespace as namespace on namespace.oid = pronamespace
@@ -93,6 +105,15 @@ where prokind = 'f'
     where objid = proc.oid and classid = 'pg_catalog.pg_proc'::regclass and deptype = 'e'
   )
 order by 1, 2, 3
+"""
+
+
+_FENCE: Final = """
+select exists (
+  select from pg_catalog.pg_class as class
+  join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+  where nspname = 'relay' and relname = 'fence' and relkind = 'r'
+) as has_fence
 """
 
 
@@ -144,23 +165,33 @@ class PolicyFacts:
 
 @dataclass(frozen=True, slots=True)
 class FunctionFacts:
-    """One function of the project's own."""
+    """One function of the project's own.
+
+    Attributes:
+        executors: those of public, anon, authenticated and service_role that may execute it.
+    """
 
     schema: str
     name: str
     arguments: str
     is_definer: bool
     has_search_path: bool
+    executors: Sequence[str]
     definition: str
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What a project's database says of itself."""
+    """What a project's database says of itself.
+
+    Attributes:
+        has_fence: whether the table of the relay's functions is there.
+    """
 
     tables: Sequence[TableFacts]
     policies: Sequence[PolicyFacts]
     functions: Sequence[FunctionFacts]
+    has_fence: bool
 
 
 def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
@@ -184,6 +215,7 @@ def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
             tables = cursor.execute(_TABLES, arguments).fetchall()
             policies = cursor.execute(_POLICIES, arguments).fetchall()
             functions = cursor.execute(_FUNCTIONS, {}).fetchall()
+            (fence,) = cursor.execute(_FENCE).fetchall()
             connection.rollback()
     except psycopg.OperationalError as error:
         raise CatalogUnreadable(str(error).strip().partition("\n")[0]) from error
@@ -194,6 +226,7 @@ def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
         [_make_table(row) for row in tables],
         [PolicyFacts(**row) for row in policies],
         [FunctionFacts(**row) for row in functions],
+        has_fence=fence["has_fence"],
     )
 
 

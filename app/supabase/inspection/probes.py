@@ -8,6 +8,9 @@ A write that is tried here commits under no circumstances, whatever is open:
   `tx=rollback` besides, where that is allowed;
 - the one request that carries rows carries two, each with a null in its key.
 
+The functions that are called here change nothing; the relay's own are given requests that they
+refuse before they change anything.
+
 Privileges (42501) and conflict targets (42P10) are looked at before the first row, so that the
 answer says what was to be known. (@supabase/lite answers to inserts of no rows by itself, and does
 not roll back: there, what a trigger of a statement that touches no row does would stay.)
@@ -30,6 +33,7 @@ from app.supabase.targets import Target
 NO_SUCH_TABLE: Final = ("PGRST205", "42P01", "PGRST106", "3F000")
 NO_SUCH_COLUMN: Final = ("PGRST204", "42703")
 NO_SUCH_KEY: Final = "42P10"
+NO_SUCH_FUNCTION: Final = ("PGRST202", "42883", "HTTP 404")
 LACKS_PRIVILEGE: Final = "42501"
 
 _SINGULAR: Final = {
