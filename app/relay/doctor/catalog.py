@@ -13,6 +13,7 @@ from app.relay.doctor.fixes import (
     quote,
     revoke_writes,
 )
+from app.relay.doctor.foreign_keys import judge_foreign_keys
 from app.relay.doctor.functions import judge_relay_functions
 from app.relay.doctor.policies import judge_functions, judge_policies
 from app.relay.doctor.tables import judge_required, no_unique_key
@@ -44,6 +45,7 @@ def judge_catalog(
     findings += judge_policies(catalog, targets)
     findings += judge_functions(catalog, targets)
     findings += judge_relay_functions(catalog)
+    findings += judge_foreign_keys(catalog, targets)
     return findings
 
 

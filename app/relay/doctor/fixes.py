@@ -10,12 +10,27 @@ from app.supabase.targets import Target, Targets
 
 # Hosted projects do so by themselves; elsewhere PostgREST would go on with the old tables.
 RELOAD: Final = "notify pgrst, 'reload schema';"
+# Of PostgreSQL 18, what names a table or column only in quotes.
+RESERVED: Final = frozenset({
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric",
+    "authorization", "binary", "both", "case", "cast", "check", "collate", "collation", "column",
+    "concurrently", "constraint", "create", "cross", "current_catalog", "current_date",
+    "current_role", "current_schema", "current_time", "current_timestamp", "current_user",
+    "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "false", "fetch",
+    "for", "foreign", "freeze", "from", "full", "grant", "group", "having", "ilike", "in",
+    "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral", "leading",
+    "left", "like", "limit", "localtime", "localtimestamp", "natural", "not", "notnull", "null",
+    "offset", "on", "only", "or", "order", "outer", "overlaps", "placing", "primary",
+    "references", "returning", "right", "select", "session_user", "similar", "some", "symmetric",
+    "system_user", "table", "tablesample", "then", "to", "trailing", "true", "union", "unique", "user",
+    "using", "variadic", "verbose", "when", "where", "window", "with",
+})  # fmt: skip
 _UUID_FIELDS: Final = ("id", "trip_id", "user_id", "created_by")
 
 
 def quote(name: str) -> str:
     """Write an identifier for SQL."""
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", name, re.ASCII):
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", name, re.ASCII) and name not in RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'
 
@@ -36,7 +51,7 @@ def create_table(target: Target) -> Fix:
     return sql(
         f"create table {name} (",
         *columns,
-        f"  primary key ({_list(target.key_columns)})",
+        f"  primary key ({list_names(target.key_columns)})",
         ");",
         f"alter table {name} enable row level security;",
         f"revoke all on {name} from anon, authenticated;",
@@ -62,7 +77,7 @@ def make_unique(target: Target) -> Fix:
     columns = target.key_columns
     index = quote(f"{target.table}_{'_'.join(columns)}_key"[:63])
     return sql(
-        f"create unique index {index} on {name_table(target)} ({_list(columns)});",
+        f"create unique index {index} on {name_table(target)} ({list_names(columns)});",
         RELOAD,
     )
 
@@ -133,8 +148,8 @@ def revoke_writes(target: Target) -> Fix:
         f"revoke insert, update, delete, truncate on {name_table(target)}"
         " from public, anon, authenticated;",
         # A privilege on a column survives what is taken from the table.
-        f"revoke insert ({_list(target.columns.values())}),"
-        f" update ({_list(target.columns.values())})"
+        f"revoke insert ({list_names(target.columns.values())}),"
+        f" update ({list_names(target.columns.values())})"
         f" on {name_table(target)} from public, anon, authenticated;",
     )
 
@@ -173,5 +188,6 @@ def _choose_type(target: Target, column: str) -> str:
     return "uuid" if field in _UUID_FIELDS else "text"
 
 
-def _list(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
+    """Write identifiers for SQL, separated by commas."""
     return ", ".join(quote(name) for name in names)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from app.domain.failures import Failure
+from app.domain.failures import RequestFailure
 from app.relay.doctor.findings import Finding, command, fine, problem, sql, unchecked
 from app.relay.doctor.tables import DEEPER
 from app.supabase.inspection.catalog import Catalog, FunctionFacts
@@ -47,7 +47,7 @@ def judge_relay_functions(catalog: Catalog) -> Iterator[Finding]:
 
 def _judge_answer(name: str, answer: object, refusal: str) -> Finding:
     check = f"function:{name}"
-    if not isinstance(answer, Failure):
+    if not isinstance(answer, RequestFailure):
         return problem(
             check,
             f"public.{name} accepts a request that it should refuse.",

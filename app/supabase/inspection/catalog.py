@@ -8,6 +8,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
+from app.supabase.inspection.foreign_keys import ForeignKeyFacts, read_foreign_keys
+
 _CONNECT_SECONDS: Final = 10
 # No search_path: names in expressions come out with their schema.
 _SETTINGS: Final = "set local search_path = ''; set local statement_timeout = '15s'"
@@ -191,11 +193,12 @@ class Catalog:
     tables: Sequence[TableFacts]
     policies: Sequence[PolicyFacts]
     functions: Sequence[FunctionFacts]
+    foreign_keys: Sequence[ForeignKeyFacts]
     has_fence: bool
 
 
 def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
-    """Read the tables and policies of these schemas, and every function of the project's own.
+    """Read the tables and policies of these schemas, and every function and foreign key.
 
     Raises:
         CatalogUnreadable: no connection, or no answer in time.
@@ -215,6 +218,7 @@ def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
             tables = cursor.execute(_TABLES, arguments).fetchall()
             policies = cursor.execute(_POLICIES, arguments).fetchall()
             functions = cursor.execute(_FUNCTIONS, {}).fetchall()
+            foreign_keys = read_foreign_keys(cursor)
             (fence,) = cursor.execute(_FENCE).fetchall()
             connection.rollback()
     except psycopg.OperationalError as error:
@@ -226,6 +230,7 @@ def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
         [_make_table(row) for row in tables],
         [PolicyFacts(**row) for row in policies],
         [FunctionFacts(**row) for row in functions],
+        foreign_keys,
         has_fence=fence["has_fence"],
     )
 
