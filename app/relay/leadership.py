@@ -9,6 +9,7 @@ from typing import Final
 
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.relay.dispatcher_status import DispatcherStatus, read_status, write_status
+from app.relay.outage_log import OutageLog
 from app.store.replicas import Replicas
 
 logger = logging.getLogger(__name__)
@@ -85,14 +86,17 @@ class Leadership:
 
     async def run(self) -> None:
         """Seek the lease, or keep it, until cancelled."""
+        outage = OutageLog(logger, "the lease cannot be renewed or sought")
         while True:
             try:
                 await self.seek()
             except StoreUnavailable:
                 # What is held is held until it expires.
-                logger.warning("the lease cannot be renewed or sought: the store is away")
+                outage.begin()
             except Exception:
                 logger.exception("seeking the lease failed and is tried again")
+            else:
+                outage.end()
             self._look.clear()
             seconds = _LOOK_SECONDS if self._token is None else _RENEW_SECONDS
             with contextlib.suppress(TimeoutError):

@@ -13,6 +13,7 @@ from app.domain.criteria import Criteria
 from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUnavailable
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import from_seconds
+from app.relay.outage_log import OutageLog
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -125,16 +126,18 @@ class Replayer:
 
     async def run(self) -> None:
         """Mark what replays ask for, those included that an earlier run began; until cancelled."""
+        outage = OutageLog(logger, "replays wait")
         while True:
             self._signal.clear()
             try:
                 number = await self._store.find_running_replay() if self._leads() else None
+                if number is not None:
+                    await self._complete(number)
+                outage.end()
                 if number is None:
                     await self._wait()
-                else:
-                    await self._complete(number)
             except StoreUnavailable:
-                logger.warning("replays wait: the store is not writable")
+                outage.begin()
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
                 logger.exception("looking for replays failed and is tried again")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +62,7 @@ class GroupThread(Generic[W]):
         self._queue: SimpleQueue[list[Waiting[W]] | None] = SimpleQueue()
         self._waiting: list[Waiting[W]] = []
         self._waiting_weight = 0
-        self._is_busy = False
+        self._busy_since: float | None = None
         self._is_looking = False
         self._enough_weight = _ENOUGH_WEIGHT
         self._loop = asyncio.get_running_loop()
@@ -77,6 +78,11 @@ class GroupThread(Generic[W]):
     def failure(self) -> str | None:
         """Why the last group could not be committed; None while the store is writable."""
         return self._failure
+
+    @property
+    def commit_seconds(self) -> float:
+        """For how long the group at hand has been worked on; 0 while the thread is free."""
+        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
     async def submit(self, work: W, weight: int = 1) -> object:
         """Have something done and return its result once it is durable.
@@ -117,7 +123,7 @@ class GroupThread(Generic[W]):
         """Let go of the connection, if there is one."""
 
     def _look_for_more(self) -> None:
-        if self._waiting and not self._is_busy and not self._is_looking:
+        if self._waiting and self._busy_since is None and not self._is_looking:
             self._is_looking = True
             self._loop.call_soon(self._look, 0)
 
@@ -127,7 +133,7 @@ class GroupThread(Generic[W]):
         if weight == weight_before or weight >= self._enough_weight:
             self._is_looking = False
             if self._waiting:
-                self._is_busy = True
+                self._busy_since = time.monotonic()
                 self._queue.put(self._take_group())
         else:
             self._loop.call_soon(self._look, weight)
@@ -154,15 +160,22 @@ class GroupThread(Generic[W]):
                 return self._handle(group, tries - 1)
             self.discard()
             if is_store_failure(error):
-                self._failure = describe_failure(error)
-                logger.error("the store cannot commit: %s", self._failure)
+                self._note_failure(describe_failure(error))
                 return [(waiting, None, StoreUnavailable()) for waiting in group]
             if len(group) == 1:
                 return [(group[0], None, hide_values(error))]
             # One's fault must not take its neighbours along.
             return [outcome for waiting in group for outcome in self._handle([waiting], _TRIES)]
-        self._failure = None
+        self._note_failure(None)
         return [(waiting, result, None) for waiting, result in zip(group, results, strict=True)]
+
+    def _note_failure(self, failure: str | None) -> None:
+        # Once each: while the store is unavailable, everything fails that comes in.
+        if failure is not None and failure != self._failure:
+            logger.error("the store cannot commit: %s", failure)
+        if failure is None and self._failure is not None:
+            logger.info("the store commits again")
+        self._failure = failure
 
     def _answer(self, outcomes: Sequence[Outcome[W]]) -> None:
         try:
@@ -171,7 +184,7 @@ class GroupThread(Generic[W]):
             logger.warning("the event loop ended before %d operations were answered", len(outcomes))
 
     def _settle(self, outcomes: Sequence[Outcome[W]]) -> None:
-        self._is_busy = False
+        self._busy_since = None
         answered_weight = sum(waiting.weight for waiting, _, _ in outcomes)
         half_weight = (answered_weight + self._waiting_weight) / 2
         self._enough_weight = min(half_weight, _ENOUGH_WEIGHT)

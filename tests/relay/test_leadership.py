@@ -1,6 +1,7 @@
 """Which replica dispatches, and what becomes of what another has begun."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -324,6 +325,29 @@ async def test_dispatcher_that_does_not_lead_does_nothing(
     assert scene.supabase.requests == []
     await first.drain()
     assert len(scene.supabase.rows("users")) == 1
+
+
+async def test_leadership_without_a_store_warns_once_and_tells_of_the_end(
+    first: Replica, store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE lease RENAME TO hidden")
+        seeking = asyncio.create_task(first.leadership.run())
+        await asyncio.sleep(2)
+        assert "the store is unavailable" in caplog.text
+        connection.execute("ALTER TABLE hidden RENAME TO lease")
+    async with asyncio.timeout(10):
+        while not first.leadership.is_held:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
+    seeking.cancel()
+    told = [each for each in caplog.records if each.name == "app.relay.leadership"]
+    assert [(each.levelname, each.exc_info) for each in told] == [
+        ("WARNING", None),
+        ("INFO", None),  # It has the lease.
+        ("INFO", None),
+    ]
 
 
 async def status_of(replica: Replica, event: Event) -> EventStatus:

@@ -104,6 +104,11 @@ async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
         async with running(replayer):
             found = await watch(store, begun.replay_id, lambda _: "replays wait" in caplog.text)
             assert (found.status, found.marked) == (ReplayStatus.RUNNING, 1000)
+            # It is tried again, and is no news.
+            await asyncio.sleep(2.5)
+    told = [each for each in caplog.records if each.name == "app.relay.replay"]
+    assert [each.levelname for each in told if "replays wait" in each.getMessage()] == ["WARNING"]
+    assert all(each.exc_info is None for each in told)
     async with running(replayer):
         ended = await watch(store, begun.replay_id, has_ended)
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, TRIPS)

@@ -1,6 +1,7 @@
 """Group commit: what it promises when operations or the disk fail."""
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -153,6 +154,25 @@ async def test_commit_that_fails_answers_unavailable_stores_nothing_and_recovers
     failures.append(commits.failure)
     assert failures == ["database or disk is full", None]
     assert read_numbers(engine) == [7]
+
+
+async def test_commits_that_fail_are_logged_when_that_begins_and_ends(
+    commits: GroupCommit, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fill_the_disk(session: WriteSession) -> None:
+        session.cursor.execute("PRAGMA max_page_count = 1")
+        session.cursor.execute("CREATE TABLE more (blob)")
+
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await commits.run(fill_the_disk)
+    await commits.run(Insert(1))
+    await commits.run(Insert(2))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "the store cannot commit: database or disk is full"),
+        ("INFO", "the store commits again"),
+    ]
 
 
 async def test_close_finishes_what_waits(engine: Engine) -> None:
