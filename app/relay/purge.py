@@ -1,4 +1,4 @@
-"""Forgetting events that are too old to be asked for, in bites that nobody notices."""
+"""Purging events that are past their retention, in chunks that nobody notices."""
 
 import asyncio
 import logging
@@ -6,17 +6,20 @@ from collections.abc import Callable
 from typing import Final
 
 from app.domain.errors import StoreUnavailable
-from app.domain.instants import after, from_seconds
+from app.domain.history import Position
+from app.domain.instants import Instant, from_seconds
+from app.relay.outage_log import OutageLog
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 _DAY_SECONDS: Final = 86_400
-# A bite is one commit that events wait behind; some 3 ms.
-_BITE_EVENTS: Final = 500
+# A chunk is one commit that events wait behind; some 3 ms.
+_CHUNK_EVENTS: Final = 500
 _PAUSE_SECONDS: Final = 0.05
-_INTERVAL_SECONDS: Final = 3600.0
-_STANDBY_SECONDS: Final = 60.0
+# How often to ask; the store decides whether a purge is due, by the wall clock and over restarts.
+_POLL_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 1.0
 
 
 class Purger:
@@ -35,27 +38,48 @@ class Purger:
         # One replica is enough.
         self._leads = leads
         self._retention_seconds = retention_days * _DAY_SECONDS
+        # Of a purge that is not finished.
+        self._cutoff: Instant | None = None
+        self._position: Position | None = None
 
     async def run(self) -> None:
-        """Purge now and then, until cancelled."""
+        """Purge whenever it is due, until cancelled."""
+        outage = OutageLog(logger, "old events cannot be purged")
         while True:
-            if not self._leads():
-                await asyncio.sleep(_STANDBY_SECONDS)
-                continue
+            seconds = _POLL_SECONDS
             try:
-                count = await self.purge()
+                count = await self.purge() if self._leads() else 0
             except StoreUnavailable:
-                logger.warning("old events stay for now: the store is not writable")
+                outage.begin()
+                seconds = _RETRY_SECONDS
+            except Exception:
+                logger.exception("the purge failed and is tried again")
             else:
+                outage.end()
                 if count:
                     logger.info("purged %d events past their retention", count)
-            await asyncio.sleep(_INTERVAL_SECONDS)
+            await asyncio.sleep(seconds)
 
     async def purge(self) -> int:
-        """Remove all that is past its retention now, and say how many events that were."""
-        before = after(from_seconds(self._clock()), -self._retention_seconds)
+        """Remove what is past its retention, if a purge is due; give the number of events.
+
+        Raises:
+            StoreUnavailable: it is not finished; the next call resumes it.
+        """
+        if self._cutoff is None:
+            self._position = None
+            self._cutoff = await self._store.begin_purge(
+                from_seconds(self._clock()), self._retention_seconds
+            )
         total = 0
-        while count := await self._store.purge_events(before, _BITE_EVENTS):
-            total += count
-            await asyncio.sleep(_PAUSE_SECONDS)
+        while self._cutoff is not None:
+            chunk = await self._store.purge_events(
+                self._cutoff, _CHUNK_EVENTS, resume_after=self._position
+            )
+            total += chunk.events
+            self._position = chunk.end
+            if chunk.end is None:
+                self._cutoff = None
+            else:
+                await asyncio.sleep(_PAUSE_SECONDS)
         return total

@@ -34,10 +34,10 @@ from app.domain.errors import ConfigurationInvalid
 from app.store.engine import hold_lock, is_shared, open_engine, read_store_url
 from app.store.leasing import read_lease
 from app.store.migrating import find_head, migrate
-from app.store.schema import entities, events, heartbeat, replays
+from app.store.schema import entities, events, heartbeat, purge, replays
 
 # The lease stays behind: who dispatched there does not dispatch here.
-TABLES: Final = (events, entities, replays, heartbeat)
+TABLES: Final = (events, entities, replays, heartbeat, purge)
 _COUNTED: Final = {"events": "sequence", "replays": "number"}
 # One commit each; of a page's 1.5 MB in memory nobody takes notice.
 PAGE_ROWS: Final = 2000

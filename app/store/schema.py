@@ -138,6 +138,14 @@ heartbeat = Table(
     Column("beaten_at", BigInteger, nullable=False, comment="last proof that commits succeed"),
 )
 
+purge = Table(
+    "purge",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("cutoff", BigInteger, nullable=False, comment="events received before it may be gone"),
+    Column("purged_at", BigInteger, nullable=False, comment="when the last purge began"),
+)
+
 lease = Table(
     "lease",
     metadata,

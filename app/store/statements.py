@@ -275,15 +275,6 @@ RELEASE_CHILDREN_OF_TRIP = _RELEASE_CHILDREN.format(of_parent=_OF_TRIP)
 # A trip may wait for its creator.
 RELEASE_CHILDREN_OF_USER = _RELEASE_CHILDREN.format(of_parent="user_id = :key")
 
-# The oldest events in a row, so that nothing past the first young one is looked at.
-PURGE_EVENTS = """
-DELETE FROM events WHERE sequence <= (
-    SELECT MAX(sequence) FROM (
-        SELECT sequence, received_at FROM events ORDER BY sequence LIMIT :limit
-    ) AS oldest WHERE received_at < :before
-) AND received_at < :before
-"""
-
 BEAT = """
 INSERT INTO heartbeat (id, beaten_at) VALUES (1, :now)
 ON CONFLICT (id) DO UPDATE SET beaten_at = excluded.beaten_at

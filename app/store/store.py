@@ -31,7 +31,7 @@ from app.domain.history import (
     StoredEvent,
 )
 from app.domain.instants import Instant
-from app.store import dispatch_queries, leasing, looking_up, replaying, statements
+from app.store import dispatch_queries, leasing, looking_up, replaying, retention, statements
 from app.store.engine import (
     STATEMENT_SECONDS,
     hide_values,
@@ -137,14 +137,34 @@ class Store:
         """How many events this process has stored or recognised; it only rises."""
         return self._events_stored
 
-    async def purge_events(self, before: Instant, limit: int) -> int:
-        """Forget the oldest events that were received before an instant, and say how many.
+    @property
+    def commit_seconds(self) -> float:
+        """For how long the commit that is running has been running; 0 without one."""
+        inbox_seconds = 0.0 if self._inbox is None else self._inbox.commit_seconds
+        return max(self._commits.commit_seconds, inbox_seconds)
 
-        Their entities stay: they are the state.
+    async def begin_purge(self, now: Instant, retention_seconds: float) -> Instant | None:
+        """Store how far to purge now and give it; None where no purge is due.
+
+        Raises:
+            StoreUnavailable: it could not be stored.
         """
-        values = {"before": before, "limit": limit}
         return await self._commits.run(
-            lambda session: session.cursor.execute(statements.PURGE_EVENTS, values).rowcount
+            partial(retention.advance_cutoff, now=now, retention_seconds=retention_seconds)
+        )
+
+    async def purge_events(
+        self, before: Instant, limit: int, *, resume_after: Position | None = None
+    ) -> retention.PurgedChunk:
+        """Consider the oldest `limit` events received before an instant; remove those not needed.
+
+        Entities stay: they are the state. So do the events of those that are pending or dead.
+
+        Raises:
+            StoreUnavailable: none was removed.
+        """
+        return await self._commits.run(
+            partial(retention.purge_chunk, before=before, limit=limit, resume_after=resume_after)
         )
 
     async def beat(self, now: Instant) -> None:

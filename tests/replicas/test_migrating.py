@@ -37,7 +37,7 @@ def test_many_processes_that_start_at_once_migrate_once(
     assert sum(before in sentence for sentence in said) == 1, said
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            ("0006",)
+            ("0007",)
         ]
         (functions,) = connection.execute(
             "SELECT count(*) FROM pg_proc WHERE proname LIKE 'relay_receive_%'"

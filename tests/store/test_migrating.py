@@ -17,7 +17,7 @@ from app.store.migrating import migrate_store
 from app.store.schema import metadata
 from tests.postgres import PostgresServer
 
-HEAD = "0006"
+HEAD = "0007"
 
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
