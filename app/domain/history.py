@@ -83,6 +83,9 @@ class Backlog:
         oldest_pending_since: since when the longest waiting one waits; None without any.
         oldest_removal_since: the same of those that take access away.
         dead: entities that Supabase refused for good.
+        latest_pending_since: of the pending entities, the latest; in the future for one that became
+            pending before the clock was set back.
+        latest_removal_since: the same of those that take access away.
         troubled: some that keep failing by themselves, those that have for the longest time.
         troubled_count: how many do.
     """
@@ -91,6 +94,8 @@ class Backlog:
     oldest_pending_since: Instant | None
     oldest_removal_since: Instant | None
     dead: int
+    latest_pending_since: Instant | None
+    latest_removal_since: Instant | None
     troubled: tuple[TroubledEntity, ...] = ()
     troubled_count: int = 0
 

@@ -72,7 +72,8 @@ class Measurements:
             if isinstance(outcome, Applied):
                 counts["applied"] += 1
                 takes_access = entity.version.is_removal
-                lags[takes_access].append(seconds_between(entity.pending_since, now))
+                # A clock that was set back must not make it negative.
+                lags[takes_access].append(max(0.0, seconds_between(entity.pending_since, now)))
             elif isinstance(outcome, Failed):
                 is_dead = outcome.decision.state is EntityState.DEAD
                 counts["dead" if is_dead else "retried"] += 1

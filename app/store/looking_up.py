@@ -204,11 +204,14 @@ def _newest_first(criteria: Criteria, source: FromClause) -> tuple[ColumnElement
 
 def measure_backlog(connection: Connection, now: Instant) -> Backlog:
     """Count what is still to be done, and name what keeps failing."""
-    pending, oldest, oldest_removal = connection.execute(
+    removal_since = case((entities.c.is_removal, entities.c.pending_since))
+    pending, oldest, oldest_removal, latest, latest_removal = connection.execute(
         select(
             func.count(),
             func.min(entities.c.pending_since),
-            func.min(case((entities.c.is_removal, entities.c.pending_since))),
+            func.min(removal_since),
+            func.max(entities.c.pending_since),
+            func.max(removal_since),
         ).where(entities.c.state == EntityState.PENDING)
     ).one()
     dead = connection.execute(
@@ -246,6 +249,8 @@ def measure_backlog(connection: Connection, now: Instant) -> Backlog:
         oldest_pending_since=oldest,
         oldest_removal_since=oldest_removal,
         dead=dead,
+        latest_pending_since=latest,
+        latest_removal_since=latest_removal,
         troubled=tuple(
             TroubledEntity(EntityRef(Kind(kind), EntityKey(key)), code or "", message or "")
             for kind, key, code, message in troubled
