@@ -51,6 +51,7 @@ def create_app(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
     reach: Reach = ignore,
 ) -> FastAPI:
     """Make one relay.
@@ -59,6 +60,7 @@ def create_app(
         settings: of this deployment.
         transport: what carries requests to Supabase and the key set; None for the network.
         clock: Unix seconds.
+        monotonic: seconds that never step.
         reach: called at each named failpoint.
 
     Raises:
@@ -134,7 +136,9 @@ def create_app(
                 receiver=receiver,
                 replayer=replayer,
                 dispatcher=dispatcher,
-                health=HealthReporter(store, dispatcher, clock=clock, leadership=leadership),
+                health=HealthReporter(
+                    store, dispatcher, clock=clock, monotonic=monotonic, leadership=leadership
+                ),
                 store=store,
                 admission=Admission(settings.max_in_flight),
                 large_admission=Admission(LARGE_AT_ONCE),

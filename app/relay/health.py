@@ -1,6 +1,6 @@
 """What monitoring is told."""
 
-import contextlib
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,15 +9,17 @@ from typing import Final
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.history import Backlog
-from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.instants import from_seconds
+from app.relay.ages import AgeObserver
 from app.relay.dispatch import Dispatcher
 from app.relay.dispatcher_status import DispatcherStatus
+from app.relay.heartbeat import Heartbeat
 from app.relay.leadership import Leadership
+from app.relay.single_flight import SingleFlight
 from app.store.store import Store
 
-# How often a look at the health commits something, so that a full disk shows before an event fails.
-# Not at every look: anybody may look.
-BEAT_SECONDS: Final = 10.0
+# How long a report waits for the store to be read: it is answered however the store fares.
+READ_SECONDS: Final = 2.0
 
 
 class HealthStatus(StrEnum):
@@ -61,7 +63,7 @@ class Health:
         """Down if the store is; degraded if anything else is not ok."""
         if self.store.status is HealthStatus.DOWN:
             return HealthStatus.DOWN
-        statuses = (self.dispatcher.status, self.supabase.status)
+        statuses = (self.store.status, self.dispatcher.status, self.supabase.status)
         is_well = all(status is HealthStatus.OK for status in statuses)
         return HealthStatus.OK if is_well else HealthStatus.DEGRADED
 
@@ -75,48 +77,76 @@ class HealthReporter:
         dispatcher: Dispatcher,
         *,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         leadership: Leadership | None = None,
     ) -> None:
-        self._store = store
         self._dispatcher = dispatcher
         self._leadership = leadership
         self._clock = clock
-        self._beaten_at: float | None = None
+        self._heartbeat = Heartbeat(store, clock=clock, monotonic=monotonic)
+        self._read_backlog = SingleFlight(self._measure_backlog, timeout_seconds=READ_SECONDS)
+        self._read_status = SingleFlight(self._read_dispatcher_status, timeout_seconds=READ_SECONDS)
+        self._pending_age = AgeObserver(monotonic)
+        self._removal_age = AgeObserver(monotonic)
 
     async def report(self) -> Health:
-        """Look at everything now."""
-        backlog: Backlog | None = None
-        dispatcher: DispatcherStatus | None = self._dispatcher.status
-        try:
-            backlog = await self._store.measure_backlog(from_seconds(self._clock()))
-            store = await self._check_store()
-            if self._leadership is not None and not self._leadership.is_held:
-                dispatcher = await self._leadership.read_leader_status()
-        except StoreUnavailable:
-            store = Check(HealthStatus.DOWN, "the store cannot be read")
+        """Look at everything now; within 3 seconds, also where the store does not answer."""
+        failure, read_backlog, read_status = await asyncio.gather(
+            self._heartbeat.find_failure(),
+            self._read_backlog(),
+            self._read_status(),
+            return_exceptions=True,
+        )
+        status = self._dispatcher.status if isinstance(read_status, BaseException) else read_status
+        backlog = None if isinstance(read_backlog, BaseException) else read_backlog
         return Health(
-            store,
-            _check_dispatcher(dispatcher),
-            _check_supabase(dispatcher, backlog),
+            _check_store(failure, read_backlog, read_status),
+            _check_dispatcher(status),
+            _check_supabase(status, backlog),
             backlog,
-            oldest_pending_seconds=self._age(backlog.oldest_pending_since if backlog else None),
-            oldest_removal_seconds=self._age(backlog.oldest_removal_since if backlog else None),
+            oldest_pending_seconds=self._measure_pending_age(backlog),
+            oldest_removal_seconds=self._measure_removal_age(backlog),
         )
 
-    def _age(self, since: Instant | None) -> float:
-        if since is None:
-            return 0.0
-        return max(0.0, seconds_between(since, from_seconds(self._clock())))
+    async def _measure_backlog(self) -> Backlog:
+        return await self._store.measure_backlog(from_seconds(self._clock()))
 
-    async def _check_store(self) -> Check:
-        now = self._clock()
-        if self._beaten_at is None or abs(now - self._beaten_at) >= BEAT_SECONDS:
-            self._beaten_at = now
-            with contextlib.suppress(StoreUnavailable):
-                await self._store.beat(from_seconds(now))
-        if self._store.failure is None:
-            return Check(HealthStatus.OK)
-        return Check(HealthStatus.DOWN, f"the last commit failed: {self._store.failure}")
+    async def _read_dispatcher_status(self) -> DispatcherStatus | None:
+        if self._leadership is None or self._leadership.is_held:
+            return self._dispatcher.status
+        return await self._leadership.read_leader_status()
+
+    def _measure_pending_age(self, backlog: Backlog | None) -> float:
+        if backlog is None:
+            return 0.0
+        return self._pending_age.measure(
+            backlog.oldest_pending_since, backlog.latest_pending_since, from_seconds(self._clock())
+        )
+
+    def _measure_removal_age(self, backlog: Backlog | None) -> float:
+        if backlog is None:
+            return 0.0
+        return self._removal_age.measure(
+            backlog.oldest_removal_since, backlog.latest_removal_since, from_seconds(self._clock())
+        )
+
+
+def _check_store(failure: str | BaseException | None, *reads: object) -> Check:
+    """Judge whether the store commits, and then whether it could be read."""
+    errors = [error for error in (failure, *reads) if isinstance(error, BaseException)]
+    for error in errors:
+        if not isinstance(error, StoreUnavailable | TimeoutError):
+            raise error
+    if isinstance(failure, str):
+        return Check(HealthStatus.DOWN, failure)
+    if any(isinstance(error, StoreUnavailable) for error in errors):
+        return Check(HealthStatus.DOWN, "the store cannot be read")
+    if errors:
+        # Events are accepted all the same.
+        return Check(
+            HealthStatus.DEGRADED, f"reading the store takes longer than {READ_SECONDS:.0f} s"
+        )
+    return Check(HealthStatus.OK)
 
 
 def _check_dispatcher(status: DispatcherStatus | None) -> Check:

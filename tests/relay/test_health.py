@@ -1,0 +1,58 @@
+"""The report where the store answers late, or not at all."""
+
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from app.relay.health import HealthReporter, HealthStatus
+from tests.auth.issuer import Clock
+from tests.fake_postgrest import FakePostgrest
+from tests.histories import World
+from tests.postgres import PostgresServer
+from tests.relay.bench import Bench, run_bench
+
+
+@pytest.fixture
+def store_url(postgres: PostgresServer) -> str:
+    return postgres.create_database()
+
+
+@pytest.fixture
+async def bench(store_url: str) -> AsyncIterator[Bench]:
+    async with run_bench(store_url, FakePostgrest()) as bench:
+        yield bench
+
+
+async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
+    bench: Bench, store_url: str
+) -> None:
+    """Events are accepted all the same, so it is not down."""
+    await bench.receive(World().trip("created"))
+    reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=Clock())
+    with psycopg.connect(store_url) as other:
+        other.execute("LOCK TABLE entities IN ACCESS EXCLUSIVE MODE")
+        before = time.monotonic()
+        health = await reporter.report()
+        assert time.monotonic() - before < 3
+    assert health.store.status is HealthStatus.DEGRADED
+    assert health.store.reason == "reading the store takes longer than 2 s"
+    assert health.status is HealthStatus.DEGRADED
+    assert health.backlog is None
+    healed = await reporter.report()
+    assert healed.store.status is HealthStatus.OK
+    assert healed.backlog is not None
+
+
+async def test_report_gives_ages_that_the_clock_does_not_hide(bench: Bench) -> None:
+    monotonic = Clock()
+    reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=monotonic)
+    await bench.receive(World().membership("deleted"))
+    # By an hour, after the event came.
+    bench.clock.advance(-3600)
+    await reporter.report()
+    monotonic.advance(70)
+    bench.clock.advance(70)
+    health = await reporter.report()
+    assert (health.oldest_pending_seconds, health.oldest_removal_seconds) == (70.0, 70.0)
