@@ -80,6 +80,7 @@ class HealthReporter:
         monotonic: Callable[[], float],
         leadership: Leadership | None = None,
     ) -> None:
+        self._store = store
         self._dispatcher = dispatcher
         self._leadership = leadership
         self._clock = clock

@@ -22,8 +22,8 @@ RESERVED: Final = frozenset({
     "left", "like", "limit", "localtime", "localtimestamp", "natural", "not", "notnull", "null",
     "offset", "on", "only", "or", "order", "outer", "overlaps", "placing", "primary",
     "references", "returning", "right", "select", "session_user", "similar", "some", "symmetric",
-    "system_user", "table", "tablesample", "then", "to", "trailing", "true", "union", "unique", "user",
-    "using", "variadic", "verbose", "when", "where", "window", "with",
+    "system_user", "table", "tablesample", "then", "to", "trailing", "true", "union", "unique",
+    "user", "using", "variadic", "verbose", "when", "where", "window", "with",
 })  # fmt: skip
 _UUID_FIELDS: Final = ("id", "trip_id", "user_id", "created_by")
 

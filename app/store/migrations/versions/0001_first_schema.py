@@ -96,6 +96,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "purge",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("cutoff", sa.BigInteger(), nullable=False),
+        sa.Column("purged_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "replays",
         sa.Column("number", _SEQUENCE, nullable=False),
         sa.Column("replay_id", sa.Text(), nullable=False),
