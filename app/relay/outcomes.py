@@ -62,12 +62,18 @@ class OutcomeReader:
             failures.append((operation.target, place, failed))
         # Upserts and updates of a table are two operations, and evidence of each other.
         for target, place, failed in failures:
-            suspects = {
+            structural = {
                 entity: failure
                 for entity, failure in failed.items()
                 if failure.kind is RowFailureKind.STRUCTURAL
-                and place not in succeeded
-                and not self.evidence.is_own_failure(entity.ref)
+            }
+            if place in succeeded:
+                # Also when they are tried again by themselves.
+                self.evidence.record_own_failures(entity.ref for entity in structural)
+            suspects = {
+                entity: failure
+                for entity, failure in structural.items()
+                if not self.evidence.is_own_failure(entity.ref)
             }
             if suspects:
                 outcomes += self._suspect_table(target, place, suspects, now)

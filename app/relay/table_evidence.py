@@ -44,7 +44,7 @@ class TableEvidence:
 
     def __init__(self) -> None:
         self._suspicions: dict[Held, _Suspicion] = {}
-        # Rows that failed before another row of their place succeeded.
+        # Rows that failed before, or while, another row of their place succeeded.
         self._guilty: set[EntityRef] = set()
 
     def record_successes(self, place: Held, applied: Iterable[EntityRef]) -> None:
@@ -55,8 +55,12 @@ class TableEvidence:
         if self._guilty:
             self._guilty.difference_update(applied)
 
+    def record_own_failures(self, failed: Iterable[EntityRef]) -> None:
+        """Rows failed in a request in which others of their place were applied."""
+        self._guilty.update(failed)
+
     def is_own_failure(self, ref: EntityRef) -> bool:
-        """Tell whether other rows of its place have succeeded since this one failed."""
+        """Tell whether other rows of its place have succeeded when this one failed, or since."""
         return ref in self._guilty
 
     def record_failures(
