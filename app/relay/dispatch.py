@@ -59,6 +59,9 @@ _RIVAL_STALE_REQUESTS: Final = 3
 _RIVAL_SECONDS: Final = 60.0
 
 _REVOCATIONS: Final = (Priority.REVOCATION, Priority.RETRIED_REVOCATION)
+_OUT_OF_TIME: Final = RequestFailure(
+    RequestFailureKind.UNAVAILABLE, "time budget", "it was used up before any row was tried"
+)
 _FRESH_FIRST: Final = tuple(Priority)
 # What failed before comes right after the fresh changes of its kind, but never twice in a row
 # while anything else is due.
@@ -257,8 +260,12 @@ class Dispatcher:
         answer = await self._send(operations, budget_ms)
         match answer:
             case Answer():
+                outcomes = self._outcomes.read_answer(operations, answer)
+                if not outcomes and len(batch.entities) > 1:
+                    # All rows at once took all the time, and then failed: it would do so again.
+                    return self._blame(batch, _OUT_OF_TIME)
                 self._limit_of(batch.priority).record_success(len(batch.entities))
-                return self._outcomes.read_answer(operations, answer)
+                return outcomes
             case RequestFailure(kind=RequestFailureKind.STALE | RequestFailureKind.BUSY):
                 return []
             case RequestFailure() if self._epoch is None:
@@ -306,9 +313,9 @@ class Dispatcher:
     def _blame_request(self) -> list[Outcome]:
         """Supabase answers: a request that failed did so by itself. Split it, or postpone it."""
         unexplained, self._unexplained = self._unexplained, None
-        if unexplained is None:
-            return []
-        batch, failure = unexplained
+        return [] if unexplained is None else self._blame(*unexplained)
+
+    def _blame(self, batch: Batch, failure: RequestFailure) -> list[Outcome]:
         pieces = self._limit_of(batch.priority).record_failure(len(batch.entities))
         return self._outcomes.blame_request(batch.entities, failure, pieces)
 
