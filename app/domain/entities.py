@@ -45,7 +45,8 @@ class Priority(IntEnum):
     Fresh changes come in three kinds of request: revocations of memberships, writes, and deletes of
     trips and users, which may cascade for long. Replays repeat what is applied already, so they
     come after all fresh changes. What failed by itself is retried in queues of its own, so that it
-    shares no request with fresh changes; what failed as a whole request of one is sent alone.
+    shares no request with fresh changes; what failed as a whole request of one is sent alone, a
+    revocation from the queue of those that are retried.
     """
 
     REVOCATION = 0

@@ -185,13 +185,19 @@ def decide_retry(
 def decide_retry_alone(
     entity: PendingEntity, failure: RequestFailure, now: Instant, jitter: float
 ) -> RetryDecision:
-    """Postpone an entity whose request failed with nobody else in it. It is never dead."""
+    """Postpone an entity whose request failed with nobody else in it. It is never dead.
+
+    A revocation waits neither for the backlog nor for long: until it is applied there is access.
+    """
     attempts, since = _count(entity, failure.code, now)
+    priority, limit_seconds = Priority.ALONE, ALONE_LIMIT_SECONDS
+    if entity.priority is Priority.REVOCATION:
+        priority, limit_seconds = Priority.RETRIED_REVOCATION, BACKOFF_LIMIT_SECONDS
     return RetryDecision(
         EntityState.PENDING,
-        Priority.ALONE,
+        priority,
         attempts,
-        after(now, backoff_seconds(attempts, jitter, ALONE_LIMIT_SECONDS)),
+        after(now, backoff_seconds(attempts, jitter, limit_seconds)),
         awaits_parent=False,
         waiting_since=since,
         request_limit=1,

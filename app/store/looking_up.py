@@ -223,7 +223,7 @@ def measure_backlog(connection: Connection, now: Instant) -> Backlog:
         # What failed alone has cost a timeout already; what is busy may be so for a moment. Since a
         # time in the future: the clock was ahead.
         or_(
-            entities.c.priority == Priority.ALONE,
+            entities.c.request_limit == 1,
             entities.c.waiting_since <= after(now, -_TROUBLED_SECONDS),
             entities.c.waiting_since > after(now, _TROUBLED_SECONDS),
         ),
