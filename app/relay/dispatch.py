@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from app.domain.entities import Priority
+from app.domain.entities import EntityState, Priority
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, Reach, ignore
 from app.domain.failures import RequestFailure, RequestFailureKind
@@ -29,7 +29,7 @@ from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.outcomes import OutcomeReader
 from app.relay.settlements import Settlements
-from app.store.dispatch_queries import Batch, Outcome, Wanted
+from app.store.dispatch_queries import Applied, Batch, Failed, Outcome, Postponed, Wanted
 from app.store.store import Store
 from app.supabase.client import Answer, SupabaseClient
 from app.supabase.planning import Operation, plan_request
@@ -397,7 +397,13 @@ class Dispatcher:
         wanted = self._choose_wanted()
         if wanted is None:
             return None
-        excluded = {each.entity.ref: each.entity.revision for each in self._unrecorded}
+        # What is tried again meanwhile has one outcome, the latest.
+        self._unrecorded = list({each.entity.ref: each for each in self._unrecorded}.values())
+        excluded = {
+            each.entity.ref: each.entity.revision
+            for each in self._unrecorded
+            if not _is_due(each, now)
+        }
         return await self._store.claim(
             now,
             Wanted(
@@ -537,3 +543,14 @@ class Dispatcher:
             )
         self._measurements.stops.labels(failure.kind.value).inc()
         self._breaker.open(failure, self._monotonic(), self._jitter())
+
+
+def _is_due(outcome: Outcome, now: Instant) -> bool:
+    """Tell whether an entity is tried again although its outcome is not recorded."""
+    match outcome:
+        case Applied():
+            return False
+        case Failed(decision=decision):
+            return decision.state is EntityState.PENDING and decision.due_at <= now
+        case Postponed():
+            return True

@@ -78,7 +78,7 @@ class Wanted:
         held: what is left out.
         trial: claim one of these instead, due or not.
         deletes_inactive: whether a membership that gives no access is deleted in Supabase.
-        excluded: entities that were applied at a revision that could not be recorded yet.
+        excluded: entities whose outcome at a revision could not be recorded yet.
     """
 
     order: Sequence[Priority]
