@@ -47,6 +47,9 @@ RETRY_BUDGET_MS: Final = 1000
 PROBE_SECONDS: Final = 30.0
 # How often the schedule is read while something is pending, whatever the clock does.
 _SCHEDULE_SECONDS: Final = 1.0
+_MOMENT_SECONDS: Final = 0.02
+# The same while something is due and cannot be claimed.
+_BLOCKED_SECONDS: Final = 0.25
 # How long recording may take before it counts as failed.
 _RECORD_SECONDS: Final = 5.0
 _STORE_RETRY_SECONDS: Final = 1.0
@@ -503,10 +506,13 @@ class Dispatcher:
         next_due_at = (await self._store.read_schedule(instant)).next_due_at
         waits = [PROBE_SECONDS]
         if next_due_at is not None:
-            # Nothing was due just now: what says otherwise is a moment from being so, or held.
-            waits.append(min(_SCHEDULE_SECONDS, max(0.02, seconds_between(instant, next_due_at))))
+            # Nothing could be claimed just now: what is due is held, or not recorded, or was a
+            # moment from being due.
+            is_blocked = bool(self._unrecorded or self._outcomes.evidence.held)
+            least = _BLOCKED_SECONDS if is_blocked else _MOMENT_SECONDS
+            waits.append(min(_SCHEDULE_SECONDS, max(least, seconds_between(instant, next_due_at))))
         if (trial := self._outcomes.evidence.seconds_until_trial(now)) is not None:
-            waits.append(max(0.02, trial))
+            waits.append(max(_MOMENT_SECONDS, trial))
         if self._unrecorded:
             waits.append(_STORE_RETRY_SECONDS)
         if self._leadership is not None:
