@@ -46,6 +46,10 @@ class FakeWire:
         """Wait until so many requests have arrived; they may not have been answered yet."""
         await self._wait_until(lambda: len(self.requests) >= count)
 
+    def meet(self, trouble: Trouble) -> None:
+        """Have every request meet this from now on."""
+        self._trouble = trouble
+
     def answer_with(
         self,
         status: int,
@@ -72,11 +76,16 @@ class FakeWire:
         self._trouble = answer
 
     def break_connection(
-        self, error: Callable[[str], httpx.TransportError] = httpx.ConnectError
+        self,
+        error: Callable[[str], httpx.TransportError] = httpx.ConnectError,
+        *,
+        of: Picker = _any_request,
     ) -> None:
-        """Have every request end in a network error from now on."""
+        """Have requests (all, or those `of` picks) end in a network error from now on."""
 
-        def fail(_: httpx.Request) -> httpx.Response | None:
+        def fail(request: httpx.Request) -> httpx.Response | None:
+            if not of(request):
+                return None
             raise error("the network is gone")
 
         self._trouble = fail
@@ -96,6 +105,16 @@ class FakeWire:
             raise error("the answer is lost")
 
         self._trouble = lose
+
+    def deliver_twice(self, *, of: Picker = _any_request) -> None:
+        """Do what requests ask for twice, and give the second answer, from now on."""
+
+        def repeat(request: httpx.Request) -> httpx.Response | None:
+            if of(request):
+                self._answer(request)
+            return None
+
+        self._trouble = repeat
 
     def hang(self, *, of: Picker = _any_request, lands: bool = False) -> asyncio.Event:
         """Leave requests without an answer from now on, until the event given is set.

@@ -1,67 +1,143 @@
 """A dispatcher on a real store, with Supabase at the wire, driven by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
 
 import httpx
 
-from app.domain.entities import EntityRef, EventStatus, Kind
+from app.domain.entities import EntityKey, EntityRef, EventStatus, Kind
 from app.domain.events import Event
-from app.domain.instants import MICROSECONDS_PER_SECOND
+from app.domain.history import EntityView
+from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
+from app.domain.retry import Jitter
 from app.relay.dispatch import Dispatcher
+from app.relay.health import Health, HealthReporter
 from app.relay.settlements import Settlements
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.auth.issuer import Clock
-from tests.fake_postgrest import FakePostgrest
+from tests.fake_postgrest import FakePostgrest, RowPicker, read_operations
 from tests.histories import NOW
 
-TABLES = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
+TABLES: Final = {Kind.USER: "users", Kind.TRIP: "trips", Kind.MEMBERSHIP: "trip_memberships"}
+_BOOTED_AT: Final = 1000.0
+
+
+@dataclass
+class RunningClock(Clock):
+    """A clock that runs by itself, and that is stepped beside."""
+
+    started_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> float:
+        return self.seconds + time.monotonic() - self.started_at
 
 
 class Bench:
-    """A dispatcher that is driven batch by batch."""
+    """A dispatcher that is driven request by request, or that runs.
+
+    Attributes:
+        clock: the wall clock.
+        monotonic: the one that durations are measured by.
+    """
 
     def __init__(
         self,
         store: Store,
         postgrest: FakePostgrest,
         http: httpx.AsyncClient,
+        *,
         targets: Targets = MINIMAL_TARGETS,
+        make_clock: Callable[[float], Clock] = Clock,
+        jitter: Jitter = lambda: 0.999,
     ) -> None:
         self.store = store
         self.postgrest = postgrest
-        self.clock = Clock(NOW / MICROSECONDS_PER_SECOND)
+        self.clock = make_clock(NOW / MICROSECONDS_PER_SECOND)
+        self.monotonic = make_clock(_BOOTED_AT)
         self.settlements = Settlements()
-        self.dispatcher = Dispatcher(
-            store,
-            SupabaseClient(http, clock=self.clock),
+        self._http = http
+        self._targets = targets
+        self._jitter = jitter
+        self.dispatcher = self.start_dispatcher()
+
+    def start_dispatcher(self) -> Dispatcher:
+        """Start another one, as another process would: all that is left of the last is stored."""
+        return Dispatcher(
+            self.store,
+            SupabaseClient(self._http, clock=self.clock),
             self.settlements,
             clock=self.clock,
-            monotonic=self.clock,
-            jitter=lambda: 0.999,
-            targets=targets,
+            monotonic=self.monotonic,
+            jitter=self._jitter,
+            targets=self._targets,
         )
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass, by every clock."""
+        self.clock.advance(seconds)
+        self.monotonic.advance(seconds)
+
     async def receive(self, *events: Event) -> None:
-        await self.store.store_events(events, NOW)
+        await self.store.store_events(events, from_seconds(self.clock()))
 
     async def drain(self) -> None:
         """Dispatch until nothing is due."""
         while await self.dispatcher.dispatch_due():
             pass
 
-    async def status_of(self, event: Event) -> EventStatus:
+    async def settle(self, *, rounds: int = 3, seconds: float = 61) -> None:
+        """Dispatch what is due, then what is due later."""
+        for _ in range(rounds):
+            await self.drain()
+            self.advance(seconds)
+        await self.drain()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Let the dispatcher run while the block does."""
+        task = asyncio.create_task(self.dispatcher.run())
+        try:
+            yield task
+        finally:
+            self.dispatcher.stop()
+            self.postgrest.release()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def wait_until_applied(self, event: Event, *, seconds: float = 10) -> None:
+        """Wait until the running dispatcher has recorded that an event is applied."""
+        async with asyncio.timeout(seconds):
+            with self.settlements.watch(EntityRef(event.kind, event.key)) as settled:
+                while await self.status_of(event) is not EventStatus.APPLIED:
+                    await settled.wait()
+                    settled.clear()
+
+    async def view(self, event: Event) -> EntityView:
+        """Read where an event's entity stands."""
         found = await self.store.find_event(event.event_id)
         assert found is not None
-        return found.status
+        return found.entity
+
+    async def status_of(self, event: Event) -> EventStatus:
+        return (await self.statuses_of(event))[0]
+
+    async def statuses_of(self, *events: Event) -> list[EventStatus]:
+        found = await self.store.find_events([event.event_id for event in events])
+        return [found[event.event_id].status for event in events]
+
+    async def report_health(self) -> Health:
+        return await HealthReporter(self.store, self.dispatcher, clock=self.clock).report()
 
     def held(self) -> dict[EntityRef, dict[str, str | None]]:
         """Give what Supabase holds, by entity."""
         return {
-            EntityRef(kind, "/".join(key)): row  # type: ignore[arg-type]  # a key is its ids joined
+            EntityRef(kind, EntityKey("/".join(key))): row
             for kind, table in TABLES.items()
             for key, row in self.postgrest.tables[table].items()
         }
@@ -69,15 +145,51 @@ class Bench:
 
 @asynccontextmanager
 async def run_bench(
-    store_url: str, postgrest: FakePostgrest, targets: Targets = MINIMAL_TARGETS
+    store_url: str,
+    postgrest: FakePostgrest,
+    targets: Targets = MINIMAL_TARGETS,
+    *,
+    make_clock: Callable[[float], Clock] = Clock,
+    jitter: Jitter = lambda: 0.999,
+    timeout_seconds: float = 5,
 ) -> AsyncIterator[Bench]:
     store = await Store.open(store_url)
     http = open_http_client(
-        "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
+        "http://supabase.test", {}, timeout_seconds=timeout_seconds, transport=postgrest.transport()
     )
     async with http:
-        yield Bench(store, postgrest, http, targets)
+        yield Bench(store, postgrest, http, targets=targets, make_clock=make_clock, jitter=jitter)
     await store.close()
+
+
+def picks(*events: Event) -> RowPicker:
+    """Pick the rows of the entities of these events."""
+    refs = {(TABLES[event.kind], event.key) for event in events}
+
+    def pick(_: str, table: str, row: dict[str, str | None]) -> bool:
+        key = row["id"] if "id" in row else f"{row['trip_id']}/{row['user_id']}"
+        return (table, key) in refs
+
+    return pick
+
+
+def holds(*events: Event) -> Callable[[httpx.Request], bool]:
+    """Pick the requests that hold a row of the entities of these events."""
+    pick = picks(*events)
+
+    def is_picked(request: httpx.Request) -> bool:
+        return any(
+            pick(each["operation"], each["table"].removeprefix("public."), row)
+            for each in read_operations(request)
+            for row in each["rows"]
+        )
+
+    return is_picked
+
+
+def count_rows(request: httpx.Request) -> int:
+    """Count the rows of a request."""
+    return sum(len(operation["rows"]) for operation in read_operations(request))
 
 
 async def await_backlog(store: Store, count: int) -> None:

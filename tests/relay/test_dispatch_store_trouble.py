@@ -1,0 +1,273 @@
+"""A store that cannot commit: revocations go on, and nothing else does until it can."""
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+import pytest
+
+from app.domain.entities import EventStatus
+from app.domain.events import Event
+from app.domain.failpoints import Failpoint
+from app.relay.dispatch import REQUEST_ENTITIES
+from app.relay.health import HealthStatus
+from app.store.store import Store
+from app.supabase.client import open_http_client
+from tests.fake_postgrest import FakePostgrest, is_write
+from tests.histories import NOW, World
+from tests.postgres import PostgresServer
+from tests.relay.bench import Bench, RunningClock, count_rows, holds, picks
+
+
+class Disk:
+    """A disk that is full when told so: what both databases say of one, before a commit."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.url = ""
+
+    def reach(self, point: Failpoint) -> None:
+        if point is Failpoint.BEFORE_COMMIT and self.is_full:
+            if self.url.startswith("sqlite"):
+                raise sqlite3.OperationalError("database or disk is full")
+            raise psycopg.errors.DiskFull("could not extend file")
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@asynccontextmanager
+async def open_bench(store_url: str, disk: Disk, *, is_running: bool) -> AsyncIterator[Bench]:
+    disk.url = store_url
+    store = await Store.open(store_url, reach=disk.reach)
+    postgrest = FakePostgrest()
+    async with open_http_client(
+        "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
+    ) as http:
+        if is_running:
+            yield Bench(store, postgrest, http, make_clock=RunningClock)
+        else:
+            yield Bench(store, postgrest, http)
+    disk.is_full = False
+    await store.close()
+
+
+@pytest.fixture
+async def bench(store_url: str, disk: Disk) -> AsyncIterator[Bench]:
+    async with open_bench(store_url, disk, is_running=False) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def running_bench(store_url: str, disk: Disk) -> AsyncIterator[Bench]:
+    async with open_bench(store_url, disk, is_running=True) as bench:
+        yield bench
+
+
+async def receive_both(bench: Bench, count: int) -> tuple[list[Event], list[Event]]:
+    """Receive so many revocations, and as many grants."""
+    revocations = [World().membership("deleted") for _ in range(count)]
+    grants = [World().membership("created") for _ in range(count)]
+    for number in range(0, count, 250):
+        await bench.receive(*grants[number : number + 250])
+        await bench.receive(*revocations[number : number + 250])
+    return revocations, grants
+
+
+def times_sent(bench: Bench, event: Event) -> int:
+    return sum(map(holds(event), bench.postgrest.writes))
+
+
+async def test_full_disk_lets_every_pending_revocation_be_applied_once_and_no_grant(
+    bench: Bench, disk: Disk
+) -> None:
+    revocations, grants = await receive_both(bench, 3 * REQUEST_ENTITIES)
+    disk.is_full = True
+    for _ in range(30):
+        await bench.drain()
+        bench.advance(1)
+    assert sum(map(count_rows, bench.postgrest.writes)) == len(revocations)
+    assert {times_sent(bench, revocation) for revocation in revocations[::100]} == {1}
+    health = await bench.report_health()
+    assert health.dispatcher.status is HealthStatus.DEGRADED
+    assert "only revocations" in (health.dispatcher.reason or "")
+    disk.is_full = False
+    bench.advance(1)
+    await bench.drain()
+    assert (await bench.store.measure_backlog(NOW)).pending == 0
+    assert {times_sent(bench, event) for event in (*revocations, *grants)[::100]} == {1}
+    assert (await bench.report_health()).dispatcher.status is HealthStatus.OK
+
+
+async def test_full_disk_is_logged_once_and_its_end_without_a_traceback(
+    bench: Bench, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await receive_both(bench, 5)
+    disk.is_full = True
+    for _ in range(30):
+        await bench.drain()
+        bench.advance(1)
+    disk.is_full = False
+    await bench.drain()
+    told = [record for record in caplog.records if record.levelno > logging.DEBUG]
+    assert [r.getMessage() for r in told if r.name == "app.relay.dispatch"] == [
+        "the store is not available; meanwhile only revocations are dispatched",
+        "the store is available again: everything is dispatched",
+    ]
+    (failure, recovery) = [r.getMessage() for r in told if r.name == "app.store.grouping"]
+    assert failure.startswith("the store cannot commit")
+    assert recovery == "the store commits again"
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_full_disk_is_tried_once_a_second(bench: Bench, disk: Disk) -> None:
+    await receive_both(bench, 5)
+    tries = 0
+
+    def reach(point: Failpoint) -> None:
+        nonlocal tries
+        tries += point is Failpoint.BEFORE_COMMIT
+        Disk.reach(disk, point)
+
+    disk.is_full = True
+    disk.reach = reach  # type: ignore[method-assign]
+    await bench.store.close()
+    bench.store = await Store.open(disk.url, reach=reach)
+    bench.dispatcher = bench.start_dispatcher()
+    for _ in range(100):
+        await bench.drain()
+        bench.advance(0.1)
+    # A commit that fails may be tried anew on another connection.
+    assert 5 <= tries <= 2 * 11
+
+
+async def test_full_disk_does_not_keep_a_revocation_that_fails_from_being_tried_again(
+    bench: Bench, disk: Disk
+) -> None:
+    revocations, _ = await receive_both(bench, 5)
+    locked = revocations[2]
+    unlock = bench.postgrest.fail_row(picks(locked), "55P03")
+    disk.is_full = True
+    for _ in range(10):
+        await bench.drain()
+        bench.advance(1)
+    assert 5 <= times_sent(bench, locked) <= 20
+    assert {times_sent(bench, other) for other in revocations if other is not locked} == {1}
+    unlock()
+    bench.advance(5)
+    await bench.drain()
+    sent = times_sent(bench, locked)
+    for _ in range(10):
+        await bench.drain()
+        bench.advance(1)
+    assert times_sent(bench, locked) == sent, "it was applied"
+    disk.is_full = False
+    bench.advance(1)
+    await bench.drain()
+    assert set(await bench.statuses_of(*revocations)) == {EventStatus.APPLIED}
+
+
+async def test_full_disk_does_not_keep_revocations_from_being_applied_without_a_failing_one(
+    bench: Bench, disk: Disk
+) -> None:
+    revocations, _ = await receive_both(bench, 100)
+    bad = revocations[42]
+    bench.postgrest.answer_with(403, b"<html>", of=holds(bad))
+    disk.is_full = True
+    for _ in range(5):
+        await bench.drain()
+        bench.advance(1)
+    applied = {
+        event.key
+        for event in revocations
+        if any(holds(event)(write) and not holds(bad)(write) for write in bench.postgrest.writes)
+    }
+    assert len(applied) == 99
+    disk.is_full = False
+    bench.postgrest.heal()
+    bench.advance(61)
+    await bench.drain()
+    assert (await bench.store.measure_backlog(NOW)).pending == 0
+
+
+async def test_full_disk_while_the_dispatcher_runs_costs_no_crash_and_heals(
+    running_bench: Bench, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = running_bench
+    revocations, grants = await receive_both(bench, 20)
+    disk.is_full = True
+    async with bench.running():
+        await bench.postgrest.wait_for_requests(2)
+        # Reads that take their time, while the dispatcher tries to record.
+        for _ in range(100):
+            await bench.store.measure_backlog(NOW)
+        assert bench.dispatcher.status.unrecorded == 20
+        disk.is_full = False
+        await bench.wait_until_applied(grants[-1])
+    assert set(await bench.statuses_of(*revocations)) == {EventStatus.APPLIED}
+    assert bench.dispatcher.status.crash is None
+    assert "Traceback" not in caplog.text
+    assert len(bench.postgrest.writes) == 2
+
+
+async def test_full_disk_at_a_stop_leaves_pending_what_was_applied_and_the_next_applies_it(
+    bench: Bench, disk: Disk
+) -> None:
+    revocations, _ = await receive_both(bench, 5)
+    gate = bench.postgrest.hang(of=is_write)
+    async with bench.running() as task:
+        await bench.postgrest.wait_for_hanging()
+        disk.is_full = True
+        bench.dispatcher.stop()
+        gate.set()
+        await task
+    assert set(await bench.statuses_of(*revocations)) == {EventStatus.PENDING}
+    disk.is_full = False
+    bench.dispatcher = bench.start_dispatcher()
+    await bench.drain()
+    assert set(await bench.statuses_of(*revocations)) == {EventStatus.APPLIED}
+
+
+@contextmanager
+def close_database(server: PostgresServer, url: str) -> Iterator[None]:
+    """Let nobody connect to a database while the block runs."""
+    name = url.rpartition("/")[2]
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        # To a superuser no limit applies but this.
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            yield
+        finally:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+async def test_database_that_cannot_be_reached_is_logged_each_time_and_costs_no_crash(
+    postgres: PostgresServer, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="app.relay.dispatch")
+    lost = "the store is not available"
+    found = "the store is available again"
+    url = postgres.create_database()
+    async with open_bench(url, disk, is_running=True) as bench, bench.running():
+        await bench.postgrest.wait_for_requests(2)
+        for times in (1, 2):
+            with close_database(postgres, url):
+                while caplog.text.count(lost) < times:
+                    bench.dispatcher.wake()
+                    await bench.report_health()
+            while caplog.text.count(found) < times:
+                bench.dispatcher.wake()
+                await bench.report_health()
+        await bench.receive(event := World().membership("deleted"))
+        bench.dispatcher.wake()
+        await bench.wait_until_applied(event)
+        assert bench.dispatcher.status.crash is None
+        assert "Traceback" not in caplog.text

@@ -1,0 +1,164 @@
+"""A table that is not as configured, told from rows that fail by themselves."""
+
+import pytest
+
+from app.domain.entities import EntityState, EventStatus
+from app.relay.dispatch import REQUEST_ENTITIES
+from app.relay.health import HealthStatus
+from tests.fake_postgrest import Row
+from tests.histories import World
+from tests.relay.bench import Bench, holds, picks
+
+STRUCTURAL = ("42P01", "42703", "42P10", "42501")
+DENIED = "permission denied for table trip_memberships"
+
+
+def is_membership(_: str, table: str, __: Row) -> bool:
+    return table == "trip_memberships"
+
+
+def is_membership_write(operation: str, table: str, _: Row) -> bool:
+    return table == "trip_memberships" and operation != "delete"
+
+
+def is_membership_delete(operation: str, table: str, _: Row) -> bool:
+    return table == "trip_memberships" and operation == "delete"
+
+
+@pytest.mark.parametrize("code", STRUCTURAL)
+async def test_table_of_which_every_row_fails_is_held_named_and_heals_without_a_restart(
+    bench: Bench, code: str
+) -> None:
+    worlds = [World() for _ in range(20)]
+    members = [world.membership("created") for world in worlds]
+    heal = bench.postgrest.fail_row(is_membership, code, DENIED)
+    for world, member in zip(worlds, members, strict=True):
+        await bench.receive(world.user("created"), world.trip("created"), member)
+    for _ in range(30):
+        await bench.drain()
+        bench.advance(61)
+    # The other tables go on.
+    assert len(bench.postgrest.rows("users")) == len(bench.postgrest.rows("trips")) == 20
+    views = [await bench.view(member) for member in members]
+    assert {(view.state, view.attempts) for view in views} == {(EntityState.PENDING, 0)}
+    health = await bench.report_health()
+    assert health.supabase.status is HealthStatus.DEGRADED
+    for named in ("public.trip_memberships", code, DENIED):
+        assert named in (health.supabase.reason or "")
+    heal()
+    bench.advance(61)
+    await bench.drain()
+    assert set(await bench.statuses_of(*members)) == {EventStatus.APPLIED}
+    assert (await bench.report_health()).status is HealthStatus.OK
+
+
+async def test_table_that_is_held_is_tried_by_one_row_another_each_time_with_backoff(
+    bench: Bench,
+) -> None:
+    members = [World().membership("deleted") for _ in range(10)]
+    await bench.receive(*members)
+    bench.postgrest.fail_row(is_membership, "42501", DENIED)
+    for _ in range(600):
+        await bench.drain()
+        bench.advance(1)
+    trials = bench.postgrest.writes[1:]
+    assert 10 <= len(trials) <= 20, "in ten minutes"
+    tried = [next(member for member in members if holds(member)(write)) for write in trials]
+    assert len({member.key for member in tried[:10]}) == 10
+
+
+async def test_table_that_is_held_takes_fresh_rows_without_sending_them(bench: Bench) -> None:
+    bench.postgrest.fail_row(is_membership, "42501", DENIED)
+    await bench.receive(*(World().membership("deleted") for _ in range(5)))
+    await bench.drain()
+    before = len(bench.postgrest.writes)
+    await bench.receive(*(World().membership("deleted") for _ in range(REQUEST_ENTITIES)))
+    await bench.receive(trip := World().trip("created"))
+    await bench.drain()
+    assert await bench.status_of(trip) is EventStatus.APPLIED
+    assert len(bench.postgrest.writes) == before + 1
+
+
+async def test_revocations_go_on_while_insert_is_revoked(bench: Bench) -> None:
+    worlds = [World() for _ in range(10)]
+    for world in worlds:
+        await bench.receive(
+            world.user("created"), world.trip("created"), world.membership("created")
+        )
+    await bench.drain()
+    heal = bench.postgrest.fail_row(is_membership_write, "42501", DENIED)
+    roles = [world.membership("updated", at=1, role="ADMIN") for world in worlds]
+    await bench.receive(*roles)
+    await bench.drain()
+    (table,) = bench.dispatcher.status.held
+    assert (table.table, table.action) == ("public.trip_memberships", "writes")
+    revocations = [world.membership("deleted", at=2) for world in worlds[:5]]
+    await bench.receive(*revocations)
+    await bench.drain()
+    assert set(await bench.statuses_of(*revocations)) == {EventStatus.APPLIED}
+    assert len(bench.postgrest.rows("trip_memberships")) == 5
+    assert set(await bench.statuses_of(*roles[5:])) == {EventStatus.PENDING}
+    heal()
+    bench.advance(61)
+    await bench.drain()
+    assert set(await bench.statuses_of(*roles[5:])) == {EventStatus.APPLIED}
+
+
+async def test_grants_go_on_while_delete_is_revoked(bench: Bench) -> None:
+    worlds = [World() for _ in range(5)]
+    for world in worlds:
+        await bench.receive(world.user("created"), world.trip("created"))
+    await bench.drain()
+    bench.postgrest.fail_row(is_membership_delete, "42501", DENIED)
+    await bench.receive(*(World().membership("deleted") for _ in range(5)))
+    await bench.drain()
+    members = [world.membership("created") for world in worlds]
+    await bench.receive(*members)
+    await bench.drain()
+    assert set(await bench.statuses_of(*members)) == {EventStatus.APPLIED}
+    (table,) = bench.dispatcher.status.held
+    assert table.action == "deletes"
+
+
+@pytest.mark.parametrize("code", STRUCTURAL)
+async def test_row_whose_trigger_fails_like_a_table_counts_attempts_once_another_succeeds(
+    bench: Bench, code: str
+) -> None:
+    bad = [World().user("created", name=f"bad{n}") for n in range(3)]
+    await bench.receive(*bad)
+    bench.postgrest.fail_row(picks(*bad), code)
+    for _ in range(20):
+        await bench.drain()
+        bench.advance(61)
+    assert {(await bench.view(event)).attempts for event in bad} == {0}
+    good = World().user("created", name="good")
+    await bench.receive(good)
+    bench.advance(61)
+    await bench.drain()
+    assert await bench.status_of(good) is EventStatus.APPLIED
+    assert bench.dispatcher.status.held == ()
+    for _ in range(10):
+        bench.advance(61)
+        await bench.drain()
+    assert set(await bench.statuses_of(*bad)) == {EventStatus.DEAD}
+    later = World().user("created", name="later")
+    await bench.receive(later)
+    await bench.drain()
+    assert await bench.status_of(later) is EventStatus.APPLIED
+
+
+async def test_table_whose_failing_rows_are_all_gone_is_held_no_more(bench: Bench) -> None:
+    worlds = [World() for _ in range(5)]
+    bench.postgrest.fail_row(is_membership_write, "42501", DENIED)
+    for world in worlds:
+        await bench.receive(
+            world.user("created"), world.trip("created"), world.membership("created")
+        )
+    await bench.drain()
+    assert bench.dispatcher.status.held
+    await bench.receive(*(world.membership("deleted", at=1) for world in worlds))
+    for _ in range(3):
+        await bench.drain()
+        bench.advance(61)
+    assert bench.dispatcher.status.held == ()
+    assert (await bench.report_health()).status is HealthStatus.OK
