@@ -69,7 +69,17 @@ class Hang:
     lands: bool = False
 
 
-Fault = Answer | Reset | Cut | Hang
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """Reset the connection and keep the request, which arrives when it is delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """Forward the request twice and give the second answer."""
+
+
+Fault = Answer | Reset | Cut | Hang | HoldBack | Twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,7 @@ class FaultProxy:
         self._remaining: int | None = None
         self._healed = asyncio.Event()
         self._hanging = asyncio.Event()
+        self._held_back: list[_Request] = []
         self._connections: set[asyncio.Task[None]] = set()
 
     @property
@@ -130,6 +141,11 @@ class FaultProxy:
     async def wait_for_hanging(self) -> None:
         """Wait until a request hangs."""
         await self._hanging.wait()
+
+    async def deliver(self) -> list[int]:
+        """Forward what was held back, the latest first; give the statuses of the answers."""
+        held_back, self._held_back = self._held_back, []
+        return [(await self._forward(request))[0] for request in reversed(held_back)]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -185,6 +201,13 @@ class FaultProxy:
                 )
                 await writer.drain()
                 raise _ConnectionEnds
+            case HoldBack():
+                self._held_back.append(request)
+                _reset(writer)
+                raise _ConnectionEnds
+            case Twice():
+                await self._forward(request)
+                await _send(writer, *await self._forward(request))
             case Hang(lands):
                 await self._hang(request, reader, writer, lands=lands)
             case _:

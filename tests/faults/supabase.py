@@ -9,7 +9,7 @@ import httpx
 from app.domain.entities import EntityKey, EntityRef, Kind
 from tests.fake_postgrest import FakePostgrest
 from tests.faults.bench import KEY_COLUMNS, TABLES, Rows
-from tests.faults.proxy import Answer, FaultProxy, Hang, Reset
+from tests.faults.proxy import Answer, FaultProxy, Hang, HoldBack, Reset, Twice
 from tests.histories import World
 
 LOST_CONNECTION = {
@@ -18,6 +18,7 @@ LOST_CONNECTION = {
     "details": None,
     "hint": None,
 }
+CLAIM = {"request": '{"protocol": 1}'}
 
 
 class FaultySupabase(Protocol):
@@ -32,11 +33,23 @@ class FaultySupabase(Protocol):
     def hang(self, *, after: int, lands: bool) -> None:
         """Leave requests without an answer, done or not."""
 
+    def hold_back(self, *, after: int) -> None:
+        """Keep requests on their way until they are delivered; callers lose their connection."""
+
+    def deliver_twice(self, *, after: int) -> None:
+        """Do what is asked for twice."""
+
     async def wait_for_hanging(self) -> None:
         """Wait until a request hangs."""
 
     def heal(self) -> None:
-        """End the fault; what hangs goes on."""
+        """End the fault; what hangs goes on, what is held back stays so."""
+
+    async def deliver(self) -> None:
+        """Let what was held back arrive, the latest first."""
+
+    async def claim_fence(self) -> None:
+        """Claim the fence, as another relay would."""
 
     async def read(self, *worlds: World) -> Rows:
         """Give what it holds of worlds."""
@@ -47,6 +60,7 @@ class FaultyFake:
 
     def __init__(self, postgrest: FakePostgrest) -> None:
         self._postgrest = postgrest
+        self._held_back: list[httpx.Request] = []
 
     def refuse(self, *, after: int) -> None:
         self._postgrest.answer_with(503, LOST_CONNECTION, of=_beyond(after))
@@ -57,11 +71,35 @@ class FaultyFake:
     def hang(self, *, after: int, lands: bool) -> None:
         self._postgrest.hang(of=_beyond(after), lands=lands)
 
+    def hold_back(self, *, after: int) -> None:
+        is_held = _beyond(after)
+
+        def hold(request: httpx.Request) -> httpx.Response | None:
+            if not is_held(request):
+                return None
+            self._held_back.append(request)
+            raise httpx.ReadError("the request is held back")
+
+        self._postgrest.meet(hold)
+
+    def deliver_twice(self, *, after: int) -> None:
+        self._postgrest.deliver_twice(of=_beyond(after))
+
     async def wait_for_hanging(self) -> None:
         await self._postgrest.wait_for_hanging()
 
     def heal(self) -> None:
         self._postgrest.heal()
+
+    async def deliver(self) -> None:
+        held_back, self._held_back = self._held_back, []
+        for request in reversed(held_back):
+            await self._postgrest.answer(request)
+
+    async def claim_fence(self) -> None:
+        await self._postgrest.answer(
+            httpx.Request("POST", "http://supabase.test/rest/v1/rpc/relay_claim", json=CLAIM)
+        )
 
     async def read(self, *worlds: World) -> Rows:
         # Each history has made its requests, and nobody looks at them any more.
@@ -90,11 +128,24 @@ class FaultyReal:
     def hang(self, *, after: int, lands: bool) -> None:
         self._proxy.inject(Hang(lands=lands), after=after)
 
+    def hold_back(self, *, after: int) -> None:
+        self._proxy.inject(HoldBack(), after=after)
+
+    def deliver_twice(self, *, after: int) -> None:
+        self._proxy.inject(Twice(), after=after)
+
     async def wait_for_hanging(self) -> None:
         await self._proxy.wait_for_hanging()
 
     def heal(self) -> None:
         self._proxy.heal()
+
+    async def deliver(self) -> None:
+        await self._proxy.deliver()
+
+    async def claim_fence(self) -> None:
+        response = await asyncio.to_thread(self._service_role.post, "rpc/relay_claim", json=CLAIM)
+        response.raise_for_status()
 
     async def read(self, *worlds: World) -> Rows:
         return await asyncio.to_thread(read_rows, self._service_role, *worlds)

@@ -56,11 +56,15 @@ class Turn(StrEnum):
     RACE = "more comes in while a request is on its way"
     REFUSE = "Supabase refuses for a while"
     LOSE = "writes land, but their answers are lost"
+    HOLD_BACK = "requests are on their way for long"
+    DELIVER = "what was held back arrives, after others"
+    TWICE = "requests are delivered twice"
+    RIVAL = "another relay claims the fence"
     DIE = "the process dies during a batch"
     RESTART = "the process dies between batches"
 
 
-_Trouble = Literal[Turn.RACE, Turn.REFUSE, Turn.LOSE, Turn.DIE]
+_Trouble = Literal[Turn.RACE, Turn.REFUSE, Turn.LOSE, Turn.HOLD_BACK, Turn.TWICE, Turn.DIE]
 
 # All but the explanation, which tries a failing history hundreds of times more.
 phases = tuple(phase for phase in Phase if phase is not Phase.explain)
@@ -130,7 +134,14 @@ class Trial:
                 await bench.replay(self.arrived[step.after :])
             case Turn.RESTART:
                 await bench.restart()
-            case Turn.RACE | Turn.REFUSE | Turn.LOSE | Turn.DIE as trouble:
+            case Turn.DELIVER:
+                await self.supabase.deliver()
+            case Turn.RIVAL:
+                await self.supabase.claim_fence()
+                await bench.dispatcher.dispatch_due()
+            case (
+                Turn.RACE | Turn.REFUSE | Turn.LOSE | Turn.HOLD_BACK | Turn.TWICE | Turn.DIE
+            ) as trouble:
                 await self._meet(trouble, step)
             case _:
                 assert_never(step.turn)
@@ -148,6 +159,12 @@ class Trial:
             case Turn.LOSE:
                 supabase.lose_answers(after=step.after)
                 await bench.suffer(3)
+            case Turn.HOLD_BACK:
+                supabase.hold_back(after=step.after)
+                await bench.suffer(2)
+            case Turn.TWICE:
+                supabase.deliver_twice(after=step.after)
+                await bench.suffer(1)
             case Turn.DIE:
                 supabase.hang(after=step.after, lands=step.lands)
                 await bench.die_when(supabase.wait_for_hanging)
@@ -224,6 +241,7 @@ class Lab:
                 await trial.perform(step)
             await trial.take(len(trial.rest))
             await bench.settle()
+            await self._supabase.deliver()
             await trial.check_end(has_foreign_keys=self._has_foreign_keys)
             await end_waiting(bench, worlds, events)
         except BaseException:

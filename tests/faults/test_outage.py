@@ -1,4 +1,4 @@
-"""Every way in which Supabase can be away: nothing is lost, nothing dies, nothing is used up."""
+"""Every way in which Supabase can fail: nothing is lost, nothing dies, nothing is used up."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import pytest
 
 from app.domain.entities import EventStatus
 from app.domain.events import Event
-from app.domain.failures import FailureKind
-from app.domain.retry import OPEN_AFTER_FAILURES, BreakerState
+from app.domain.failures import RequestFailureKind
+from app.domain.retry import BreakerState
 from tests.faults.bench import Bench
-from tests.faults.proxy import Answer, Cut, Fault, FaultProxy, Hang, Reset
+from tests.faults.proxy import Answer, Cut, Fault, FaultProxy, Hang, HoldBack, Reset, Twice
 from tests.faults.supabase import LOST_CONNECTION, read_rows
 from tests.histories import World, find_desired_rows
 
@@ -28,12 +28,11 @@ class Case:
 
     name: str
     fault: Fault
-    kind: FailureKind
+    kind: RequestFailureKind
     code: str
 
 
-OUTAGE, MISCONFIGURED = FailureKind.OUTAGE, FailureKind.MISCONFIGURED
-MISMATCH = FailureKind.SCHEMA_MISMATCH
+OUTAGE, MISCONFIGURED = RequestFailureKind.UNAVAILABLE, RequestFailureKind.MISCONFIGURED
 CASES = (
     Case("503 PGRST000", Answer(503, LOST_CONNECTION), OUTAGE, "PGRST000"),
     Case(
@@ -92,31 +91,21 @@ CASES = (
     ),
     Case(
         "403 42501",
-        Answer(403, postgrest_error("42501", "permission denied for table users")),
+        Answer(403, postgrest_error("42501", "permission denied for table fence")),
         MISCONFIGURED,
         "42501",
     ),
     Case(
-        "404 PGRST205",
+        "404 PGRST202",
         Answer(
             404,
             postgrest_error(
-                "PGRST205", "Could not find the table 'public.users' in the schema cache"
+                "PGRST202",
+                "Could not find the function public.relay_apply(request) in the schema cache",
             ),
         ),
-        MISMATCH,
-        "PGRST205",
-    ),
-    Case(
-        "400 PGRST204",
-        Answer(
-            400,
-            postgrest_error(
-                "PGRST204", "Could not find the 'email' column of 'users' in the schema cache"
-            ),
-        ),
-        MISMATCH,
-        "PGRST204",
+        MISCONFIGURED,
+        "PGRST202",
     ),
     *(
         Case(
@@ -130,6 +119,7 @@ CASES = (
     Case("540 paused", Answer(540, HTML), OUTAGE, "HTTP 540"),
     Case("301", Answer(301, "", {"Location": "https://example.com/"}), MISCONFIGURED, "HTTP 301"),
     Case("reset", Reset(), OUTAGE, "ReadError"),
+    Case("held back", HoldBack(), OUTAGE, "ReadError"),
     Case("reset after it landed", Reset(lands=True), OUTAGE, "ReadError"),
     Case("half of an error", Cut(500), OUTAGE, "RemoteProtocolError"),
     Case("half of a success that landed", Cut(201, lands=True), OUTAGE, "RemoteProtocolError"),
@@ -166,50 +156,58 @@ async def assert_nothing_is_used_up(bench: Bench, events: list[Event]) -> None:
 
 
 @every_case
+@pytest.mark.parametrize("has_begun", [False, True])
 async def test_outage_keeps_everything_uses_up_nothing_and_heals(
-    case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client, *, has_begun: bool
 ) -> None:
+    if has_begun:
+        await bench.receive(World().user("created"))
+        await bench.drain()
     worlds = [World() for _ in range(3)]
     events = [event for world in worlds for event in make_trip(world)]
     await bench.receive(*events)
     proxy.inject(case.fault)
-    await bench.suffer(OPEN_AFTER_FAILURES)
-    view = bench.dispatcher.view
-    assert view.breaker is BreakerState.OPEN
-    assert view.failure is not None
-    assert view.failure.kind is case.kind
-    assert view.failure.code in (case.code, "TimeoutError" if case.code == "ReadTimeout" else "")
-    assert proxy.arrived == OPEN_AFTER_FAILURES
+    arrived = proxy.arrived
+    await bench.suffer(3)
+    status = bench.dispatcher.status
+    assert status.breaker is BreakerState.OPEN
+    assert status.failure is not None
+    assert status.failure.kind is case.kind
+    assert status.failure.code in (case.code, "TimeoutError" if case.code == "ReadTimeout" else "")
+    # Three probes, or claims of the fence, and the request that was the first to fail.
+    assert proxy.arrived - arrived <= 5
     await assert_nothing_is_used_up(bench, events)
 
     proxy.heal()
     await bench.drain()
-    assert bench.dispatcher.view.breaker is BreakerState.CLOSED
-    assert bench.dispatcher.view.failure is None
+    assert bench.dispatcher.status.breaker is BreakerState.CLOSED
+    assert bench.dispatcher.status.failure is None
     assert {stored.status for stored in await bench.find(events)} <= {
         EventStatus.APPLIED,
         EventStatus.SUPERSEDED,
     }
+    await proxy.deliver()
     assert_holds_what_is_desired(service_role, events, *worlds)
 
 
 @every_case
-async def test_outage_during_which_access_is_granted_and_taken_leaves_no_access(
+async def test_outage_during_which_access_is_granted_and_revoked_leaves_no_access(
     case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     standing = [world.user("created"), world.trip("created")]
     await bench.receive(*standing)
     await bench.drain()
-    granted, removed = world.membership("created", at=1), world.membership("deleted", at=2)
+    granted, revoked = world.membership("created", at=1), world.membership("deleted", at=2)
     proxy.inject(case.fault)
     await bench.receive(granted)
     await bench.suffer(1)
-    await bench.receive(removed)
+    await bench.receive(revoked)
     await bench.suffer(1)
     proxy.heal()
     await bench.drain()
-    events = [*standing, granted, removed]
+    await proxy.deliver()
+    events = [*standing, granted, revoked]
     assert [stored.status for stored in await bench.find(events[2:])] == [
         EventStatus.SUPERSEDED,
         EventStatus.APPLIED,
@@ -218,22 +216,65 @@ async def test_outage_during_which_access_is_granted_and_taken_leaves_no_access(
 
 
 @every_case
-async def test_outage_within_a_batch_records_what_landed_before_it(
-    case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+@pytest.mark.parametrize("passed", [0, 1, 2], ids=["claim", "request", "probe or next request"])
+async def test_single_request_that_fails_delays_what_it_holds_by_a_moment(
+    case: Case, passed: int, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     events = [world.user("created"), world.trip("created"), world.membership("created")]
     await bench.receive(*events)
-    proxy.inject(case.fault, after=1, requests=1)
-    await bench.dispatcher.dispatch_due()
-    assert [stored.status for stored in await bench.find(events)] == [
-        EventStatus.APPLIED,
-        EventStatus.PENDING,
-        EventStatus.PENDING,
-    ]
-    await assert_nothing_is_used_up(bench, events[1:])
+    proxy.inject(case.fault, after=passed, requests=1)
+    await bench.drain()
+    bench.clock.advance(10)
+    await bench.drain()
+    assert {stored.status for stored in await bench.find(events)} == {EventStatus.APPLIED}
+    await proxy.deliver()
+    assert_holds_what_is_desired(service_role, events, world)
+
+
+async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
+    bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+) -> None:
+    world = World()
+    standing = [world.user("created"), world.trip("created"), world.membership("created")]
+    await bench.receive(*standing)
+    await bench.drain()
+    proxy.inject(HoldBack())
+    events = [*standing]
+    for event in (
+        world.membership("updated", at=1, role="ADMIN"),
+        world.membership("deleted", at=2),
+        world.trip("deleted", at=3),
+    ):
+        await bench.receive(event)
+        events.append(event)
+        await bench.suffer(2)
+    proxy.heal()
+    last = [world.trip("created", at=4), world.membership("created", at=5)]
+    await bench.receive(*last)
+    events += last
+    await bench.settle()
+    assert_holds_what_is_desired(service_role, events, world)
+    statuses = await proxy.deliver()
+    assert len(statuses) >= 2
+    assert set(statuses) == {409}
+    assert_holds_what_is_desired(service_role, events, world)
+
+
+async def test_requests_delivered_twice_are_applied_once(
+    bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+) -> None:
+    world = World()
+    events = make_trip(world)
+    await bench.receive(*events[:3])
+    # The second claim is a claim as well; of the request the second answer is that it is stale.
+    proxy.inject(Twice(), requests=2)
+    await bench.drain()
+    proxy.heal()
+    await bench.receive(*events[3:])
     await bench.drain()
     assert_holds_what_is_desired(service_role, events, world)
+    assert not bench.dispatcher.status.has_rival
 
 
 async def test_outage_that_never_ends_kills_nothing_in_a_week(
