@@ -18,7 +18,6 @@ class Failpoint(StrEnum):
     BEFORE_WRITE = "before-write"
     AFTER_WRITE = "after-write"
     """Supabase has answered, and nothing is recorded."""
-    IN_SPLIT = "in-split"
     IN_MIGRATION = "in-migration"
 
 

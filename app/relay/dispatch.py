@@ -182,7 +182,7 @@ class Dispatcher:
             has_rival=self._has_rival(now),
             is_fence_busy=busy_since is not None
             and now - busy_since >= _FENCE_BUSY_WORTH_TELLING_SECONDS,
-            unrecorded=len(self._unrecorded),
+            unrecorded=len(self._unrecorded) if self._record_failed_at is not None else 0,
         )
 
     def wake(self) -> None:
@@ -260,7 +260,9 @@ class Dispatcher:
         self._last_priority = batch.priority
         operations = plan_request(batch.entities, self._targets)
         budget_ms = RETRY_BUDGET_MS if batch.priority.is_retry else BUDGET_MS
+        self._reach(Failpoint.BEFORE_WRITE)
         answer = await self._send(operations, budget_ms)
+        self._reach(Failpoint.AFTER_WRITE)
         match answer:
             case Answer():
                 outcomes = self._outcomes.read_answer(operations, answer)
@@ -290,13 +292,11 @@ class Dispatcher:
         answer: Answer | RequestFailure | None = await self._claim_fence()
         if answer is None:
             self._sequence += 1
-            self._reach(Failpoint.BEFORE_WRITE)
             # The last thing before the request: after a pause that comes later, it is stale.
             self._require_lease()
             answer = await self._supabase.apply(
                 self._epoch or 0, self._sequence, operations, budget_ms=budget_ms
             )
-            self._reach(Failpoint.AFTER_WRITE)
         self._note_fence(answer)
         if isinstance(answer, RequestFailure):
             await self._wait_for_fence(answer)
