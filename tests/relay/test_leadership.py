@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
 
 from app.domain.entities import EventStatus
 from app.domain.errors import LeaseLost
 from app.domain.events import Event
+from app.domain.failures import RequestFailureKind
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
-from app.relay.dispatch import AHEAD_SECONDS, BATCH_ENTITIES, IN_FLIGHT_SECONDS, Dispatcher
+from app.relay.dispatch import REQUEST_ENTITIES, Dispatcher
 from app.relay.leadership import LEASE_SECONDS, Leadership
 from app.relay.settlements import Settlements
 from app.store.replicas import Replicas
@@ -24,7 +24,6 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
 from tests.postgres import PostgresServer
-from tests.relay.bench import await_flights, count_flights
 
 
 @dataclass
@@ -69,13 +68,14 @@ class Scene:
                 SupabaseClient(http, clock=self.clock),
                 Settlements(),
                 clock=self.clock,
+                monotonic=self.clock,
                 jitter=lambda: 0.999,
             )
             leadership = Leadership(
                 replicas_of(store),
                 holder=name,
                 on_gain=dispatcher.wake,
-                describe=lambda: dispatcher.view,
+                get_status=lambda: dispatcher.status,
                 clock=boot_clock,
             )
             dispatcher.share(leadership)
@@ -169,10 +169,10 @@ async def test_lease_that_is_released_is_free_at_once(first: Replica, second: Re
     assert not first.leadership.is_held
 
 
-async def test_lease_regained_does_not_continue_what_was_begun_under_an_earlier_one(
+async def test_request_begun_under_an_earlier_lease_is_stale_after_another_has_led(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
-    """Between the two, another has led: what the open batch has left to write may be stale."""
+    """Between the two, another has led: what the first still has on its way is out of date."""
     world = World()
     joined = world.membership("created", at=1)
     await scene.receive(first.store, world.user("created"), world.trip("created"), joined)
@@ -186,13 +186,12 @@ async def test_lease_regained_does_not_continue_what_was_begun_under_an_earlier_
         await first.leadership.seek()
         await first.lead()
     assert scene.supabase.rows("trip_memberships") == []
-    await first.dispatcher.make_good()
     await first.drain()
     assert scene.supabase.rows("trip_memberships") == []
 
 
 @pytest.mark.parametrize("lands", [False, True], ids=["request", "answer"])
-async def test_dispatcher_deposed_while_supabase_answers_has_the_stale_row_written_again(
+async def test_dispatcher_deposed_while_supabase_answers_leaves_nothing_stale(
     scene: Scene, first: Replica, second: Replica, *, lands: bool
 ) -> None:
     world = World()
@@ -205,44 +204,15 @@ async def test_dispatcher_deposed_while_supabase_answers_has_the_stale_row_writt
         await scene.receive(second.store, newer)
         await second.drain()
         assert scene.usernames() == ["new"]
-    # Over HTTP nothing can keep the late one out.
-    assert scene.usernames() == ["new" if lands else "old"]
-    assert await status_of(second, newer) is EventStatus.APPLIED
-
-    await first.dispatcher.make_good()
-    assert await status_of(second, newer) is EventStatus.PENDING
-    await second.drain()
+    # It came after the fence had been claimed by the other.
     assert scene.usernames() == ["new"]
     assert await status_of(second, newer) is EventStatus.APPLIED
-
-
-async def test_dispatcher_deposed_and_killed_has_left_a_note_of_what_may_land(
-    scene: Scene, first: Replica, second: Replica
-) -> None:
-    world = World()
-    await scene.receive(first.store, world.user("created", at=1, name="old"))
-    await first.lead()
-    async with scene.holding_a_write(first):
-        scene.expire_lease(first)
-        await second.lead()
-        await scene.receive(second.store, world.user("updated", at=2, name="new"))
-        await second.drain()
-    # The first is never heard of again.
-    assert scene.usernames() == ["old"]
-    scene.clock.advance(IN_FLIGHT_SECONDS - 1)
-    await second.drain()
-    assert scene.usernames() == ["old"]
-    scene.clock.advance(2)
-    await second.drain()
-    assert scene.usernames() == ["new"]
 
 
 @pytest.mark.parametrize("kind", ["trip", "user"])
-@pytest.mark.parametrize("is_killed", [False, True], ids=["goes on", "is killed"])
-async def test_dispatcher_deposed_whose_removal_lands_late_has_its_children_written_again(
-    scene: Scene, first: Replica, second: Replica, kind: str, *, is_killed: bool
+async def test_dispatcher_deposed_whose_removal_arrives_late_cascades_to_nothing(
+    scene: Scene, first: Replica, second: Replica, kind: str
 ) -> None:
-    """Supabase cascades the late removal to memberships that the batch knew nothing of."""
     world = World()
     make = world.trip if kind == "trip" else world.user
     await scene.receive(first.store, world.user("created", at=1), world.trip("created", at=1))
@@ -256,27 +226,58 @@ async def test_dispatcher_deposed_whose_removal_lands_late_has_its_children_writ
         await scene.receive(second.store, make("created", at=3), joined)
         await second.drain()
         assert len(scene.supabase.rows("trip_memberships")) == 1
-    assert scene.supabase.rows("trip_memberships") == []
-
-    if is_killed:
-        scene.clock.advance(IN_FLIGHT_SECONDS + 1)
-    else:
-        await first.dispatcher.make_good()
-    await second.drain()
     assert len(scene.supabase.rows("trip_memberships")) == 1
     assert await status_of(second, joined) is EventStatus.APPLIED
 
 
-async def test_dispatcher_deposed_before_its_note_writes_nothing(
+@pytest.mark.parametrize("kind", ["trip", "user"])
+async def test_dispatcher_deposed_whose_removal_landed_has_its_children_written_again(
+    scene: Scene, first: Replica, second: Replica, kind: str
+) -> None:
+    """The removal has cascaded at Supabase, and nobody knows: its answer never came."""
+    world = World()
+    make = world.trip if kind == "trip" else world.user
+    joined = world.membership("created", at=4)
+    await scene.receive(first.store, world.user("created"), world.trip("created"), joined)
+    await first.lead()
+    await first.drain()
+    await scene.receive(first.store, make("deleted", at=2))
+    async with scene.holding_a_write(first, lands=True):
+        assert scene.supabase.rows("trip_memberships") == []
+        scene.expire_lease(first)
+        await second.lead()
+        await scene.receive(second.store, make("created", at=3))
+        await second.drain()
+    assert len(scene.supabase.rows("trip_memberships")) == 1
+    assert await status_of(second, joined) is EventStatus.APPLIED
+
+
+async def test_dispatcher_whose_lease_has_expired_sends_nothing(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
     await scene.receive(first.store, World().user("created"))
     await first.lead()
-    scene.expire_lease()
-    # Its own clock has not told it; the database does.
+    scene.expire_lease(first)
     await second.lead()
     assert not await first.dispatcher.dispatch_due()
-    assert scene.supabase.writes == []
+    assert scene.supabase.requests == []
+
+
+async def test_dispatcher_deposed_unawares_changes_nothing(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    """Its own clock has not told it; the fence does."""
+    world = World()
+    await scene.receive(first.store, world.user("created", at=1, name="old"))
+    await first.lead()
+    async with scene.holding_a_write(first):
+        scene.expire_lease()
+        await second.lead()
+        await scene.receive(second.store, world.user("updated", at=2, name="new"))
+        await second.drain()
+    assert first.leadership.is_held  # as it believes
+    assert scene.usernames() == ["new"]
+    assert len(scene.supabase.writes) == 2
 
 
 async def test_dispatcher_deposed_unawares_records_nothing(
@@ -294,26 +295,35 @@ async def test_dispatcher_deposed_unawares_records_nothing(
     assert await status_of(second, event) is EventStatus.APPLIED
 
 
-async def test_dispatcher_deposed_sends_nothing_of_what_it_had_made_ready(
-    scene: Scene, first: Replica, second: Replica, engine: Engine
+async def test_dispatcher_deposed_between_two_requests_sends_no_other(
+    scene: Scene, first: Replica, second: Replica
 ) -> None:
-    trips = [World().trip("created") for _ in range(2 * BATCH_ENTITIES)]
+    trips = [World().trip("created") for _ in range(2 * REQUEST_ENTITIES)]
     await scene.receive(first.store, *trips)
     await first.lead()
     async with scene.holding_a_write(first):
-        await await_flights(first.store, engine, 2)
         scene.expire_lease(first)
         await second.lead()
-        sent = len(scene.supabase.writes)
-    assert len(scene.supabase.writes) == sent == 1
-    # Not even that it was never sent can be told: the next one writes it in any case.
-    assert count_flights(engine) == 2
-    await second.drain()
-    await first.dispatcher.make_good()
-    scene.clock.advance(IN_FLIGHT_SECONDS + AHEAD_SECONDS + 1)
+    assert len(scene.supabase.writes) == 1
     await second.drain()
     assert len(scene.supabase.rows("trips")) == len(trips)
-    assert count_flights(engine) == 0
+
+
+async def test_leader_tells_the_others_of_its_dispatcher(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    assert await second.leadership.read_leader_status() is None
+    await first.lead()
+    await scene.receive(first.store, World().user("created"))
+    scene.supabase.answer_with(401, {"message": "Invalid API key"})
+    await first.drain()
+    await first.leadership.seek()
+    status = await second.leadership.read_leader_status()
+    assert status == first.dispatcher.status
+    assert status.failure is not None
+    assert status.failure.kind is RequestFailureKind.MISCONFIGURED
+    await first.leadership.release()
+    assert await second.leadership.read_leader_status() is None
 
 
 async def test_dispatcher_that_does_not_lead_does_nothing(

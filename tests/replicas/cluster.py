@@ -139,27 +139,6 @@ class Cluster(Scene):
         # Its server wakes the loop ten times a second.
         gate.set()
 
-    def end_flights(self) -> None:
-        """Let so much time pass that no request can land any more; none is on its way."""
-        self.query("UPDATE flights SET until = 1")
-
-    def await_quiet(self) -> None:
-        """Wait until nothing is pending, nor can come to be."""
-
-        def is_quiet() -> bool:
-            rows = self.query(
-                "SELECT (SELECT count(*) FROM entities WHERE state = 'pending')"
-                " + (SELECT count(*) FROM flights)"
-            )
-            return rows == [(0,)]
-
-        self._complete_parents()
-        self.await_settled()
-        # A removal of a parent has its children written again, and so on.
-        for _ in range(3):
-            self.end_flights()
-        await_that(is_quiet, SETTLE_SECONDS, lambda: self._tell())
-
     def await_settled(self) -> None:
         """Wait until nothing is pending."""
         await_that(

@@ -4,6 +4,7 @@ import signal
 import time
 from typing import Final
 
+import httpx
 import pytest
 
 from app.domain.failpoints import Failpoint
@@ -12,7 +13,7 @@ from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
 from tests.replicas.cluster import TAKEOVER_SECONDS, Cluster, Replica, start_all
 
-_LOST: Final = "the lease was lost"
+_LOST: Final = "another replica dispatches"
 
 
 def deliver_user(cluster: Cluster, to: Replica, name: str, user: str | None = None) -> Delivery:
@@ -76,7 +77,7 @@ def test_replica_that_is_stopped_gracefully_is_followed_at_once(shared: Cluster)
 @pytest.mark.parametrize(
     ("failpoint", "is_written"),
     [
-        (f"{Failpoint.BEFORE_WRITE}:2:stop", False),  # noted, and nothing sent
+        (f"{Failpoint.BEFORE_WRITE}:2:stop", False),  # claimed, and nothing sent
         (f"{Failpoint.AFTER_WRITE}:2:stop", True),  # answered, and nothing recorded
     ],
 )
@@ -115,7 +116,7 @@ def test_replica_paused_past_its_lease_records_nothing_and_leaves_nothing_stale(
 def test_replica_paused_at_any_commit_holds_nobody_up_and_leaves_nothing_stale(
     cluster: Cluster, point: Failpoint, count: int
 ) -> None:
-    """Its own commits are notes, records and the like; each locks the lease until it ends."""
+    """Its own commits are records and the like; each locks the lease until it ends."""
     leader, standby = start_with_leader(cluster, f"{point}:{count}:stop")
     user = cluster.backend.user_row()["id"]
     for number in range(3):
@@ -134,9 +135,10 @@ def test_replica_paused_at_any_commit_holds_nobody_up_and_leaves_nothing_stale(
 
 
 @pytest.mark.parametrize("lands", [False, True], ids=["request held", "answer held"])
-def test_replica_paused_while_supabase_is_asked_has_it_written_again(
+def test_replica_paused_while_supabase_is_asked_leaves_nothing_stale(
     shared: Cluster, *, lands: bool
 ) -> None:
+    """A request that arrives after another has taken over changes nothing."""
     leader, (standby, _) = shared.await_leader(), shared.standbys()
     user = shared.backend.user_row()["id"]
     shared.writers()
@@ -144,6 +146,7 @@ def test_replica_paused_while_supabase_is_asked_has_it_written_again(
     gate = shared.supabase.hang(of=is_write, lands=lands)
     deliver_user(shared, standby, "stale", user)
     await_that(lambda: bool(shared.supabase.writes), TAKEOVER_SECONDS)
+    (held,) = shared.supabase.writes
     leader.pause()
     shared.supabase.hang(of=lambda _: False)
     shared.await_leader(leader)
@@ -152,12 +155,17 @@ def test_replica_paused_while_supabase_is_asked_has_it_written_again(
     shared.await_settled()
 
     shared.release(gate)
-    if not lands:
-        await_that(lambda: usernames(shared, user) == ["stale"], TAKEOVER_SECONDS)
+    # It has been refused by the time that this one, sent like it, is answered.
+    late = httpx.post(
+        leader.settings["SUPABASE_URL"] + held.url.path,
+        headers={"apikey": "the-network"},
+        content=held.content,
+    )
+    assert (late.status_code, late.json()["code"]) == (409, "PT409")
+    assert usernames(shared, user) == ["newer"]
     leader.resume()
     await_that(lambda: leader.log.count(_LOST) > lost_before, TAKEOVER_SECONDS, lambda: leader.log)
-    # Without waiting until no request can land any more.
-    await_that(lambda: usernames(shared, user) == ["newer"], TAKEOVER_SECONDS)
+    assert usernames(shared, user) == ["newer"]
     shared.settle()
 
 

@@ -52,7 +52,6 @@ def test_replicas_killed_and_paused_at_random_apply_what_they_acknowledged(
             if dice.random() < 0.7:
                 cluster.deliver(cluster.backend.unacknowledged)
             _let_the_late_ones_land(cluster)
-            cluster.await_quiet()
             cluster.settle()
 
 

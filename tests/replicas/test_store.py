@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event
-from app.store.dispatching import Applied
+from app.store.dispatch_queries import Applied
 from app.store.receiving import Receipt
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories
 from tests.postgres import PostgresServer
-from tests.store.actions import pick_pending, record_outcomes
+from tests.store.actions import claim, record
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_stores_given_any_history_at_once_desire_what_the_oracle_says(
         size = next(sizes)
         group, rest = rest[:size], rest[size:]
         giving.append(store.store_events(group, NOW))
-    recording = [record(store) for store in stores]
+    recording = [apply_some(store) for store in stores]
     *receipts, _, _ = await asyncio.gather(*giving, *recording)
     flat = [receipt for group in receipts if group is not None for receipt in group]
     assert flat.count(Receipt.ACCEPTED) == len(events)
@@ -76,10 +76,10 @@ async def test_stores_given_any_history_at_once_desire_what_the_oracle_says(
     assert read_desired(store_url, world) == find_desired_rows(arrived)
 
 
-async def record(store: Store) -> None:
+async def apply_some(store: Store) -> None:
     for _ in range(3):
-        picked = await pick_pending(store, NOW, 100)
-        await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
+        picked = await claim(store, NOW, 100)
+        await record(store, [Applied(entity) for entity in picked], NOW)
 
 
 async def test_stores_given_overlapping_events_in_opposite_orders_never_deadlock(
@@ -100,7 +100,7 @@ async def test_stores_given_overlapping_events_in_opposite_orders_never_deadlock
     chunks = [events[n : n + 25] for n in range(0, len(events), 25)]
     forwards = [stores[0].store_events(chunk, NOW) for chunk in chunks]
     backwards = [stores[1].store_events(chunk[::-1], NOW) for chunk in reversed(chunks)]
-    await asyncio.gather(*forwards, *backwards, record(stores[0]), record(stores[1]))
+    await asyncio.gather(*forwards, *backwards, apply_some(stores[0]), apply_some(stores[1]))
     arrived = read_arrived(store_url, events)
     assert len(arrived) == len(events)
     assert read_desired(store_url, world) == find_desired_rows(arrived)
@@ -147,20 +147,20 @@ async def test_store_that_waits_too_long_for_a_lock_is_unavailable(
     """Whether it receives, as the one does, or records, as the other."""
     world = World()
     await stores[0].store_events([world.user("created", at=1)], NOW)
-    picked = await pick_pending(stores[1], NOW, 10)
+    picked = await claim(stores[1], NOW, 10)
     applied = [Applied(one) for one in picked]
     with psycopg.connect(store_url) as other:
         other.execute("SELECT 1 FROM entities FOR UPDATE")
         async with asyncio.timeout(12):
             errors = await asyncio.gather(
                 stores[0].store_events([world.user("updated", at=2)], NOW),
-                record_outcomes(stores[1], applied, NOW),
+                record(stores[1], applied, NOW),
                 return_exceptions=True,
             )
         assert [type(error) for error in errors] == [StoreUnavailable] * 2
         assert all("timeout" in (store.failure or "") for store in stores)
     assert await stores[0].store_events([world.user("updated", at=3)], NOW) == [Receipt.ACCEPTED]
-    await record_outcomes(stores[1], applied, NOW)
+    await record(stores[1], applied, NOW)
     assert [store.failure for store in stores] == [None, None]
 
 
