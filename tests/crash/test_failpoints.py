@@ -7,9 +7,11 @@ import pytest
 from app.domain.failpoints import Failpoint
 from tests.crash.backend import Delivery
 from tests.crash.scene import Scene, ref_of_delivery
+from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
 
 _EVENTS: Final = 160
+_PATIENCE_SECONDS: Final = 15.0
 # At most: of the first look at the health, and of the purge.
 _COMMITS_OF_A_START: Final = 3
 
@@ -88,26 +90,49 @@ def test_relay_killed_under_load_applies_what_it_acknowledged(scene: Scene, fail
     scene.settle()
 
 
-def test_relay_killed_while_splitting_finds_the_refused_row_again(scene: Scene) -> None:
+@pytest.mark.parametrize("writes_before", [1, 2, 5])
+def test_relay_killed_while_splitting_applies_all_but_the_rejected_row(
+    scene: Scene, writes_before: int
+) -> None:
+    """A request that fails as a whole is split; how far that went, the next process learns anew."""
     users = [scene.backend.user_row(name=f"user-{n}") for n in range(7)]
-    users.append(scene.backend.user_row(name="refused"))
+    users.append(scene.backend.user_row(name="poison"))
     events = [scene.backend.make_event("user.created", user) for user in users]
     scene.supabase.answer_with(
-        400,
-        {"code": "23514", "message": 'violates check constraint "users_username_check"'},
-        of=lambda request: is_write(request) and b"refused" in request.content,
+        500,
+        {"code": "57014", "message": "canceling statement due to statement timeout"},
+        of=lambda request: is_write(request) and b"poison" in request.content,
     )
 
-    scene.relay.restart(Failpoint.IN_SPLIT)
+    scene.relay.restart(f"{Failpoint.AFTER_WRITE}:{writes_before}")
     scene.backend.deliver_together(scene.relay, events)
     scene.relay.await_death()
-    scene.relay.restart(f"{Failpoint.IN_SPLIT}:3")
+
+    scene.relay.restart()
+    # Whether the batch was answered before the death is chance.
+    scene.backend.deliver(scene.relay, scene.backend.unacknowledged)
+    await_that(
+        lambda: scene.relay.health()["backlog"]["pending"] == 1,
+        _PATIENCE_SECONDS,
+        lambda: scene.relay.log,
+    )
+    assert len(scene.supabase.rows("users")) == len(users) - 1
+    scene.supabase.heal()
+    scene.settle()
+
+
+def test_relay_killed_before_it_recorded_a_rejected_row_finds_it_again(scene: Scene) -> None:
+    users = [scene.backend.user_row(name=name) for name in ("fine", "rejected", "fine as well")]
+    events = [scene.backend.make_event("user.created", user) for user in users]
+    scene.supabase.fail_row(lambda _, __, row: row.get("username") == "rejected", "23514")
+
+    scene.relay.restart(Failpoint.AFTER_WRITE)
+    scene.backend.deliver_together(scene.relay, events)
     scene.relay.await_death()
 
-    # Whether the batch was answered before the first death is chance.
     scene.relay.restart()
     scene.backend.deliver(scene.relay, scene.backend.unacknowledged)
-    scene.settle(refused={ref_of_delivery(events[-1])})
+    scene.settle(refused={ref_of_delivery(events[1])})
 
 
 def test_relay_killed_while_migrating_starts_from_the_same_folder(scene: Scene) -> None:
