@@ -19,7 +19,7 @@ from app.store.migrating import migrate_store
 from app.store.schema import entities
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of
-from tests.store.actions import have_applied, pick_pending, record_outcomes, refuse, replay
+from tests.store.actions import claim, fail, have_applied, record, replay
 
 USER = "123e4567-e89b-12d3-a456-426614174000"
 COHORTS = (0, 1, 5, 70_000)
@@ -44,7 +44,7 @@ async def fill(store: Store, engine: Engine, events: list[Event]) -> None:
 
 
 async def pick_refs(store: Store) -> list[EntityRef]:
-    return [entity.ref for entity in await pick_pending(store, NOW, 1000)]
+    return [entity.ref for entity in await claim(store, NOW, 1000)]
 
 
 @settings(
@@ -61,7 +61,7 @@ async def test_store_of_many_cohorts_desires_what_the_oracle_says(
     scatter(engine, refs, [data.draw(st.sampled_from(COHORTS)) for _ in refs])
     await store.store_events(arrived[half:], NOW)
     await replay(store)
-    picked = await pick_pending(store, after(NOW, 3600), 100_000)
+    picked = await claim(store, after(NOW, 3600), 100_000)
     assert {each.ref: each.row for each in picked if each.ref in refs} == find_desired_rows(arrived)
 
 
@@ -107,10 +107,10 @@ async def test_store_user_that_is_applied_releases_what_awaits_him_in_every_coho
     ]
     await fill(store, engine, waiting)
     refused = [
-        refuse(each, state=EntityState.PENDING, awaits_parent=True)
-        for each in await pick_pending(store, NOW, 1000)
+        fail(each, state=EntityState.PENDING, awaits_parent=True)
+        for each in await claim(store, NOW, 1000)
     ]
-    await record_outcomes(store, refused, NOW)
+    await record(store, refused, NOW)
     assert await pick_refs(store) == []
     await store.store_events([worlds[0].user("created")], NOW)
     await have_applied(store)

@@ -7,11 +7,11 @@ import pytest
 
 from app.domain.criteria import Criteria
 from app.domain.entities import Kind
-from app.store.dispatching import Applied
+from app.store.dispatch_queries import Applied
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, ref_of
 from tests.postgres import PostgresServer
-from tests.store.actions import begin_replay, look_at, pick_pending, record_outcomes
+from tests.store.actions import begin_replay, claim, look_at, record
 
 # Punctuation is skipped: "<trip>/<user>" then lies behind "<trip>0".
 SHIFTED = "und-u-ka-shifted"
@@ -43,7 +43,7 @@ async def test_trip_removed_takes_its_memberships_along_in_any_collation(
     ]
     for event in events:
         await shifted_store.store_events([event], NOW)
-    picked = await pick_pending(shifted_store, NOW, 100)
+    picked = await claim(shifted_store, NOW, 100)
     desired = find_desired_rows(events)
     assert {entity.ref: entity.row for entity in picked} == desired
     assert [entity.row for entity in picked if entity.ref.kind is Kind.MEMBERSHIP] == [None]
@@ -55,12 +55,12 @@ async def test_children_are_released_when_their_trip_is_applied_in_any_collation
     world = World()
     trip, membership = world.trip("created", at=1), world.membership("created", at=1)
     await shifted_store.store_events([trip, membership], NOW)
-    picked = {entity.ref: entity for entity in await pick_pending(shifted_store, NOW, 100)}
-    await record_outcomes(shifted_store, [Applied(picked[ref_of(membership)])], NOW)
+    picked = {entity.ref: entity for entity in await claim(shifted_store, NOW, 100)}
+    await record(shifted_store, [Applied(picked[ref_of(membership)])], NOW)
     await shifted_store.store_events([world.trip("deleted", at=0)], NOW)
-    await record_outcomes(shifted_store, [Applied(picked[ref_of(trip)])], NOW)
+    await record(shifted_store, [Applied(picked[ref_of(trip)])], NOW)
     # Supabase may have cascaded the removal that was never recorded.
-    again = [entity.ref for entity in await pick_pending(shifted_store, NOW, 100)]
+    again = [entity.ref for entity in await claim(shifted_store, NOW, 100)]
     assert again == [ref_of(membership)]
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import delete, func, select, text
 
 from app.domain.criteria import Criteria
 from app.domain.errors import ConfigurationInvalid
-from app.domain.instants import after
 from app.store.copying import TABLES, CopyFailed, copy_store
 from app.store.engine import hold_lock, open_engine, read_store_url
 from app.store.migrating import migrate_store
@@ -66,7 +65,6 @@ async def source_url(store_url: str, world: World) -> str:
     await store.store_events([world.user("deleted", 3, at=1)], NOW)
     await actions.have_refused(store)
     await actions.begin_replay(store, Criteria())
-    await store.note_flight(world.refs(), after(NOW, 60))
     await store.store_events([world.user("updated", 5, at=2, name="other")], NOW)
     await store.beat(NOW)
     await store.close()
@@ -234,11 +232,11 @@ def test_copy_of_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
 
 
 def test_copy_of_another_version_is_refused(tmp_path: Path) -> None:
-    old = f"sqlite:///{tmp_path}/old.db"
-    migrate_store(old)
-    change(old, "UPDATE alembic_version SET version_num = '0001'")
+    other = f"sqlite:///{tmp_path}/other.db"
+    migrate_store(other)
+    change(other, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationInvalid, match="run `relay migrate` on it first"):
-        copy(old, f"sqlite:///{tmp_path}/target.db")
+        copy(other, f"sqlite:///{tmp_path}/target.db")
 
 
 def test_copy_onto_itself_is_refused(tmp_path: Path) -> None:

@@ -41,19 +41,14 @@ def test_migrated_store_is_current_and_told_without_its_password(store_url: str)
     assert url.password is None or url.password not in repr(state)
 
 
-@pytest.mark.parametrize(
-    ("revision", "standing"), [("0001", Standing.BEHIND), ("9999", Standing.NEWER)]
-)
-def test_store_of_another_version_is_told_from_an_older_one(
-    store_url: str, engine: Engine, revision: str, standing: Standing
-) -> None:
+def test_store_of_a_newer_version_is_told(store_url: str, engine: Engine) -> None:
     migrate_store(store_url)
     with engine.begin() as connection:
-        connection.execute(text("update alembic_version set version_num = :r"), {"r": revision})
+        connection.execute(text("update alembic_version set version_num = '9999'"))
 
     state = inspect_store(store_url)
 
-    assert (state.standing, state.revision) == (standing, revision)
+    assert (state.standing, state.revision) == (Standing.NEWER, "9999")
 
 
 def test_store_whose_function_another_version_made_lacks_ours(postgres: PostgresServer) -> None:

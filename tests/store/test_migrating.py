@@ -1,5 +1,6 @@
 """The schema and the migrations that lead to it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from app.domain.errors import ConfigurationInvalid
 from app.store.engine import open_engine, read_store_url
@@ -17,19 +18,45 @@ from app.store.migrating import migrate_store
 from app.store.schema import metadata
 from tests.postgres import PostgresServer
 
-HEAD = "0007"
+HEAD = "0001"
 
 
-def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+def is_compared(_: object, name: str | None, *__: object) -> bool:
+    """Pick what Alembic can compare; an index on an expression it takes for another."""
+    return name != "entities_pending"
+
+
+def test_migrations_lead_to_the_schema(store_url: str, engine: Engine) -> None:
+    migrate_store(store_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": is_compared})
+        differences = compare_metadata(context, metadata)
+    # The comments are for those who read the schema here.
+    assert [each for each in differences if "modify_comment" not in str(each)] == []
+
+
+def test_migrated_store_has_the_index_that_the_dispatcher_claims_by(
+    store_url: str, engine: Engine
+) -> None:
+    migrate_store(store_url)
+    catalog = {
+        "sqlite": "SELECT sql FROM sqlite_master WHERE name = 'entities_pending'",
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = 'entities_pending'",
+    }
+    with engine.connect() as connection:
+        sql = connection.execute(text(catalog[engine.dialect.name])).scalar_one()
+    assert "(priority, due_at, kind DESC)" in sql
+    assert re.search(r"WHERE \(?state = 'pending'", sql)
+
+
+def test_sqlite_migrations_let_no_sequence_be_given_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
     migrate_store(url)
     engine = open_engine(read_store_url(url))
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
         sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name='events'"))
         assert "AUTOINCREMENT" in sql.scalar_one()
     engine.dispose()
-    assert differences == []
 
 
 def test_migrate_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:

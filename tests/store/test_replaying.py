@@ -16,18 +16,18 @@ from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, 
 from app.domain.events import Event, EventId, EventType
 from app.domain.history import Matches, Replay, ReplayStatus
 from app.domain.instants import after
-from app.store.dispatching import Applied
+from app.store.dispatch_queries import Applied
 from app.store.replaying import find_targets, mark_targets
 from app.store.schema import entities, events, replays
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of, some_criteria
 from tests.store.actions import (
     begin_replay,
+    claim,
     have_applied,
     have_refused,
     look_at,
-    pick_pending,
-    record_outcomes,
+    record,
     replay,
 )
 
@@ -166,11 +166,11 @@ async def test_replay_of_anything_at_any_time_leads_nowhere_else(
     supabase: dict[EntityRef, str | None] = {}
 
     async def write() -> None:
-        picked = await pick_pending(store, LATER, data.draw(st.integers(1, 9), "picked"))
+        picked = await claim(store, LATER, data.draw(st.integers(1, 9), "picked"))
         supabase.update({entity.ref: entity.row for entity in picked})
         # Others may be replayed between a write and its record.
         await replay_some()
-        await record_outcomes(store, [Applied(entity) for entity in picked], LATER)
+        await record(store, [Applied(entity) for entity in picked], LATER)
 
     async def replay_some() -> None:
         ids = tuple(event.event_id for event in data.draw(st.permutations(received), "replayed"))
@@ -185,10 +185,10 @@ async def test_replay_of_anything_at_any_time_leads_nowhere_else(
         received.append(event)
         for step in data.draw(st.lists(st.sampled_from((write, replay_some)), max_size=1), "steps"):
             await step()
-    while await pick_pending(store, LATER, 1):
-        picked = await pick_pending(store, LATER, 1000)
+    while await claim(store, LATER, 1):
+        picked = await claim(store, LATER, 1000)
         supabase.update({entity.ref: entity.row for entity in picked})
-        await record_outcomes(store, [Applied(entity) for entity in picked], LATER)
+        await record(store, [Applied(entity) for entity in picked], LATER)
     assert supabase == find_desired_rows(arrived)
 
 
@@ -294,7 +294,7 @@ async def test_replay_reaches_entities_without_an_event_of_their_own(
     criteria = Criteria(status=status)
     assert await store.count_matches(criteria) == Matches(0, 3)
     assert (await replay(store, criteria)).marked == 3
-    picked = {entity.ref: entity.row for entity in await pick_pending(store, LATER, 10)}
+    picked = {entity.ref: entity.row for entity in await claim(store, LATER, 10)}
     assert set(picked) == set(read_standings(engine))
     assert picked[ref_of(fallen.membership("deleted"))] is None
 

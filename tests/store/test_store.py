@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityRef, EntityState, EventStatus, Kind, PendingEntity
+from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import Instant, after
-from app.store.dispatching import Applied, Ended, Wanted
+from app.store.dispatch_queries import Applied
 from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
-from tests.store.actions import have_applied, pick_pending, record_outcomes, refuse, replay
+from tests.store.actions import claim, fail, have_applied, record, replay
 
 SHARED_STORE = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -32,12 +32,12 @@ SHARED_STORE = settings(
 async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
     """Read the desired rows as the dispatcher would get them: by having everything picked."""
     await replay(store)
-    picked = await pick_pending(store, after(NOW, 3600), 100_000)
+    picked = await claim(store, after(NOW, 3600), 100_000)
     return {entity.ref: entity.row for entity in picked if entity.ref in set(refs)}
 
 
 async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[PendingEntity]:
-    return await pick_pending(store, now, limit)
+    return await claim(store, now, limit)
 
 
 def read_everything(engine: Engine) -> str:
@@ -101,7 +101,7 @@ async def test_store_applied_entities_always_stand_at_the_row_that_was_written(
         if data.draw(st.booleans()):
             picked = [entity for entity in await pick(store) if entity.ref in own]
             written |= {entity.ref: entity.row for entity in picked}
-            await record_outcomes(store, [Applied(entity) for entity in picked], NOW)
+            await record(store, [Applied(entity) for entity in picked], NOW)
     pending = {entity.ref for entity in await pick(store)}
     desired = find_desired_rows(events)
     settled = {ref: row for ref, row in desired.items() if ref not in pending}
@@ -193,29 +193,6 @@ async def test_store_membership_older_than_a_removal_that_lost_stays_removed(sto
     assert await status_of(store, membership) is EventStatus.SUPERSEDED
 
 
-async def test_store_removals_are_picked_before_an_older_backlog(store: Store) -> None:
-    worlds = [World() for _ in range(20)]
-    await store.store_events([world.trip("created") for world in worlds], NOW)
-    last = worlds[-1]
-    later = after(NOW, 1)
-    await store.store_events([last.membership("deleted"), last.membership("created", 1)], later)
-    await store.store_events([last.membership("updated", 1, 1, status="INACTIVE")], later)
-    picked = await pick(store, now=later, limit=3)
-    assert [entity.version.is_removal for entity in picked] == [True, True, False]
-    assert picked[2].ref in {ref_of(world.trip("deleted")) for world in worlds}
-
-
-async def test_store_parents_are_picked_before_children_and_children_removed_before_parents(
-    store: Store,
-) -> None:
-    world = World()
-    made = [world.membership("created"), world.trip("created"), world.user("created")]
-    await store.store_events(made, NOW)
-    assert [entity.ref.kind for entity in await pick(store)] == ["user", "trip", "membership"]
-    await store.store_events([world.user("deleted", at=1), world.trip("deleted", at=1)], NOW)
-    assert [entity.ref.kind for entity in await pick(store)] == ["membership", "trip", "user"]
-
-
 async def test_store_pending_grant_that_becomes_a_removal_overtakes(store: Store) -> None:
     worlds = [World() for _ in range(5)]
     await store.store_events([world.membership("created", at=1) for world in worlds], NOW)
@@ -228,7 +205,7 @@ async def test_store_newer_event_of_a_refused_entity_is_due_at_once(store: Store
     world = World()
     await store.store_events([world.user("created", at=1)], NOW)
     (entity,) = await pick(store)
-    await record_outcomes(store, [refuse(entity, state=EntityState.PENDING)], NOW)
+    await record(store, [fail(entity, state=EntityState.PENDING)], NOW)
     await store.store_events([world.user("updated", at=2, name="cy")], after(NOW, 1))
     assert [again.ref for again in await pick(store, now=after(NOW, 1))] == [entity.ref]
 
@@ -241,22 +218,11 @@ async def test_store_removal_of_a_parent_that_waits_to_be_written_again_is_due_a
     await have_applied(store)
     await store.store_events([world.membership("created", at=1)], NOW)
     (child,) = await pick(store)
-    await record_outcomes(
-        store, [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
-    )
+    await record(store, [fail(child, state=EntityState.PENDING, awaits_parent=True)], NOW)
     assert await pick(store) == []
     await store.store_events([world.trip("deleted", at=2)], after(NOW, 1))
     due = {entity.ref for entity in await pick(store, now=after(NOW, 1))}
     assert due == {child.ref, ref_of(world.trip("deleted"))}
-
-
-async def test_store_newer_event_of_a_waiting_entity_keeps_its_place(store: Store) -> None:
-    first, second = World(), World()
-    await store.store_events([first.trip("created", at=1)], NOW)
-    await store.store_events([second.trip("created", at=1)], after(NOW, 1))
-    await store.store_events([first.trip("updated", at=2, name="Porto")], after(NOW, 2))
-    picked = await pick(store, now=after(NOW, 2), limit=1)
-    assert [entity.ref for entity in picked] == [ref_of(first.trip("deleted"))]
 
 
 async def test_store_late_event_does_not_bring_back_a_removal_of_the_same_instant(
@@ -284,8 +250,8 @@ async def test_store_outcome_of_an_older_revision_leaves_the_entity_pending(stor
     await store.store_events([world.trip("created", at=1)], NOW)
     picked = await pick(store)
     await store.store_events([world.trip("updated", at=2, name="Porto")], NOW)
-    await record_outcomes(store, [Applied(picked[0])], NOW)
-    await record_outcomes(store, [refuse(picked[0])], NOW)
+    await record(store, [Applied(picked[0])], NOW)
+    await record(store, [fail(picked[0])], NOW)
     (entity,) = await pick(store)
     assert (entity.revision, entity.attempts) == (2, 0)
 
@@ -295,7 +261,7 @@ async def test_store_replay_during_a_write_is_written_again(store: Store) -> Non
     await store.store_events([world.trip("created")], NOW)
     (entity,) = await pick(store)
     await replay(store, Criteria(entity=entity.ref))
-    await record_outcomes(store, [Applied(entity)], NOW)
+    await record(store, [Applied(entity)], NOW)
     assert [again.ref for again in await pick(store)] == [entity.ref]
 
 
@@ -304,14 +270,14 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     event = world.user("created", at=1)
     await store.store_events([event], NOW)
     (entity,) = await pick(store)
-    await record_outcomes(store, [refuse(entity, state=EntityState.PENDING)], NOW)
+    await record(store, [fail(entity, state=EntityState.PENDING)], NOW)
     assert await pick(store) == []
-    assert await store.read_next_due() == after(NOW, 60)
+    assert (await store.read_schedule(NOW)).next_due_at == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
-    await record_outcomes(store, [refuse(again)], NOW)
+    await record(store, [fail(again)], NOW)
     assert (await store.measure_backlog(NOW)).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
-    assert await store.read_next_due() is None
+    assert (await store.read_schedule(NOW)).next_due_at is None
     await store.store_events([world.user("updated", at=2, name="cy")], NOW)
     (revived,) = await pick(store)
     assert revived.attempts == 0
@@ -325,9 +291,7 @@ async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_appl
         world = World()
         await store.store_events([world.membership("created")], NOW)
         (child,) = await pick(store)
-        await record_outcomes(
-            store, [refuse(child, state=EntityState.PENDING, awaits_parent=True)], NOW
-        )
+        await record(store, [fail(child, state=EntityState.PENDING, awaits_parent=True)], NOW)
         assert await pick(store) == []
         event = world.trip("created") if parent == "trip" else world.user("created")
         await store.store_events([event], NOW)
@@ -420,77 +384,6 @@ async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Sto
     assert await read_rows(store, [ref_of(again)]) == {ref_of(again): again.row}
 
 
-async def test_store_opened_after_a_kill_knows_what_was_in_flight(store_url: str) -> None:
-    event = World().trip("created")
-    first = await Store.open(store_url)
-    await first.store_events([event], NOW)
-    (entity,) = await pick(first)
-    await first.note_flight([entity.ref], after(NOW, 60))
-    await record_outcomes(first, [Applied(entity)], NOW)
-    await first.close()
-    second = await Store.open(store_url)
-    assert await second.read_next_due() == after(NOW, 60)
-    assert await second.end_flights(after(NOW, 59)) == 0
-    assert await pick(second, now=after(NOW, 59)) == []
-    assert await second.end_flights(after(NOW, 60)) == 1
-    assert [again.ref for again in await pick(second, now=after(NOW, 60))] == [ref_of(event)]
-    await second.close()
-
-
-async def test_store_has_what_two_requests_may_write_written_after_the_later(
-    store: Store,
-) -> None:
-    first, second = World().trip("created"), World().trip("created")
-    await store.store_events([first, second], NOW)
-    await have_applied(store)
-    await store.note_flight([ref_of(first), ref_of(second)], after(NOW, 60))
-    await store.note_flight([ref_of(first)], after(NOW, 70))
-    assert await store.end_flights(after(NOW, 60)) == 1
-    assert [each.ref for each in await pick(store, now=after(NOW, 60))] == [ref_of(second)]
-    assert await store.end_flights(after(NOW, 70)) == 1
-    assert await store.read_next_due() == after(NOW, 60)
-
-
-async def test_store_does_not_leave_it_to_a_note_that_may_be_taken_back(store: Store) -> None:
-    event = World().trip("created")
-    await store.store_events([event], NOW)
-    await store.note_flight([ref_of(event)], after(NOW, 60))
-    batch = await store.turn(NOW, wanted=Wanted(10, after(NOW, 70)))
-    assert batch is not None
-    assert await store.end_flights(after(NOW, 60), out=[batch.flight]) == 1
-    # The outcome is of the revision before that: what may have landed since is written over.
-    await store.turn(NOW, ended=[Ended(batch, [Applied(batch.entities[0])])])
-    assert [each.ref for each in await pick(store, now=after(NOW, 60))] == [ref_of(event)]
-    assert await store.end_flights(after(NOW, 70)) == 0
-
-
-async def test_store_turn_keeps_the_note_of_what_is_uncertain_alone(store: Store) -> None:
-    events = [World().trip("created") for _ in range(3)]
-    await store.store_events(events, NOW)
-    batch = await store.turn(NOW, wanted=Wanted(10, after(NOW, 60)))
-    assert batch is not None
-    one, *others = batch.entities
-    ended = Ended(batch, [Applied(each) for each in others], {one.ref})
-    assert await store.turn(NOW, ended=[ended]) is None
-    assert [each.ref for each in await pick(store)] == [one.ref]
-    assert await store.end_flights(after(NOW, 60)) == 1
-
-
-async def test_store_turn_begins_no_batch_with_what_is_out(store: Store) -> None:
-    world = World()
-    await store.store_events([world.user("created"), world.trip("created")], NOW)
-    out = await store.turn(NOW, wanted=Wanted(1, after(NOW, 60)))
-    assert out is not None
-    await store.store_events([world.user("deleted", at=1), World().trip("deleted")], NOW)
-    ready = await store.turn(NOW, wanted=Wanted(10, after(NOW, 60), besides=out))
-    assert ready is not None
-    assert [each.ref.kind for each in ready.entities] == [Kind.TRIP, Kind.TRIP]
-    assert (out.urgent, ready.urgent) == (0, 1)
-    urgent = await store.read_urgent(NOW, 10)
-    assert urgent == {(out.entities[0].ref, 2), (ready.entities[0].ref, 1)}
-    assert await store.turn(NOW, wanted=Wanted(10, after(NOW, 60), besides=out)) is not None
-
-
 async def test_store_closed_and_opened_again_holds_everything(store_url: str) -> None:
     world = World()
     events = [world.user("created"), world.trip("created"), world.membership("created")]
@@ -532,35 +425,6 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
     receipts = await asyncio.gather(*(store.store_events([event], NOW) for event in twice))
     assert receipts == [[Receipt.ACCEPTED], [Receipt.DUPLICATE]] * 300
     assert (await store.measure_backlog(NOW)).pending == 300
-
-
-async def test_store_replay_of_what_is_applied_waits_behind_everything_else(store: Store) -> None:
-    old, new = World(), World()
-    await store.store_events([old.trip("created")], NOW)
-    await have_applied(store)
-    await replay(store, Criteria(entity=ref_of(old.trip("deleted"))))
-    await store.store_events([new.trip("created")], after(NOW, 5))
-    picked = await pick(store, now=after(NOW, 5))
-    assert [entity.ref for entity in picked] == [
-        ref_of(new.trip("deleted")),
-        ref_of(old.trip("deleted")),
-    ]
-
-
-async def test_store_removal_that_was_replayed_is_written_first_when_it_may_be_undone(
-    store: Store,
-) -> None:
-    removed, created = World(), World()
-    await store.store_events([removed.trip("deleted")], NOW)
-    await have_applied(store)
-    await replay(store)
-    (entity,) = await pick(store)
-    await store.note_flight([entity.ref], after(NOW, 60))
-    await record_outcomes(store, [Applied(entity)], NOW)
-    await store.store_events([created.trip("created")], after(NOW, 1))
-    assert await store.end_flights(after(NOW, 61)) == 1
-    picked = await pick(store, now=after(NOW, 61))
-    assert [each.ref for each in picked] == [entity.ref, ref_of(created.trip("deleted"))]
 
 
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:
