@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from app.domain.entities import EntityState, PendingEntity, Priority, find_parent
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
@@ -15,6 +16,9 @@ from app.supabase.planning import Operation, Verb
 from app.supabase.targets import Target
 
 logger = logging.getLogger(__name__)
+
+HELD: Final = "schema-mismatch"
+"""The kind of `relay_supabase_stops_total` that counts tables that are held."""
 
 
 class OutcomeReader:
@@ -133,7 +137,7 @@ class OutcomeReader:
             self._jitter(),
         )
         if place in self.evidence.held and not was_held:
-            self._stops.labels("schema-mismatch").inc()
+            self._stops.labels(HELD).inc()
             logger.error(
                 "%s of %s are held, as every row fails: %s %s",
                 "deletes" if place.is_delete else "writes",

@@ -12,7 +12,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # uvicorn brings it
 
 from app.api.problems import PROBLEMS
-from app.domain.failures import FailureKind
+from app.domain.failures import RequestFailureKind
+from app.relay.outcomes import HELD
 from app.settings import Settings
 from tests.docs.commands import (
     USER,
@@ -99,7 +100,9 @@ def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> No
             is_rated = re.search(rf"(?:rate|increase)\({name}\b", rule["expr"]) is not None
             assert is_rated == (kinds[name] == "counter"), rule
         for label, values in re.findall(r'(\w+)[!=]~?"([^"]+)"', rule["expr"]):
-            known = {"code": codes, "kind": {kind.value for kind in FailureKind}}[label]
+            known = {"code": codes, "kind": {kind.value for kind in RequestFailureKind} | {HELD}}[
+                label
+            ]
             assert set(values.split("|")) <= known
         assert rule["labels"]["severity"] in ("page", "ticket")
     assert {rule["alert"] for rule in rules} == set(

@@ -132,7 +132,9 @@ class Bench:
         return [found[event.event_id].status for event in events]
 
     async def report_health(self) -> Health:
-        return await HealthReporter(self.store, self.dispatcher, clock=self.clock).report()
+        return await HealthReporter(
+            self.store, self.dispatcher, clock=self.clock, monotonic=self.monotonic
+        ).report()
 
     def held(self) -> dict[EntityRef, dict[str, str | None]]:
         """Give what Supabase holds, by entity."""

@@ -2,16 +2,16 @@
 
 from app.domain.instants import after
 from app.relay.measurements import Measurements
-from app.store.dispatching import Applied
+from app.store.dispatch_queries import Applied
 from app.store.store import Store
 from tests.histories import NOW, World
-from tests.store.actions import pick_pending
+from tests.store.actions import claim
 
 
 async def test_lag_by_a_clock_that_was_set_back_is_not_negative(sqlite_store: Store) -> None:
     measurements = Measurements()
     await sqlite_store.store_events([World().trip("created")], NOW)
-    picked = await pick_pending(sqlite_store, NOW, 10)
+    picked = await claim(sqlite_store, NOW, 10)
     measurements.count_outcomes([Applied(entity) for entity in picked], after(NOW, -3600))
     name, labels = "relay_lag_seconds_sum", {"takes_access": "false"}
     assert measurements.registry.get_sample_value(name, labels) == 0.0

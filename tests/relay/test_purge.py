@@ -16,7 +16,7 @@ from app.store.store import Store
 from tests.api.running import full_disk
 from tests.auth.issuer import Clock
 from tests.histories import NOW, World, ref_of
-from tests.store.actions import have_applied, have_refused, pick_pending
+from tests.store.actions import claim, have_applied, have_refused
 
 DAY = 86_400.0
 HOUR = 3600.0
@@ -81,11 +81,11 @@ async def test_purge_removes_events_past_their_retention_and_keeps_their_entitie
     history.clock.advance(30.5 * DAY)
     assert await history.purge() == 1200
     assert await list_ids(store) == {young.event_id}
-    replayed = {entity.ref for entity in await pick_pending(store, after(NOW, DAY), 2000)}
+    replayed = {entity.ref for entity in await claim(store, after(NOW, DAY), 2000)}
     assert replayed == {ref_of(young)}
     # The state of the others is kept: sent again, an event is known to be no news.
     await store.store_events([old[0]], after(NOW, 30 * DAY))
-    assert await pick_pending(store, after(NOW, 31 * DAY), 2000) != []
+    assert await claim(store, after(NOW, 31 * DAY), 2000) != []
 
 
 async def test_purge_before_the_retention_has_passed_removes_nothing(history: History) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.domain.entities import Kind
-from app.domain.failures import Failure
+from app.domain.failures import RequestFailure
 from app.supabase.client import open_http_client
 from app.supabase.inspection.probes import Inspection
 from app.supabase.mapping import read_target
@@ -91,7 +91,7 @@ async def test_reading_gives_a_failure_for_all_but_rows(
 ) -> None:
     found, _ = await look(lambda inspection: inspection.read_rows(MEMBERSHIPS, ("role",)), response)
 
-    assert isinstance(found, Failure)
+    assert isinstance(found, RequestFailure)
     assert found.code == code
 
 
