@@ -12,6 +12,7 @@ from app.supabase.inspection.probes import (
     LACKS_PRIVILEGE,
     NO_SUCH_COLUMN,
     NO_SUCH_TABLE,
+    NOT_EXPOSED,
     Inspection,
 )
 from app.supabase.inspection.project import Project
@@ -133,7 +134,7 @@ async def _read(
     filters: Mapping[str, Any] = {column: f"eq.{trip_id}"}
     seen = await user.read_table(table, (column,), schema=schema, filters=filters)
     if isinstance(seen, RequestFailure):
-        if seen.code in NO_SUCH_TABLE:
+        if seen.code in (*NO_SUCH_TABLE, NOT_EXPOSED):
             return Reading(table, Outcome.NO_TABLE)
         if seen.code in NO_SUCH_COLUMN:
             return Reading(table, Outcome.UNCHECKED, f"it has no column {column}")

@@ -19,6 +19,7 @@ from app.supabase.inspection.probes import (
     NO_SUCH_COLUMN,
     NO_SUCH_KEY,
     NO_SUCH_TABLE,
+    NOT_EXPOSED,
     Inspection,
     TableDescription,
 )
@@ -42,6 +43,13 @@ async def examine_table(relay: Inspection, target: Target) -> Finding:
     if failure is None:
         columns = ", ".join(target.written_columns)
         return fine(check, f"{name} is there with {columns}.")
+    if failure.code == NOT_EXPOSED:
+        return unchecked(
+            check,
+            f"{name} could not be looked at: the API does not expose its schema.",
+            "The relay writes there all the same, through its functions.",
+            DEEPER,
+        )
     if failure.code in NO_SUCH_TABLE:
         return problem(
             check,

@@ -30,7 +30,8 @@ from app.supabase.errors import read_request_failure
 from app.supabase.targets import Target
 
 # What it is answered that there is no such thing, or that the caller may not.
-NO_SUCH_TABLE: Final = ("PGRST205", "42P01", "PGRST106", "3F000")
+NO_SUCH_TABLE: Final = ("PGRST205", "42P01", "3F000")
+NOT_EXPOSED: Final = "PGRST106"
 NO_SUCH_COLUMN: Final = ("PGRST204", "42703")
 NO_SUCH_KEY: Final = "42P10"
 NO_SUCH_FUNCTION: Final = ("PGRST202", "42883", "HTTP 404")
