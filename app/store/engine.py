@@ -232,8 +232,8 @@ def may_succeed_at_once(error: Exception) -> bool:
 def hold_lock(url: URL) -> Iterator[None]:
     """Keep a second relay off the same file while this one runs; a shared store needs no such.
 
-    Two relays on one SQLite file would both dispatch, and a late request of the one could undo
-    what the other has written.
+    Two relays on one SQLite file would both dispatch, and take the fence in Supabase from each
+    other for ever.
 
     Raises:
         ConfigurationInvalid: the store is in use, or its folder cannot be written.
