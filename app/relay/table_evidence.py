@@ -2,9 +2,11 @@
 
 Both fail alike (a missing table, column, key or privilege; a trigger may say the same). The table's
 other rows decide: once one of them succeeds, failures are the rows' own. While none has, and at
-least two rows have failed, the table is held: its rows stay pending, and one of them, another each
-time, is tried with backoff. Writes and deletes are told apart: INSERT may be revoked where DELETE
-is not, and a revocation must not wait for a column that only writes need.
+least two rows have failed, the table is held: the rows that failed stay pending, and one of them,
+another each time, is tried with backoff. A fresh change is tried once all the same: it may be that
+of a good row, and must not wait for two that fail by themselves. Writes and deletes are told apart:
+INSERT may be revoked where DELETE is not, and a revocation must not wait for a column that only
+writes need.
 """
 
 from collections.abc import Collection, Iterable

@@ -62,7 +62,7 @@ Outcome = Applied | Failed | Postponed
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is not claimed for now: one kind of entity, its deletes or its writes."""
+    """What is not retried for now: one kind of entity, its deletes or its writes."""
 
     kind: Kind
     is_delete: bool
@@ -75,7 +75,7 @@ class Wanted:
     Attributes:
         order: the queues, first to last; the first that has anything due gives the batch.
         limits: most entities of a batch from each.
-        held: what is left out.
+        held: what is left out of what failed before; a fresh change is always tried.
         trial: claim one of these instead, due or not.
         deletes_inactive: whether a membership that gives no access is deleted in Supabase.
         excluded: entities whose outcome at a revision could not be recorded yet.
@@ -162,8 +162,8 @@ def _claim(cursor: Cursor, now: Instant, wanted: Wanted) -> Batch | None:
     if wanted.trial is not None:
         return _claim_trial(cursor, wanted.trial, wanted)
     held = "".join(_exclude(each, wanted) for each in sorted(wanted.held, key=repr))
-    statement = statements.CLAIM.format(held=held)
     for priority in wanted.order:
+        statement = statements.CLAIM.format(held=held if priority.is_retry else "")
         limit = wanted.limits[priority]
         values = {
             "priority": int(priority),

@@ -221,10 +221,14 @@ UPDATE entities SET due_at = :now, request_limit = :request_limit
 WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
 """
 
-# Values move between rows: those that wait for one are tried together.
+# Values move between rows: those that wait for one are tried together. The attempt that this brings
+# forward does not count, or new conflicts of others would use up all that an entity has.
 GATHER_UNIQUE_CONFLICTS = """
-UPDATE entities SET due_at = 0
+UPDATE entities SET
+    due_at = 0,
+    attempts = CASE WHEN attempts > 2 THEN attempts - 1 ELSE attempts END
 WHERE state = 'pending' AND priority = :priority AND kind = :kind AND last_error_code = :code
+  AND due_at > 0
 """
 
 _WRITE_CHILDREN_AGAIN = """

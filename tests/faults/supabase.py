@@ -37,7 +37,7 @@ class FaultySupabase(Protocol):
         """Keep requests on their way until they are delivered; callers lose their connection."""
 
     def deliver_twice(self, *, after: int) -> None:
-        """Do what is asked for twice."""
+        """Do what the next request asks for twice, and give the second answer."""
 
     async def wait_for_hanging(self) -> None:
         """Wait until a request hangs."""
@@ -83,7 +83,8 @@ class FaultyFake:
         self._postgrest.meet(hold)
 
     def deliver_twice(self, *, after: int) -> None:
-        self._postgrest.deliver_twice(of=_beyond(after))
+        is_beyond, is_over = _beyond(after), _beyond(1)
+        self._postgrest.deliver_twice(of=lambda r: is_beyond(r) and not is_over(r))
 
     async def wait_for_hanging(self) -> None:
         await self._postgrest.wait_for_hanging()
@@ -132,7 +133,7 @@ class FaultyReal:
         self._proxy.inject(HoldBack(), after=after)
 
     def deliver_twice(self, *, after: int) -> None:
-        self._proxy.inject(Twice(), after=after)
+        self._proxy.inject(Twice(), after=after, requests=1)
 
     async def wait_for_hanging(self) -> None:
         await self._proxy.wait_for_hanging()

@@ -113,7 +113,9 @@ class Project:
     def add_user(self, user: str, name: str, **extra: Any) -> None:
         """Have a user created; names are made unique by the id."""
         row = {"id": user, "email": f"{name}-{user}@example.com", "username": f"{name}-{user}"}
-        self.change("user.created", **row, **{"displayName": name.title(), "avatarUrl": None} | extra)
+        self.change(
+            "user.created", **row, **{"displayName": name.title(), "avatarUrl": None} | extra
+        )
 
     def add_trip(self, owner: str) -> str:
         """Have a trip with a message in its chat."""

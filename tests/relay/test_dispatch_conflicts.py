@@ -128,3 +128,17 @@ async def _revive(bench: Bench, world: World) -> None:
     await bench.receive(event)
     await bench.drain()
     assert await bench.status_of(event) is EventStatus.APPLIED
+
+
+async def test_conflicts_of_others_use_up_no_attempts_of_one_that_waits(store_url: str) -> None:
+    async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
+        await name_users(bench, "taken")
+        waiting = World().user("created", name="taken")
+        await bench.receive(waiting)
+        await bench.drain()
+        for _ in range(20):
+            await bench.receive(World().user("created", name="taken"))
+            # No clock moves: every attempt of the one that waits was brought forward by another.
+            await bench.drain()
+        assert await bench.status_of(waiting) is EventStatus.PENDING
+        assert (await bench.view(waiting)).attempts <= 3

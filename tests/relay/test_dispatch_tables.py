@@ -67,7 +67,7 @@ async def test_table_that_is_held_is_tried_by_one_row_another_each_time_with_bac
     assert len({member.key for member in tried[:10]}) == 10
 
 
-async def test_table_that_is_held_takes_fresh_rows_without_sending_them(bench: Bench) -> None:
+async def test_fresh_rows_of_a_table_that_is_held_are_tried_once(bench: Bench) -> None:
     bench.postgrest.fail_row(is_membership, "42501", DENIED)
     await bench.receive(*(World().membership("deleted") for _ in range(5)))
     await bench.drain()
@@ -75,8 +75,25 @@ async def test_table_that_is_held_takes_fresh_rows_without_sending_them(bench: B
     await bench.receive(*(World().membership("deleted") for _ in range(REQUEST_ENTITIES)))
     await bench.receive(trip := World().trip("created"))
     await bench.drain()
+    await bench.drain()
     assert await bench.status_of(trip) is EventStatus.APPLIED
-    assert len(bench.postgrest.writes) == before + 1
+    assert len(bench.postgrest.writes) == before + 2
+
+
+async def test_rows_that_fail_like_a_table_delay_no_fresh_revocation(bench: Bench) -> None:
+    bad = [World().membership("deleted") for _ in range(2)]
+    await bench.receive(*bad)
+    bench.postgrest.fail_row(picks(*bad), "42501")
+    for _ in range(10):
+        await bench.drain()
+        bench.advance(61)
+    assert bench.dispatcher.status.held
+    revocation = World().membership("deleted")
+    await bench.drain()
+    await bench.receive(revocation)
+    await bench.drain()
+    assert await bench.status_of(revocation) is EventStatus.APPLIED
+    assert bench.dispatcher.status.held == ()
 
 
 async def test_revocations_go_on_while_insert_is_revoked(bench: Bench) -> None:

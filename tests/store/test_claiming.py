@@ -309,6 +309,28 @@ def make_mixed() -> dict[str, Event]:
     }
 
 
+async def fail_all(store: Store) -> None:
+    """Have everything that is due fail by itself, to be retried at once."""
+    failed = [
+        fail(entity, state=EntityState.PENDING) for entity in await claim(store, NOW, 100_000)
+    ]
+    await record(
+        store,
+        [
+            replace(
+                each,
+                decision=replace(
+                    each.decision,
+                    priority=Priority(Priority.RETRIED_REVOCATION + each.entity.priority),
+                    due_at=NOW,
+                ),
+            )
+            for each in failed
+        ],
+        NOW,
+    )
+
+
 @pytest.mark.parametrize("deletes_inactive", [False, True])
 @pytest.mark.parametrize("is_delete", [False, True])
 async def test_claim_leaves_out_the_held_writes_or_deletes_of_a_kind(
@@ -317,6 +339,7 @@ async def test_claim_leaves_out_the_held_writes_or_deletes_of_a_kind(
     """Whether an inactive membership is deleted in Supabase depends on the mapping."""
     events = make_mixed()
     await store.store_events(list(events.values()), NOW)
+    await fail_all(store)
     deletes = {"deleted", "inactive"} if deletes_inactive else {"deleted"}
     out = deletes if is_delete else {"deleted", "inactive", "created"} - deletes
     held = frozenset({Held(Kind.MEMBERSHIP, is_delete)})
@@ -330,10 +353,18 @@ async def test_claim_leaves_out_the_held_writes_or_deletes_of_a_kind(
 async def test_claim_leaves_out_every_place_that_is_held(store: Store) -> None:
     events = make_mixed()
     await store.store_events(list(events.values()), NOW)
+    await fail_all(store)
     held = frozenset(Held(kind, is_delete) for kind in Kind for is_delete in (False, True))
     assert await store.claim(NOW, want(held=held)) is None
     held -= {Held(Kind.TRIP, is_delete=True)}
     assert await claim_refs(store, want(held=held)) == {ref_of(events["trip deleted"])}
+
+
+async def test_claim_gives_fresh_changes_of_a_place_that_is_held(store: Store) -> None:
+    event = World().membership("deleted")
+    await store.store_events([event], NOW)
+    held = frozenset({Held(Kind.MEMBERSHIP, is_delete=True)})
+    assert await claim_refs(store, want(held=held)) == {ref_of(event)}
 
 
 @pytest.mark.parametrize("deletes_inactive", [False, True])

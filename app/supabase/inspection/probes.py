@@ -176,7 +176,7 @@ class Inspection:
             "POST",
             f"/rpc/{function}",
             params={},
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Content-Profile": "public"},
             content=arguments,
         )
 
