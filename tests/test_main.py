@@ -131,7 +131,7 @@ async def test_app_reaches_supabase_however_its_url_is_written(
     async with starter.start(supabase_url=f"https://project.supabase.test{suffix}") as relay:
         await relay.send_and_wait(make_body("trip.created"))
     (write,) = starter.postgrest.writes
-    assert write.url.path == "/rest/v1/trips"
+    assert write.url.path == "/rest/v1/rpc/relay_apply"
 
 
 async def test_app_writes_in_an_order_that_foreign_keys_allow(starter: RelayStarter) -> None:
@@ -184,7 +184,8 @@ async def test_app_stopped_abandons_a_batch_that_hangs_and_keeps_it_pending(
     app = starter.make_app(shutdown_seconds=1)
     lifespan = app.router.lifespan_context(app)
     await lifespan.__aenter__()
-    await in_time(postgrest.wait_for_requests(3))
+    # The fence is claimed, and the probe has been answered.
+    await in_time(postgrest.wait_for_requests(2))
     postgrest.hang()
     receiver = app.state.services.receiver
     reader = app.state.services.reader

@@ -108,17 +108,33 @@ def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @dataclass(slots=True)
 class SupabaseWire:
-    """Answers as PostgREST does to writes that succeed, and notes them.
+    """Answers as the relay's functions do when every row is applied, and notes the rows.
 
     Attributes:
         url: where it listens.
-        writes: method, path and JSON body of each request but reads.
-        refusal: status and body that every request is refused with; None takes all.
+        writes: operation, table and rows of each operation.
+        refusal: status and body that every request is refused with; None accepts all.
+        row_failure: SQLSTATE and message that every row fails with; None applies all.
     """
 
     url: str = ""
     writes: list[tuple[str, str, Any]] = field(default_factory=list)
     refusal: tuple[int, dict[str, str]] | None = None
+    row_failure: dict[str, str] | None = None
+
+    def call(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a call of one of the functions."""
+        if function == "relay_claim":
+            return {"protocol": 1, "epoch": 1}
+        operations = request["operations"]
+        self.writes += [(each["operation"], each["table"], each["rows"]) for each in operations]
+        failures = [
+            {"operation": number, "row": row} | self.row_failure
+            for number, operation in enumerate(operations)
+            for row in range(len(operation["rows"]))
+            if self.row_failure is not None
+        ]
+        return {"sequence": request["sequence"], "failures": failures, "not_tried": []}
 
 
 @pytest.fixture
@@ -135,18 +151,17 @@ def supabase_wire() -> Iterator[SupabaseWire]:
             elif self.command in ("GET", "HEAD"):
                 status, content = 200, b"[]"
             else:
-                path = self.path.partition("?")[0]
-                wire.writes.append((self.command, path, json.loads(body) if body else None))
-                status, content = (201, b"") if self.command == "POST" else (204, b"")
+                function = self.path.rpartition("/rpc/")[2]
+                answer = wire.call(function, json.loads(json.loads(body)["request"]))
+                status, content = 200, json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            if status != 204:
-                self.send_header("content-length", str(len(content)))
+            self.send_header("content-length", str(len(content)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server's
+        do_GET = do_HEAD = do_POST = _answer  # noqa: N815 - http.server's
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's
             pass

@@ -214,7 +214,7 @@ def test_update_that_changes_no_permission_column_costs_supabase_no_write(
     row = {"id": USER_ID, "email": "ana@example.com", "username": "ana"}
     created = relay_on_wire.send("user.created", *USER, "--wait", "10")
     assert created["status"] == "applied"
-    assert supabase_wire.writes == [("POST", "/rest/v1/users", [row])]
+    assert supabase_wire.writes == [("upsert", "public.users", [row])]
 
     for biography in ("likes trains", "likes ships"):
         same = relay_on_wire.send("user.updated", *USER, f"biography={biography}", "--wait", "10")
@@ -223,7 +223,7 @@ def test_update_that_changes_no_permission_column_costs_supabase_no_write(
 
     other = relay_on_wire.send("user.updated", *USER[:2], "username=anna", "--wait", "10")
     assert other["status"] == "applied"
-    assert supabase_wire.writes[1:] == [("POST", "/rest/v1/users", [row | {"username": "anna"}])]
+    assert supabase_wire.writes[1:] == [("upsert", "public.users", [row | {"username": "anna"}])]
 
 
 def test_event_that_comes_after_a_newer_one_changes_nothing(

@@ -36,7 +36,10 @@ PAGES = (OPERATIONS, SCALING)
 COMMANDS = SNIPPETS / "sh" / "operations.sh"
 ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
 
-REFUSED = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
+REFUSED = {
+    "sqlstate": "23514",
+    "message": 'new row for relation "users" violates check constraint "c"',
+}
 
 
 # --- The pages show what is in docs/snippets ------------------------------------------------------
@@ -158,9 +161,9 @@ def test_token_of_an_operator_looks_and_replays(relay: Relay) -> None:
 def test_dead_is_found_and_replayed_once_the_cause_is_mended(
     relay_on_wire: Relay, supabase_wire: SupabaseWire
 ) -> None:
-    supabase_wire.refusal = (400, REFUSED)
+    supabase_wire.row_failure = REFUSED
     assert relay_on_wire.send("user.created", *USER, "--wait", "10")["status"] == "dead"
-    supabase_wire.refusal = None
+    supabase_wire.row_failure = None
     # Nobody is at the terminal to be asked.
     shown = run_region_with_yes("dead", relay_on_wire)
     assert "23514" in shown
@@ -195,16 +198,17 @@ def run_region_with_yes(name: str, relay: Relay) -> str:
 @pytest.mark.parametrize(
     ("refusal", "reason"),
     [
-        ((401, {"message": "Invalid API key"}), "refuses the key"),
+        ((401, {"message": "Invalid API key"}), "rejects the relay's requests (key, URL or plan)"),
         (
             (
                 404,
                 {
-                    "code": "PGRST205",
-                    "message": "Could not find the table 'public.users' in the schema cache",
+                    "code": "PGRST202",
+                    "message": "Could not find the function public.relay_apply(request) in the"
+                    " schema cache",
                 },
             ),
-            "a table, column or constraint is not there: PGRST205",
+            "the functions of the relay are missing or outdated: PGRST202",
         ),
         (
             (
@@ -272,7 +276,7 @@ def test_backup_of_a_running_relay_can_be_looked_into_and_writes_nothing(
         listed = list_events_of(tmp_path, name)
         assert event in listed
         assert late not in listed
-    assert [write for write in supabase_wire.writes if write[0] == "DELETE"]
+    assert [write for write in supabase_wire.writes if write[0] == "delete"]
 
 
 def list_events_of(folder: Path, backup: str) -> str:

@@ -242,7 +242,7 @@ def test_relay_with_a_wrong_key_says_so_and_loses_nothing(
     assert answer.status_code == 202
     health = relay.health()
     assert health["status"] == "degraded"
-    assert "refuses the key" in health["checks"]["supabase"]["reason"]
+    assert "rejects the relay's requests" in health["checks"]["supabase"]["reason"]
     assert health["backlog"]["pending"] == 1
     assert health["backlog"]["dead"] == 0
 
