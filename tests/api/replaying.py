@@ -13,10 +13,6 @@ async def settle(relay: RunningRelay) -> None:
         await relay.send_and_wait(body, event_id)
 
 
-def tables_written(requests: list[httpx.Request]) -> list[str]:
-    return [request.url.path.rpartition("/")[2] for request in requests]
-
-
 def read_states(relay: RunningRelay) -> list[tuple[object, ...]]:
     return relay.query("SELECT kind, key, state, revision, row FROM entities ORDER BY kind, key")
 

@@ -69,11 +69,14 @@ HISTORY: Final = {
 }
 """Four events of three entities, by id."""
 
-REFUSAL: Final = {
-    "code": "23514",
-    "message": 'new row for relation "users" violates check constraint "c"',
-}
-"""What Supabase says of a row that it will never take."""
+
+def refuse_rows(postgrest: FakePostgrest, *, of: str | None = None) -> None:
+    """Have Supabase say that it will never take a row: any, or any of one table."""
+    postgrest.fail_row(
+        lambda _operation, table, _row: of in (None, table),
+        "23514",
+        'new row violates check constraint "c"',
+    )
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> Body:

@@ -7,7 +7,6 @@ import pytest
 
 from tests.api.running import (
     HISTORY,
-    REFUSAL,
     TRIP,
     USER,
     Body,
@@ -17,6 +16,7 @@ from tests.api.running import (
     make_body,
     number_ids,
     pointers,
+    refuse_rows,
 )
 from tests.fake_postgrest import is_write
 
@@ -28,9 +28,7 @@ LISTED = HISTORY | {
 @pytest.fixture
 async def dated(relay: RunningRelay) -> RunningRelay:
     """A relay whose events came a minute apart, from :04 on; the user is dead."""
-    relay.postgrest.answer_with(
-        400, REFUSAL, of=lambda request: is_write(request) and "/users" in request.url.path
-    )
+    refuse_rows(relay.postgrest, of="users")
     for event_id, body in LISTED.items():
         await relay.send_and_wait(body, event_id)
         relay.clock.advance(60)

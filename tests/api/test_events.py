@@ -86,8 +86,7 @@ async def test_event_superseded_shows_where_its_entity_stands(relay: RunningRela
 
 async def test_event_dead_says_why(relay: RunningRelay) -> None:
     sentence = 'new row for relation "users" violates check constraint "users_email_check"'
-    error = {"code": "23514", "message": sentence, "details": "Failing row contains (ada, …)."}
-    relay.postgrest.answer_with(400, error, of=is_write)
+    relay.postgrest.fail_row(lambda *_: True, "23514", sentence)
     assert await relay.send_and_wait(make_body("user.created")) == "dead"
     body = (await relay.look_up("evt_1")).json()
     assert (body["status"], body["entity"]["state"]) == ("dead", "dead")
@@ -96,7 +95,7 @@ async def test_event_dead_says_why(relay: RunningRelay) -> None:
     assert (body["entity"]["last_error_code"], body["entity"]["last_error"]) == ("23514", sentence)
 
 
-async def test_event_of_a_person_shows_his_id_only(relay: RunningRelay) -> None:
+async def test_event_of_a_person_shows_the_id_only(relay: RunningRelay) -> None:
     await relay.send_and_wait(make_body("user.created"))
     response = await relay.look_up("evt_1")
     assert response.json()["entity"]["key"] == USER

@@ -9,6 +9,7 @@ import pytest
 from tests.api.running import (
     JWT_SECRET,
     SUPABASE_KEY,
+    USER,
     WEBHOOK_SECRET,
     Body,
     RelayStarter,
@@ -16,10 +17,10 @@ from tests.api.running import (
     assert_problem,
     full_disk,
     make_body,
+    number_ids,
+    refuse_rows,
 )
 from tests.fake_postgrest import FakePostgrest, is_write
-
-REFUSAL = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
 
 
 def supabase_status(health: Body) -> str:
@@ -94,43 +95,71 @@ def refuse_key(postgrest: FakePostgrest) -> None:
     postgrest.answer_with(401, {"message": f"Invalid API key {SUPABASE_KEY}"})
 
 
-def forbid(postgrest: FakePostgrest) -> None:
-    error = {"code": "42501", "message": "permission denied for table trips"}
-    postgrest.answer_with(403, error, of=lambda request: "trips" in request.url.path)
-
-
 def answer_as_another_server(postgrest: FakePostgrest) -> None:
     postgrest.answer_with(404, b"<html>nothing here</html>")
 
 
+def miss_functions(postgrest: FakePostgrest) -> None:
+    postgrest.drop_functions()
+
+
+def forbid_functions(postgrest: FakePostgrest) -> None:
+    error = {"code": "42501", "message": "permission denied for function relay_apply"}
+    postgrest.answer_with(403, error)
+
+
+def forbid(postgrest: FakePostgrest) -> None:
+    fail_trips(postgrest, "42501", "permission denied for table trips")
+
+
 def miss_table(postgrest: FakePostgrest) -> None:
-    error = {
-        "code": "PGRST205",
-        "message": "Could not find the table 'public.trips' in the schema cache",
-    }
-    postgrest.answer_with(404, error, of=lambda request: "trips" in request.url.path)
+    fail_trips(postgrest, "42P01", 'relation "public.trips" does not exist')
 
 
 def miss_column(postgrest: FakePostgrest) -> None:
-    error = {"code": "42703", "message": "column trips.created_by does not exist"}
-    postgrest.answer_with(400, error, of=lambda request: "trips" in request.url.path)
+    fail_trips(postgrest, "42703", 'column "created_by" of relation "trips" does not exist')
+
+
+def fail_trips(postgrest: FakePostgrest, sqlstate: str, message: str) -> None:
+    postgrest.fail_row(lambda _operation, table, _row: table == "trips", sqlstate, message)
 
 
 TROUBLES = [
     (lose_connection, ["unreachable", "ConnectError"]),
     (time_out, ["unreachable", "ReadTimeout"]),
     (fail_with_a_page, ["failing", "HTTP 503"]),
-    (refuse_key, ["key", "HTTP 401", "Invalid API key"]),
-    (forbid, ["42501", "permission denied for table trips"]),
-    (answer_as_another_server, ["no Supabase", "HTTP 404"]),
-    (miss_table, ["PGRST205", "public.trips"]),
-    (miss_column, ["42703", "trips.created_by"]),
+    (refuse_key, ["rejects the relay's requests", "key", "HTTP 401", "Invalid API key"]),
+    (answer_as_another_server, ["failing", "HTTP 404", "not Supabase's API"]),
+    (miss_functions, ["functions of the relay are missing", "PGRST202", "relay sql"]),
+    (forbid_functions, ["functions of the relay are missing", "42501", "permission denied"]),
 ]
+"""Of all that the relay sends: a relay that has nothing to write meets them, too."""
+
+TROUBLES_OF_TRIPS = [
+    (forbid, "42501, permission denied for table trips"),
+    (miss_table, '42P01, relation "public.trips" does not exist'),
+    (miss_column, '42703, column "created_by" of relation "trips" does not exist'),
+]
+"""Of one table: they are met when its rows are written."""
 
 
-@pytest.mark.parametrize(
-    ("cause", "words"), TROUBLES, ids=lambda value: getattr(value, "__name__", "")
-)
+def name_cause(value: object) -> str:
+    return getattr(value, "__name__", "")
+
+
+def cure(postgrest: FakePostgrest) -> None:
+    postgrest.heal()
+    postgrest.install_functions()
+
+
+async def assert_events_are_taken(relay: RunningRelay, body: Body, event_id: str) -> None:
+    assert (await relay.send(body, event_id)).status_code == 202
+    assert (await relay.http.get("/health")).status_code == 200
+    ready = await relay.http.get("/health/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(("cause", "words"), TROUBLES, ids=name_cause)
 async def test_health_with_supabase_in_trouble_is_degraded_says_which_and_recovers(
     starter: RelayStarter,
     postgrest: FakePostgrest,
@@ -144,15 +173,37 @@ async def test_health_with_supabase_in_trouble_is_degraded_says_which_and_recove
         assert health["checks"]["store"]["status"] == "ok"
         for word in words:
             assert word in health["checks"]["supabase"]["reason"]
-        # Events are taken all the same.
-        assert (await relay.send(make_body("trip.created"))).status_code == 202
-        assert (await relay.http.get("/health")).status_code == 200
-        ready = await relay.http.get("/health/ready")
-        assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
-        postgrest.heal()
+        await assert_events_are_taken(relay, make_body("trip.created"), "evt_1")
+        cure(postgrest)
         relay.clock.advance(120)
-        assert await relay.send_and_wait(make_body("trip.created")) == "applied"
+        assert await relay.send_and_wait(make_body("trip.created"), "evt_1") == "applied"
         assert is_well((await relay.http.get("/health")).json())
+
+
+@pytest.mark.parametrize(("cause", "reason"), TROUBLES_OF_TRIPS, ids=name_cause)
+async def test_health_with_a_table_in_trouble_is_degraded_says_which_and_recovers(
+    relay: RunningRelay, cause: Callable[[FakePostgrest], None], reason: str
+) -> None:
+    cause(relay.postgrest)
+    bodies = [make_body("trip.created", id=id_) for id_ in number_ids(3)]
+    for number in (0, 1):
+        await relay.send(bodies[number], f"evt_{number}")
+    health = await relay.watch_health(is_degraded)
+    assert health["status"] == "degraded"
+    assert health["checks"]["store"]["status"] == "ok"
+    assert health["checks"]["supabase"]["reason"] == (
+        f"writes of public.trips wait until the table is as configured: {reason}"
+    )
+    await assert_events_are_taken(relay, bodies[2], "evt_2")
+    # The other tables are written to all the same.
+    assert await relay.send_and_wait(make_body("user.created"), "evt_user") == "applied"
+    backlog = (await relay.http.get("/health")).json()["backlog"]
+    assert (backlog["pending"], backlog["dead"]) == (3, 0)
+    cure(relay.postgrest)
+    relay.clock.advance(120)
+    for number, body in enumerate(bodies):
+        assert await relay.send_and_wait(body, f"evt_{number}") == "applied"
+    assert is_well((await relay.http.get("/health")).json())
 
 
 async def test_health_with_a_column_missing_on_write_says_which(relay: RunningRelay) -> None:
@@ -202,7 +253,7 @@ async def test_health_gives_what_takes_access_away_an_age_of_its_own(relay: Runn
 
 
 async def test_health_counts_the_dead(relay: RunningRelay) -> None:
-    relay.postgrest.answer_with(400, REFUSAL, of=is_write)
+    refuse_rows(relay.postgrest)
     await relay.send_and_wait(make_body("user.created"), "evt_1")
     await relay.send_and_wait(make_body("trip.created"), "evt_2")
     health = (await relay.http.get("/health")).json()
@@ -267,16 +318,17 @@ async def test_health_of_a_store_that_cannot_be_read_is_down_without_numbers(
     assert (ready.status_code, ready.json()) == (503, {"status": "down"})
 
 
-@pytest.mark.parametrize("cause", [cause for cause, _ in TROUBLES])
+@pytest.mark.parametrize("cause", [cause for cause, _ in (*TROUBLES, *TROUBLES_OF_TRIPS)])
 async def test_health_shows_no_secret_and_no_person(
     relay: RunningRelay, cause: Callable[[FakePostgrest], None]
 ) -> None:
     cause(relay.postgrest)
     await relay.send(make_body("user.created"))
     await relay.send(make_body("trip.created"), "evt_2")
+    await relay.send(make_body("trip.created", id=USER), "evt_3")
     await relay.watch_health(is_degraded)
     with full_disk():
-        await relay.send(make_body("user.created"), "evt_3")
+        await relay.send(make_body("user.created"), "evt_4")
         text = (await relay.http.get("/health")).text
     for hidden in (SUPABASE_KEY, WEBHOOK_SECRET, JWT_SECRET, "ada", "Lisbon", str(relay.folder)):
         assert hidden not in text

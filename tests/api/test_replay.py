@@ -4,13 +4,21 @@ import json
 
 import pytest
 
-from tests.api.replaying import assert_nothing_marked, read_states, settle, tables_written
-from tests.api.running import HISTORY, NOW, REFUSAL, RunningRelay, in_time, make_body, number_ids
+from tests.api.replaying import assert_nothing_marked, read_states, settle
+from tests.api.running import (
+    HISTORY,
+    NOW,
+    RunningRelay,
+    in_time,
+    make_body,
+    number_ids,
+    refuse_rows,
+)
 from tests.fake_postgrest import is_write
 
 
 async def test_replay_of_ids_writes_their_entities_again(storied: RunningRelay) -> None:
-    before = len(storied.postgrest.writes)
+    before = len(storied.postgrest.operations)
     response = await storied.replay({"event_ids": ["evt_member", "evt_user"]})
     assert response.status_code == 202
     body = response.json()
@@ -18,7 +26,10 @@ async def test_replay_of_ids_writes_their_entities_again(storied: RunningRelay) 
     assert body["replay_id"]
     assert (body["matched_events"], body["entities"]) == (2, 2)
     await settle(storied)
-    assert tables_written(storied.postgrest.writes[before:]) == ["users", "trip_memberships"]
+    assert storied.postgrest.operations[before:] == [
+        ("upsert", "users", 1),
+        ("upsert", "trip_memberships", 1),
+    ]
 
 
 async def test_replay_restores_what_supabase_lost(storied: RunningRelay) -> None:
@@ -41,42 +52,42 @@ async def test_replay_of_an_id_named_twice_matches_it_once(storied: RunningRelay
 
 
 async def test_replay_of_two_events_of_one_entity_writes_it_once(storied: RunningRelay) -> None:
-    before = len(storied.postgrest.writes)
+    before = len(storied.postgrest.operations)
     body = (await storied.replay({"event_ids": ["evt_trip", "evt_trip_again"]})).json()
     assert (body["matched_events"], body["entities"]) == (2, 1)
     await settle(storied)
-    assert tables_written(storied.postgrest.writes[before:]) == ["trips"]
+    assert storied.postgrest.operations[before:] == [("upsert", "trips", 1)]
     assert storied.postgrest.rows("trips") == [HISTORY["evt_trip_again"]["data"]]
 
 
-async def test_replay_of_a_removed_members_creation_leaves_him_removed(
+async def test_replay_of_a_removed_members_creation_leaves_the_member_removed(
     storied: RunningRelay,
 ) -> None:
     removal = make_body("membership.deleted", at="2026-01-02T03:00:01Z")
     await storied.send_and_wait(removal, "evt_removed")
-    before = len(storied.postgrest.writes)
+    before = len(storied.postgrest.operations)
     response = await storied.replay({"event_ids": ["evt_member"]})
     assert (response.json()["matched_events"], response.json()["entities"]) == (1, 1)
     assert await storied.send_and_wait(removal, "evt_removed") == "applied"
-    assert [request.method for request in storied.postgrest.writes[before:]] == ["DELETE"]
+    assert storied.postgrest.operations[before:] == [("delete", "trip_memberships", 1)]
     assert storied.postgrest.rows("trip_memberships") == []
 
 
 async def test_replay_repeated_writes_again_each_time(storied: RunningRelay) -> None:
     replay_ids = set()
     for _ in range(2):
-        before = len(storied.postgrest.writes)
+        before = len(storied.postgrest.operations)
         response = await storied.replay({"event_ids": ["evt_user"]})
         assert (response.status_code, response.json()["entities"]) == (202, 1)
         replay_ids.add(response.json()["replay_id"])
         await settle(storied)
-        assert tables_written(storied.postgrest.writes[before:]) == ["users"]
+        assert storied.postgrest.operations[before:] == [("upsert", "users", 1)]
     assert len(replay_ids) == 2
 
 
 async def test_replay_of_the_dead_gives_them_another_life(relay: RunningRelay) -> None:
     await relay.send_and_wait(HISTORY["evt_trip"], "evt_trip")
-    relay.postgrest.answer_with(400, REFUSAL, of=is_write)
+    refuse_rows(relay.postgrest)
     assert await relay.send_and_wait(HISTORY["evt_user"], "evt_user") == "dead"
     relay.postgrest.heal()
     response = await relay.replay({"status": "dead"})

@@ -10,7 +10,6 @@ from app.domain.criteria import Criteria
 from app.store.store import Store
 from tests.api.replaying import look_at_replay, watch_replay
 from tests.api.running import (
-    REFUSAL,
     TRIP,
     USER,
     RelayStarter,
@@ -19,6 +18,7 @@ from tests.api.running import (
     make_body,
     number_ids,
     pointers,
+    refuse_rows,
 )
 from tests.fake_postgrest import is_write
 from tests.store.actions import begin_replay
@@ -70,9 +70,7 @@ async def test_replay_tells_what_waits_and_what_died(storied: RunningRelay) -> N
     report = (await look_at_replay(storied, replay_id)).json()
     assert (report["status"], report["marked"], report["waiting"]) == ("completed", 3, 3)
     storied.postgrest.heal()
-    storied.postgrest.answer_with(
-        400, REFUSAL, of=lambda request: is_write(request) and "/trips" in request.url.path
-    )
+    refuse_rows(storied.postgrest, of="trips")
     report = await watch_replay(storied, replay_id)
     assert (report["applied"], report["dead"], report["waiting"]) == (2, 1, 0)
 

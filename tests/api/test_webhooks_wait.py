@@ -4,15 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.api.running import RunningRelay, in_time, make_body
-from tests.fake_postgrest import FakePostgrest, is_write
+from tests.api.running import RunningRelay, in_time, make_body, refuse_rows
+from tests.fake_postgrest import is_write
 
 CREATED = make_body("membership.created")
-REFUSAL = {"code": "23514", "message": 'new row for relation "users" violates check constraint "c"'}
-
-
-def refuse_writes(postgrest: FakePostgrest) -> None:
-    postgrest.answer_with(400, REFUSAL, of=is_write)
 
 
 async def test_webhook_that_waits_is_applied(relay: RunningRelay) -> None:
@@ -39,7 +34,7 @@ async def test_webhook_that_waits_behind_a_newer_one_is_superseded(relay: Runnin
 
 
 async def test_webhook_that_waits_and_is_refused_is_dead(relay: RunningRelay) -> None:
-    refuse_writes(relay.postgrest)
+    refuse_rows(relay.postgrest)
     assert await relay.send_and_wait(CREATED) == "dead"
 
 
