@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -25,6 +24,7 @@ from app.domain.retry import (
     backoff_seconds,
 )
 from app.relay.dispatcher_status import DispatcherStatus, HeldTable
+from app.relay.fence import Fence
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.outcomes import OutcomeReader
@@ -56,10 +56,6 @@ _STORE_RETRY_SECONDS: Final = 1.0
 # How often a replica that is not the leader looks whether it is.
 _STANDBY_SECONDS: Final = 0.5
 _FENCE_BUSY_SECONDS: Final = 0.05
-_FENCE_BUSY_WORTH_TELLING_SECONDS: Final = 10.0
-# Another relay writes to the same project if requests were stale so often within so long.
-_RIVAL_STALE_REQUESTS: Final = 3
-_RIVAL_SECONDS: Final = 60.0
 
 _REVOCATIONS: Final = (Priority.REVOCATION, Priority.RETRIED_REVOCATION)
 _OUT_OF_TIME: Final = RequestFailure(
@@ -115,7 +111,6 @@ class Dispatcher:
         measurements: Measurements | None = None,
     ) -> None:
         self._store = store
-        self._supabase = supabase
         self._settlements = settlements
         self._clock = clock
         self._monotonic = monotonic
@@ -127,12 +122,9 @@ class Dispatcher:
         self._signal = asyncio.Event()
         self._stopping = False
 
-        # The fence: None until the next request has claimed it, under this lease.
-        self._epoch: int | None = None
-        self._sequence = 0
+        # Of the lease that was held when the open request was begun.
         self._token: int | None = None
-        self._stale_at: deque[float] = deque(maxlen=_RIVAL_STALE_REQUESTS)
-        self._fence_busy_since: float | None = None
+        self._fence = Fence(supabase, require_lease=self._require_lease, monotonic=monotonic)
 
         self._breaker = CircuitBreaker()
         self._contact_at: float | None = None
@@ -163,8 +155,6 @@ class Dispatcher:
     @property
     def status(self) -> DispatcherStatus:
         """What monitoring may know."""
-        now = self._monotonic()
-        busy_since = self._fence_busy_since
         return DispatcherStatus(
             crash=self._crash,
             breaker=self._breaker.state,
@@ -179,9 +169,8 @@ class Dispatcher:
                 )
                 for place, failure in self._outcomes.evidence.held.items()
             ),
-            has_rival=self._has_rival(now),
-            is_fence_busy=busy_since is not None
-            and now - busy_since >= _FENCE_BUSY_WORTH_TELLING_SECONDS,
+            has_rival=self._fence.has_rival,
+            is_fence_busy=self._fence.is_busy,
             unrecorded=len(self._unrecorded) if self._record_failed_at is not None else 0,
         )
 
@@ -273,7 +262,7 @@ class Dispatcher:
                 return outcomes
             case RequestFailure(kind=RequestFailureKind.STALE | RequestFailureKind.BUSY):
                 return []
-            case RequestFailure() if self._epoch is None:
+            case RequestFailure() if not self._fence.is_claimed:
                 # It was not sent: the fence could not even be claimed.
                 self._open_breaker(answer)
                 return []
@@ -288,30 +277,19 @@ class Dispatcher:
     async def _send(
         self, operations: Sequence[Operation], budget_ms: int
     ) -> Answer | RequestFailure:
-        """Send one fenced request, claiming the fence first where that has to be done."""
-        answer: Answer | RequestFailure | None = await self._claim_fence()
-        if answer is None:
-            self._sequence += 1
-            # The last thing before the request: after a pause that comes later, it is stale.
-            self._require_lease()
-            answer = await self._supabase.apply(
-                self._epoch or 0, self._sequence, operations, budget_ms=budget_ms
-            )
-        self._note_fence(answer)
-        if isinstance(answer, RequestFailure):
-            await self._wait_for_fence(answer)
+        """Send one fenced request; pause where the fence kept it from its work."""
+        answer = await self._fence.send(operations, budget_ms=budget_ms)
+        match answer:
+            case Answer():
+                self._contact_at = self._monotonic()
+            case RequestFailure(kind=RequestFailureKind.STALE) if self._fence.has_rival:
+                # Claiming from each other without a pause, two relays would do no work.
+                await self._sleep(backoff_seconds(1, self._jitter()))
+            case RequestFailure(kind=RequestFailureKind.BUSY):
+                await self._sleep(_FENCE_BUSY_SECONDS, is_wakeable=False)
+            case _:
+                pass
         return answer
-
-    async def _claim_fence(self) -> RequestFailure | None:
-        """Claim the fence unless it is ours already."""
-        if self._epoch is not None:
-            return None
-        self._require_lease()
-        claimed = await self._supabase.claim()
-        if isinstance(claimed, RequestFailure):
-            return claimed
-        self._epoch, self._sequence = claimed, 0
-        return None
 
     def _blame_request(self) -> list[Outcome]:
         """Supabase answers: a request that failed did so by itself. Split it, or postpone it."""
@@ -443,13 +421,14 @@ class Dispatcher:
                     count = await self._store.correct_skew(instant)
                     logger.warning("the clock was ahead: %d entities are due now", count)
 
-    # --- lease and fence -----------------------------------------------------------------------
+    # --- lease ---------------------------------------------------------------------------------
 
     def _begin_lease(self) -> None:
         """Begin under the lease that is held now; under another one the fence is claimed anew."""
         token = None if self._leadership is None else self._leadership.require()
         if token != self._token:
-            self._token, self._epoch = token, None
+            self._token = token
+            self._fence.drop()
 
     def _require_lease(self) -> int | None:
         """Give the token to record under; None where nobody else could dispatch.
@@ -458,40 +437,6 @@ class Dispatcher:
             LeaseLost: this replica is not the leader any more.
         """
         return None if self._leadership is None else self._leadership.require(self._token)
-
-    def _note_fence(self, answer: Answer | RequestFailure) -> None:
-        is_busy = isinstance(answer, RequestFailure) and answer.kind is RequestFailureKind.BUSY
-        if not is_busy:
-            self._fence_busy_since = None
-        elif self._fence_busy_since is None:
-            self._fence_busy_since = self._monotonic()
-        if isinstance(answer, Answer):
-            self._contact_at = self._monotonic()
-
-    def _note_stale(self) -> None:
-        now = self._monotonic()
-        had_rival = self._has_rival(now)
-        self._stale_at.append(now)
-        if self._has_rival(now) and not had_rival:
-            logger.error("requests are stale again and again: another relay writes to this project")
-
-    def _has_rival(self, now: float) -> bool:
-        stale_at = self._stale_at
-        return len(stale_at) == _RIVAL_STALE_REQUESTS and now - stale_at[0] <= _RIVAL_SECONDS
-
-    async def _wait_for_fence(self, failure: RequestFailure) -> None:
-        """Pause before the next attempt, if the fence was the reason."""
-        match failure.kind:
-            case RequestFailureKind.STALE:
-                self._epoch = None
-                self._note_stale()
-                if self._has_rival(self._monotonic()):
-                    # Claiming from each other without a pause, two relays would do no work.
-                    await self._sleep(backoff_seconds(1, self._jitter()))
-            case RequestFailureKind.BUSY:
-                await self._sleep(_FENCE_BUSY_SECONDS, is_wakeable=False)
-            case _:
-                pass
 
     # --- waiting -------------------------------------------------------------------------------
 
