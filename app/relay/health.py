@@ -91,13 +91,19 @@ class HealthReporter:
         self._removal_age = AgeObserver(monotonic)
 
     async def report(self) -> Health:
-        """Look at everything now; within 3 seconds, also where the store does not answer."""
+        """Look at everything now; within 5 seconds, also where the store does not answer."""
         failure, read_backlog, read_status = await asyncio.gather(
             self._heartbeat.find_failure(),
             self._read_backlog(),
             self._read_status(),
             return_exceptions=True,
         )
+        is_slow = any(isinstance(read, TimeoutError) for read in (read_backlog, read_status))
+        if failure is None and is_slow:
+            # The last commit may have been a moment before the store stalled.
+            (failure,) = await asyncio.gather(
+                self._heartbeat.find_failure(), return_exceptions=True
+            )
         status = self._dispatcher.status if isinstance(read_status, BaseException) else read_status
         backlog = None if isinstance(read_backlog, BaseException) else read_backlog
         return Health(

@@ -27,7 +27,9 @@ def record(request: Message, status: int = 200, answer: dict[str, Any] | None = 
 
 
 async def test_request_gives_a_line_of_each_membership_and_of_nothing_else() -> None:
-    user = make_entity(Kind.USER, EntityKey(USERS[0]), {"id": USERS[0], "email": "a@b.example"})
+    user = make_entity(
+        Kind.USER, EntityKey(USERS[0]), {"id": USERS[0], "email": "a@b.example", "username": "a"}
+    )
     memberships = make_grant(TRIP, USERS[1]), make_revocation(TRIP, USERS[2])
 
     lines = record(await make_request(user, *memberships))

@@ -33,7 +33,7 @@ def test_migrate_into_another_store_says_what_both_hold(
     assert done.out == "Copied 0 events and 0 entities; both stores hold the same.\n"
     copy = f"sqlite:///{tmp_path}/copy.db"
     document = json.loads(run("migrate", "--from", source, "--to", copy, "--json").out)
-    tables = ("events", "entities", "flights", "replays", "heartbeat")
+    tables = ("events", "entities", "replays", "heartbeat", "purge")
     assert document["rows"] == dict.fromkeys(tables, 0)
 
 
