@@ -10,9 +10,9 @@ from app.api.services import Services
 
 
 class RelayServer(uvicorn.Server):
-    """Ends the waits for Supabase before it waits for open requests: they would take all its time.
+    """Ends every `Prefer: wait` at the start of a stop.
 
-    The lifespan's shutdown comes only after the open requests.
+    uvicorn shuts the lifespan down only after all open requests, and these would use up the time.
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

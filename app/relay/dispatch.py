@@ -45,7 +45,7 @@ RETRY_ENTITIES: Final = 50
 RETRY_BUDGET_MS: Final = 1000
 # How often an idle relay asks whether Supabase answers, for /health to be true.
 PROBE_SECONDS: Final = 30.0
-# How often the schedule is read while something is pending, whatever the clock does.
+# How often the schedule is read while something is pending: the wall clock may step.
 _SCHEDULE_SECONDS: Final = 1.0
 _MOMENT_SECONDS: Final = 0.02
 # The same while something is due and cannot be claimed.

@@ -18,7 +18,7 @@ from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
 from app.store.store import Store
 
-# How long a report waits for the store to be read: it is answered however the store fares.
+# How long a report waits for the store to be read; it is answered even if the store stalls.
 READ_SECONDS: Final = 2.0
 
 

@@ -95,7 +95,7 @@ class TableEvidence:
         """Give a held place of which a row is to be tried now, if there is one."""
         for place, suspicion in self._suspicions.items():
             if suspicion.is_held and suspicion.retry_at <= now:
-                # Whatever becomes of the request, the next trial is not at once.
+                # Even if the request itself fails, the next trial waits.
                 suspicion.retry_at = now + BACKOFF_FIRST_SECONDS
                 return place
         return None

@@ -96,7 +96,7 @@ def _plan_deletes(entities: Sequence[PendingEntity], target: Target) -> Operatio
 
 
 def _plan_writes(entities: Sequence[PendingEntity], target: Target) -> list[Operation]:
-    # Entities may want each other's values: all of them let go of theirs before any is written.
+    # Entities may want each other's values: placeholders free all of them before any is written.
     conflicting = [entity for entity in entities if _is_conflicting(entity)]
     placeholders = [
         _plan_group(alike, target, extra, is_placeholder=True)
