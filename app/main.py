@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from app.api import events, health, metrics, replay
-from app.api.admission import LARGE_AT_ONCE, Admission
 from app.api.application import Application
+from app.api.concurrency import BATCHES_AT_ONCE, ConcurrencyLimiter
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
+from app.api.request_body import BATCH_BYTES, REPLAY_BYTES
 from app.api.services import Services
 from app.api.webhooks import BATCH_PATH, EVENT_PATH, BatchEndpoint, EventEndpoint
 from app.auth.gate import Gate
@@ -53,7 +54,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     reach: Reach = ignore,
-) -> FastAPI:
+) -> Application:
     """Make one relay.
 
     Args:
@@ -140,8 +141,9 @@ def create_app(
                     store, dispatcher, clock=clock, monotonic=monotonic, leadership=leadership
                 ),
                 store=store,
-                admission=Admission(settings.max_in_flight),
-                large_admission=Admission(LARGE_AT_ONCE),
+                in_flight=ConcurrencyLimiter(settings.max_in_flight),
+                batches_in_flight=ConcurrencyLimiter(BATCHES_AT_ONCE),
+                waits=ConcurrencyLimiter(settings.max_in_flight),
                 reach=reach,
                 measurements=measurements,
                 begin_stop=begin_stop,
@@ -162,12 +164,13 @@ def create_app(
     return create_api(lifespan)
 
 
-def create_api(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
     """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
     single = EventEndpoint()
     app = Application(
-        ahead={EVENT_PATH: single, BATCH_PATH: BatchEndpoint()},
-        short_way=(EVENT_PATH, single.take),
+        bypass_endpoints={EVENT_PATH: single, BATCH_PATH: BatchEndpoint()},
+        fast_path=(EVENT_PATH, single.try_fast_path),
+        body_limits={BATCH_PATH: BATCH_BYTES, replay.PATH: REPLAY_BYTES},
         title="NomadCrew Supabase relay",
         version=health.VERSION,
         lifespan=lifespan,

@@ -120,8 +120,17 @@ class Settings(StoreSettings, SecretSettings):
         "INFO", description="Least severe level that is logged."
     )
     log_format: Literal["text", "json"] = Field("text", description="For people or for machines.")
+    max_connections: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        description="Connections open at once; one more closes the one that has waited longest.",
+    )
     max_in_flight: int = Field(
-        1000, ge=1, le=100_000, description="Requests taken at once; one more is answered 429."
+        1000,
+        ge=1,
+        le=100_000,
+        description="Authentic webhooks worked on at once; one more is answered 429.",
     )
     retention_days: int = Field(
         30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from app.api.request_body import read_headers
 from app.api.services import Services
 from app.auth.tokens import Claims, Scope
 from app.domain.errors import RequestRejected, Unauthenticated
@@ -49,10 +50,9 @@ class OperatorDoor:
             Unauthenticated: no valid token.
             ScopeMissing: the token does not allow it.
         """
-        authorization = self._request.headers.get("authorization")
-        encoded = None if authorization is None else authorization.encode("latin-1")
+        authorization = read_headers(self._request.scope).get(b"authorization")
         try:
-            return await self._services.gate.admit_operator(encoded, scope)
+            return await self._services.gate.admit_operator(authorization, scope)
         except RequestRejected as error:
             reason = error.reason if isinstance(error, Unauthenticated) else str(error)
             logger.info("rejected %s: %s", self._request.url.path, reason)

@@ -72,6 +72,7 @@ class ReadyBody(BaseModel):
     status: Annotated[HealthStatus, Field(description="`ok` or `down`.")]
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     operation_id="getHealth",
@@ -100,6 +101,7 @@ async def get_health(services: ServicesDependency) -> HealthResponse:
     return _answer(body.model_dump(mode="json", exclude_none=False), health.status)
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     operation_id="getLiveness",
@@ -111,6 +113,7 @@ async def get_liveness() -> HealthResponse:
     return _answer(AliveBody().model_dump(mode="json"), HealthStatus.OK)
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     operation_id="getReadiness",

@@ -17,6 +17,7 @@ class MetricsResponse(Response):
     media_type = "text/plain"
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     operation_id="getMetrics",

@@ -5,10 +5,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.bodies import BATCH_BYTES, EVENT_BYTES
 from app.api.examples import EXAMPLES
 from app.api.problems import MEDIA_TYPE, PROBLEMS
 from app.api.replay import ReplayBody
+from app.api.request_body import BATCH_BYTES, EVENT_BYTES
 from app.api.webhooks import BATCH_PATH, EVENT_PATH, MAXIMUM_WAIT_SECONDS
 from app.domain import errors
 from app.domain.contract import DATA_SCHEMAS, MAXIMUM_BATCH_EVENTS
@@ -63,6 +63,17 @@ _FIELD_ERROR_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 
+# What is wrong with a request whatever its path; named where bodies are sent.
+_REQUEST_ERRORS: Final = (
+    errors.RequestMalformed,
+    errors.HeadTooSlow,
+    errors.BodyTooSlow,
+    errors.BodyTooLarge,
+    errors.HeadTooLarge,
+    errors.MediaTypeUnsupported,
+    errors.ContentEncodingUnsupported,
+    errors.InputInvalid,
+)
 _OPERATOR_ERRORS: Final = (
     errors.Unauthenticated,
     errors.OperatorAccessNotConfigured,
@@ -74,22 +85,13 @@ _OPERATOR_PATHS: Final = {
     ("/events", "get"): (errors.InputInvalid,),
     ("/events/{event_id}", "get"): (errors.EventNotFound,),
     ("/replay", "get"): (errors.InputInvalid,),
-    ("/replay", "post"): (
-        errors.BodyTooSlow,
-        errors.BodyTooLarge,
-        errors.MediaTypeUnsupported,
-        errors.InputInvalid,
-        errors.Overloaded,
-    ),
+    ("/replay", "post"): _REQUEST_ERRORS,
     ("/replay/{replay_id}", "get"): (errors.ReplayNotFound,),
 }
 _WEBHOOK_ERRORS: Final = (
-    errors.BodyTooSlow,
-    errors.BodyTooLarge,
-    errors.MediaTypeUnsupported,
+    *_REQUEST_ERRORS,
     errors.Unauthenticated,
     errors.ScopeMissing,
-    errors.InputInvalid,
     errors.Overloaded,
     errors.StoreUnavailable,
     errors.KeySetUnavailable,

@@ -19,9 +19,16 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 # Type, status, code. The codes are public and stable.
 PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
+    errors.RequestMalformed: (HTTPStatus.BAD_REQUEST, "request-malformed"),
+    errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
+    errors.HeadTooSlow: (HTTPStatus.REQUEST_TIMEOUT, "head-too-slow"),
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large"),
     errors.BodyTooSlow: (HTTPStatus.REQUEST_TIMEOUT, "body-too-slow"),
     errors.MediaTypeUnsupported: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type-unsupported"),
+    errors.ContentEncodingUnsupported: (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "content-encoding-unsupported",
+    ),
     errors.Unauthenticated: (HTTPStatus.UNAUTHORIZED, "unauthenticated"),
     errors.ScopeMissing: (HTTPStatus.FORBIDDEN, "scope-missing"),
     errors.OperatorAccessNotConfigured: (

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal, Self
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.bodies import REPLAY_BYTES, read_body, read_headers, require_json
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import Operator, ServicesDependency
 from app.api.filters import Entity, InstantText, Types, check_range
 from app.api.forms import describe_query, read_form, read_query
+from app.api.request_body import REPLAY_BYTES, read_body, read_headers, require_json
 from app.auth.tokens import Scope
 from app.domain.contract import UUID_PATTERN
 from app.domain.criteria import Criteria
@@ -23,6 +23,8 @@ from app.domain.history import Replay, ReplayId, ReplayStatus
 from app.domain.instants import Instant, to_datetime
 
 router = APIRouter(tags=["replay"])
+
+PATH: Final = "/replay"
 
 _MAXIMUM_IDS: Final = 10_000
 _MAXIMUM_LIMIT: Final = 200
@@ -178,7 +180,7 @@ _REQUEST_BODY: Final[dict[str, Any]] = {
 
 
 @router.post(
-    "/replay",
+    PATH,
     operation_id="postReplay",
     summary="Write to Supabase again",
     status_code=202,
@@ -195,10 +197,8 @@ async def post_replay(
     """
     # Read here, not by FastAPI: it would tell a stranger what is wrong with his JSON before it
     # asks who he is.
-    headers = read_headers(request.scope)
-    with services.admission.take(), services.large_admission.take():
-        content = await read_body(request.receive, headers, limit_bytes=REPLAY_BYTES)
-    require_json(headers)
+    content = await read_body(request.receive, limit_bytes=REPLAY_BYTES)
+    require_json(read_headers(request.scope))
     claims = await operator.admit(Scope.REPLAY_WRITE)
     body = read_form(ReplayBody, content)
     if body.dry_run:
@@ -220,7 +220,7 @@ async def post_replay(
 
 
 @router.get(
-    "/replay",
+    PATH,
     operation_id="listReplays",
     summary="List replays",
     openapi_extra={"parameters": describe_query(ReplayQuery)},

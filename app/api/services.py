@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.api.admission import Admission
+from app.api.concurrency import ConcurrencyLimiter
 from app.auth.gate import Gate
 from app.domain.contract import EventReader
 from app.domain.failpoints import Reach
@@ -20,6 +20,9 @@ class Services:
     """One relay's parts, as `app.state.services`.
 
     Attributes:
+        in_flight: slots of authenticated webhooks until they are stored.
+        batches_in_flight: of those, the slots of batches.
+        waits: slots of `Prefer: wait`; without one, a request is answered at once.
         begin_stop: ends waits and dispatching. The server calls it before it waits for open
             requests; the lifespan's end does otherwise. Calling it again changes nothing.
     """
@@ -32,8 +35,9 @@ class Services:
     dispatcher: Dispatcher
     health: HealthReporter
     store: Store
-    admission: Admission
-    large_admission: Admission
+    in_flight: ConcurrencyLimiter
+    batches_in_flight: ConcurrencyLimiter
+    waits: ConcurrencyLimiter
     reach: Reach
     measurements: Measurements
     begin_stop: Callable[[], object]

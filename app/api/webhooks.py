@@ -1,7 +1,7 @@
-"""`POST /webhooks` and `POST /webhooks/batch`: the way in for events.
+"""`POST /webhooks` and `POST /webhooks/batch`: the endpoints for events.
 
-These two are plain ASGI and run ahead of FastAPI (`app.api.application`): through its request
-machinery the same work reaches half the requests a second. `app.api.openapi` documents them.
+Both are plain ASGI and bypass FastAPI (`app.api.application`): through its request machinery the
+same work reaches half the requests a second. `app.api.openapi` documents them.
 """
 
 import json
@@ -14,21 +14,15 @@ from typing import Any, Final, cast
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.application import AtOnce
-from app.api.bodies import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
-from app.api.problems import PROBLEMS, make_fault, make_problem_of
+from app.api.application import SendResponse
+from app.api.refusals import error_response
+from app.api.request_body import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
 from app.api.services import Services
 from app.domain.contract import BatchItem
 from app.domain.entities import EntityRef, EventStatus
-from app.domain.errors import (
-    InputInvalid,
-    RelayError,
-    RequestRejected,
-    Unauthenticated,
-)
+from app.domain.errors import RelayError
 from app.domain.events import Event
 from app.domain.failpoints import Failpoint
 from app.domain.instants import from_seconds
@@ -40,6 +34,7 @@ EVENT_PATH: Final = "/webhooks"
 BATCH_PATH: Final = "/webhooks/batch"
 MAXIMUM_WAIT_SECONDS: Final = 30
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
+_JSON: Final = ((b"content-type", b"application/json"),)
 
 
 _Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
@@ -55,10 +50,11 @@ class _Endpoint:
             status, body, headers = await self._handle(services, read_headers(scope), receive)
         except ClientDisconnect:
             return
-        except Exception as error:  # noqa: BLE001 - it is answered, and logged by who words it
-            await _refuse(services, scope["path"], error)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - error_response logs it
+            response = error_response(services.measurements, scope["path"], error)
+            await response(scope, receive, send)
         else:
-            await _answer(send, status, body, headers)
+            await _send(send, status, body, headers)
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
@@ -67,52 +63,74 @@ class _Endpoint:
 
 
 class EventEndpoint(_Endpoint):
-    """Takes one event. The order of the checks is part of the contract."""
+    """Accepts one event. The order of the checks is part of the contract."""
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
     ) -> _Answer:
-        with services.admission.take():
-            body = await read_body(receive, headers, limit_bytes=EVENT_BYTES)
-            require_json(headers)
-            await services.gate.admit_webhook(headers, body)
+        body = await read_body(receive, limit_bytes=EVENT_BYTES)
+        require_json(headers)
+        await services.gate.admit_webhook(headers, body)
+        with services.in_flight.acquire():
             event = _read_event(services, headers, body)
             receipt = await services.receiver.receive_event(event)
         wait_seconds = _read_wait(headers)
-        if wait_seconds is not None:
-            with services.admission.wait() as may_wait:
-                if may_wait:
-                    return await _wait(services, event, receipt, wait_seconds)
-        return _name_status(receipt), _write_receipt(event, receipt.value), ()
+        if wait_seconds is not None and services.waits.try_acquire():
+            try:
+                return await _wait(services, event, receipt, wait_seconds)
+            finally:
+                services.waits.release()
+        return _find_status(receipt), _write_receipt(event, receipt.value), ()
 
-    def take(
-        self, services: Services, headers: dict[bytes, bytes], body: bytes, answer: AtOnce
+    def try_fast_path(
+        self,
+        services: Services,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        send_response: SendResponse,
     ) -> bool:
-        """Take an event that has arrived whole, and give its answer when it is durable.
+        """Accept an event without a task, and respond when it is durable.
 
-        The short way for what nearly every request is: signed, valid, and not waiting. Everything
-        else goes the long way, which knows every answer.
+        For what nearly every request is: signed, valid, and not waiting. The regular path words
+        every refusal, so what is declined here is simply handled there.
+
+        Args:
+            services: of the relay.
+            headers: by lower-case name, as `read_headers` gives them.
+            body: all of it, no longer than an event's.
+            send_response: called once, later, if the event is accepted here.
 
         Returns:
-            Whether it is taken. If not, nothing has happened and `answer` is not called.
+            Whether it is accepted here. If not, nothing has happened.
         """
-        if len(body) > EVENT_BYTES or b"prefer" in headers or not services.admission.enter():
-            return False
         try:
-            return self._take(services, headers, body, answer)
-        except Exception:  # noqa: BLE001 - the long way says, and logs, what is wrong
-            services.admission.leave()
+            return self._accept(services, headers, body, send_response)
+        except RelayError:
+            return False
+        except Exception:
+            # The regular path answers what is wrong.
+            logger.exception("the fast path failed")
             return False
 
-    def _take(
-        self, services: Services, headers: dict[bytes, bytes], body: bytes, answer: AtOnce
+    def _accept(
+        self,
+        services: Services,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        send_response: SendResponse,
     ) -> bool:
-        require_json(headers)
-        if not services.gate.admits_at_once(headers, body):
-            services.admission.leave()
+        if b"prefer" in headers or not services.gate.admits_at_once(headers, body):
             return False
-        event = _read_event(services, headers, body)
-        services.receiver.take_event(event, partial(_settle, services, event, answer))
+        if not services.in_flight.try_acquire():
+            return False
+        try:
+            require_json(headers)
+            event = _read_event(services, headers, body)
+            respond = partial(_respond_after_commit, services, event, send_response)
+            services.receiver.take_event(event, respond)
+        except BaseException:
+            services.in_flight.release()
+            raise
         return True
 
 
@@ -123,16 +141,15 @@ def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) ->
     return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
 
 
-def _settle(
-    services: Services, event: Event, answer: AtOnce, outcome: Receipt | BaseException
+def _respond_after_commit(
+    services: Services, event: Event, send_response: SendResponse, outcome: Receipt | BaseException
 ) -> None:
-    services.admission.leave()
+    services.in_flight.release()
     if isinstance(outcome, Receipt):
-        body = _write_receipt(event, outcome.value)
-        answer(_name_status(outcome), _describe_body(body), body)
+        send_response(_find_status(outcome), _JSON, _write_receipt(event, outcome.value))
     else:
-        refusal = _refuse(services, EVENT_PATH, outcome)
-        answer(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
+        response = error_response(services.measurements, EVENT_PATH, outcome)
+        send_response(response.status_code, response.raw_headers, bytes(response.body))
 
 
 async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:
@@ -141,24 +158,24 @@ async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int
         event.event_id, EntityRef(event.kind, event.key), seconds=seconds
     )
     if settled is EventStatus.PENDING:
-        return _name_status(receipt), _write_receipt(event, receipt.value), preference
+        return _find_status(receipt), _write_receipt(event, receipt.value), preference
     return 200, _write_receipt(event, settled.value), preference
 
 
-def _name_status(receipt: Receipt) -> int:
+def _find_status(receipt: Receipt) -> int:
     return 202 if receipt is Receipt.ACCEPTED else 200
 
 
 class BatchEndpoint(_Endpoint):
-    """Takes up to 1,000 events in one commit; one that is wrong spoils no other."""
+    """Accepts up to 1,000 events in one commit; an invalid one does not affect the others."""
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
     ) -> _Answer:
-        with services.admission.take(), services.large_admission.take():
-            body = await read_body(receive, headers, limit_bytes=BATCH_BYTES)
-            require_json(headers)
-            await services.gate.admit_webhook(headers, body)
+        body = await read_body(receive, limit_bytes=BATCH_BYTES)
+        require_json(headers)
+        await services.gate.admit_webhook(headers, body)
+        with services.in_flight.acquire(), services.batches_in_flight.acquire():
             services.reach(Failpoint.AFTER_VERIFY)
             items = services.reader.read_batch(body, now=from_seconds(services.clock()))
             events = [item.event for item in items if item.event is not None]
@@ -200,42 +217,11 @@ def _read_wait(headers: dict[bytes, bytes]) -> int | None:
     return None if match is None else min(int(match[1]), MAXIMUM_WAIT_SECONDS)
 
 
-def _describe_body(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-    )
-
-
-async def _answer(
+async def _send(
     send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
 ) -> None:
+    length = (b"content-length", b"%d" % len(body))
     await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*_describe_body(body), *headers],
-        }
+        {"type": "http.response.start", "status": status, "headers": [*_JSON, length, *headers]}
     )
     await send({"type": "http.response.body", "body": body})
-
-
-def _refuse(services: Services, path: str, error: BaseException) -> Response:
-    """Word the refusal that an error is, and count and log it."""
-    if not isinstance(error, RelayError):
-        logger.error("%s failed", path, exc_info=error)
-        return make_fault()
-    _, code = PROBLEMS[type(error)]
-    services.measurements.rejections.labels(code).inc()
-    if isinstance(error, RequestRejected):
-        _log_rejection(path, error)
-    return make_problem_of(error)
-
-
-def _log_rejection(path: str, error: RequestRejected) -> None:
-    reason = str(error)
-    if isinstance(error, Unauthenticated):
-        reason = error.reason
-    elif isinstance(error, InputInvalid):
-        reason = "; ".join(f"{problem.pointer} {problem.detail}" for problem in error.errors[:5])
-    logger.info("rejected %s: %s (%s)", path, type(error).__name__, reason)

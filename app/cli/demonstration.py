@@ -144,10 +144,9 @@ class _Proof:
 def _run_relay(supabase: LocalSupabase, secret: str, jwt_secret: str, port: int) -> Iterator[str]:
     """Run the relay in a thread of this process, so that it cannot outlive it."""
     # Here and not above: `relay send` need not wait for what only a server needs.
-    import uvicorn
-
-    from app.api.server import RelayServer
     from app.main import create_app
+    from app.server.limits import Limits
+    from app.server.server import RelayServer
 
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
         settings = Settings(
@@ -161,14 +160,11 @@ def _run_relay(supabase: LocalSupabase, secret: str, jwt_secret: str, port: int)
             port=_choose_port(port),
         )
         server = RelayServer(
-            uvicorn.Config(
-                create_app(settings),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=2,
-            )
+            create_app(settings),
+            limits=Limits(),
+            shutdown_seconds=2,
+            host=settings.host,
+            port=settings.port,
         )
         thread = threading.Thread(target=server.run, name="relay")
         thread.start()

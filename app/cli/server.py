@@ -10,12 +10,12 @@ from types import FrameType
 from typing import Final
 
 import typer
-import uvicorn
 
-from app.api.protocol import ShortWayProtocol
-from app.api.server import RelayServer
 from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.main import create_app
+from app.server.connections import bound_connections
+from app.server.limits import Limits
+from app.server.server import RelayServer
 from app.settings import Settings, read_settings
 from app.store.migrating import migrate_store
 from app.telemetry import configure_logging
@@ -75,22 +75,11 @@ def run_server(*, host: str | None, port: int | None) -> None:
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)
     server = _Server(
-        uvicorn.Config(
-            app,
-            host=settings.host if host is None else host,
-            port=settings.port if port is None else port,
-            http=ShortWayProtocol,
-            # Nothing here is a WebSocket: a request to become one is answered as any other.
-            ws="none",
-            log_config=None,
-            access_log=False,
-            # Nothing here depends on who the client was.
-            proxy_headers=False,
-            server_header=False,
-            # What is still open when a stop begins gets this long to end.
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-            timeout_keep_alive=75,
-        )
+        app,
+        limits=Limits(connections=bound_connections(settings.max_connections)),
+        shutdown_seconds=settings.shutdown_seconds,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
     )
     # When it has stopped, uvicorn raises the signal again: the entry point's handler ends the
     # process with code 0.

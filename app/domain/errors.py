@@ -2,9 +2,13 @@
 
     RelayError
     ├── RequestRejected              the caller sent what cannot be taken
+    │   ├── RequestMalformed
+    │   ├── HeadTooLarge
+    │   ├── HeadTooSlow
     │   ├── BodyTooLarge
     │   ├── BodyTooSlow
     │   ├── MediaTypeUnsupported
+    │   ├── ContentEncodingUnsupported
     │   ├── Unauthenticated
     │   ├── ScopeMissing
     │   ├── OperatorAccessNotConfigured
@@ -47,6 +51,29 @@ class RequestRejected(RelayError):
     """What the caller sent cannot be taken; sending it again changes nothing."""
 
 
+class RequestMalformed(RequestRejected):
+    """The bytes are not one valid HTTP/1.1 request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This is not a valid HTTP/1.1 request: {reason}.")
+
+
+class HeadTooLarge(RequestRejected):
+    """The request line and the headers have more than so many bytes or fields."""
+
+    def __init__(self, limit_bytes: int, limit_fields: int) -> None:
+        super().__init__(
+            f"The headers are larger than {limit_bytes} bytes or more than {limit_fields} fields."
+        )
+
+
+class HeadTooSlow(RequestRejected):
+    """The request line and the headers did not arrive within `limit_seconds`."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__(f"The headers did not arrive within {limit_seconds:g} seconds.")
+
+
 class BodyTooLarge(RequestRejected):
     """The body is longer than `limit_bytes`."""
 
@@ -66,6 +93,13 @@ class MediaTypeUnsupported(RequestRejected):
 
     def __init__(self) -> None:
         super().__init__("The content type must be application/json.")
+
+
+class ContentEncodingUnsupported(RequestRejected):
+    """The body is compressed, or encoded otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__("The body must be sent without a content encoding.")
 
 
 class Unauthenticated(RequestRejected):

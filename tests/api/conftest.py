@@ -1,15 +1,9 @@
-"""Relays with a history, and relays that are served, for the tests that speak to them in bytes."""
-
-import logging
-from collections.abc import Iterator
+"""Relays with a history."""
 
 import pytest
 
-from app.settings import Settings
 from tests.api.replaying import settle
-from tests.api.running import RelayStarter, RunningRelay
-from tests.api.serving import Served, Ways, serve
-from tests.fake_postgrest import FakePostgrest
+from tests.api.running import RunningRelay
 
 
 @pytest.fixture
@@ -17,29 +11,3 @@ async def storied(relay: RunningRelay) -> RunningRelay:
     """A relay with a history that Supabase holds: four events of three entities."""
     await settle(relay)
     return relay
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One relay for the tests of a file that do it no harm: use ids of your own."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (*Settings.model_fields, "supabase_secret_key"):
-            patch.delenv(name.upper(), raising=False)
-        starter = RelayStarter(tmp_path_factory.mktemp("served"), FakePostgrest())
-        with serve(starter) as relay:
-            yield relay
-
-
-@pytest.fixture
-def ways(served: Served) -> Ways:
-    return Ways(served)
-
-
-@pytest.fixture
-def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Hold the log of a test to no traceback, but the dispatcher's where the disk is full."""
-    caplog.set_level(logging.INFO)
-    yield
-    for record in caplog.get_records("call"):
-        assert record.name != "asyncio", record.getMessage()
-        assert record.exc_info is None or record.name == "app.relay.dispatch", record.exc_text

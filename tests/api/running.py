@@ -16,6 +16,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Message
 
+from app.api.application import Application
 from app.auth.signatures import sign
 from app.auth.tokens import mint_token
 from app.domain.failpoints import Reach, ignore
@@ -263,7 +264,7 @@ class RelayStarter:
         }
         return Settings(_env_file=None, **(values | changes))
 
-    def make_app(self, **changes: object) -> FastAPI:
+    def make_app(self, **changes: object) -> Application:
         """Make the application, not started."""
         return create_app(
             self.make_settings(**changes),

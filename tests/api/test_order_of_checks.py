@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.api.bodies import BATCH_BYTES, EVENT_BYTES, REPLAY_BYTES
+from app.api.request_body import BATCH_BYTES, EVENT_BYTES, REPLAY_BYTES
 from tests.api.running import RelayStarter, RunningRelay, make_body
 
 FAULTS = {

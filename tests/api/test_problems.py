@@ -52,6 +52,10 @@ def test_problem_of_each_error_blames_who_is_to_blame(kind: type[RelayError]) ->
 
 
 EXAMPLES: list[tuple[RelayError, int, str]] = [
+    (errors.RequestMalformed("no version"), 400, "request-malformed"),
+    (errors.HeadTooLarge(32_768, 100), 431, "head-too-large"),
+    (errors.HeadTooSlow(10), 408, "head-too-slow"),
+    (errors.ContentEncodingUnsupported(), 415, "content-encoding-unsupported"),
     (errors.BodyTooLarge(65_536), 413, "body-too-large"),
     (errors.BodyTooSlow(10), 408, "body-too-slow"),
     (errors.MediaTypeUnsupported(), 415, "media-type-unsupported"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.api.bodies import REPLAY_BYTES
+from app.api.request_body import REPLAY_BYTES
 from tests.api.replaying import assert_nothing_marked, read_states
 from tests.api.running import (
     USER,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.bodies import BATCH_BYTES
+from app.api.request_body import BATCH_BYTES
 from tests.api.running import (
     RunningRelay,
     assert_problem,

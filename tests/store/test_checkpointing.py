@@ -15,8 +15,8 @@ from app.store.checkpointing import CHANGES, Checkpointer
 from app.store.cursors import Cursor, open_cursor
 from app.store.engine import open_engine, read_store_url
 from app.store.store import Store
-from tests.api.lines import await_that
 from tests.histories import NOW, World
+from tests.server.raw_http import await_that
 
 _SOON = 40
 """Changes after which the log is long here."""

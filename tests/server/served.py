@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
-import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.api.application import Application, ShortWay
-from app.api.server import RelayServer
+from app.api.application import Application, FastPath
 from app.api.services import Services
-from tests.api.lines import PATIENCE_SECONDS, Line, Witnessed, await_that
+from app.server.limits import Limits
+from app.server.server import RelayServer
 from tests.api.running import RelayStarter
+from tests.server.raw_http import (
+    PATIENCE_SECONDS,
+    ObservedProtocol,
+    RawConnection,
+    await_that,
+)
 
 
 class Added(set[Any]):
-    """A set that knows how often something was added: uvicorn adds every task it makes."""
+    """A set that counts what was added: every task of the regular path is."""
 
     times = 0
 
@@ -38,12 +43,12 @@ class Served:
         server: serves it.
         port: of loopback.
         starter: has its folder and clock.
-        offered: what came of each request that was offered to the short way.
-        tasks: what uvicorn makes for requests that go the long way.
+        offered: whether each request that was offered to the fast path was accepted there.
+        tasks: those that the regular path makes.
     """
 
     app: Application
-    server: uvicorn.Server
+    server: RelayServer
     port: int
     starter: RelayStarter
     offered: list[bool] = field(default_factory=list)
@@ -51,7 +56,7 @@ class Served:
 
     @property
     def taken(self) -> int:
-        """How many requests went the short way."""
+        """How many requests took the fast path."""
         return sum(self.offered)
 
     @property
@@ -59,10 +64,10 @@ class Served:
         return cast(Services, self.app.state.services)
 
     @property
-    def connections(self) -> list[Witnessed]:
-        return cast(list[Witnessed], list(self.server.server_state.connections))
+    def connections(self) -> list[ObservedProtocol]:
+        return cast(list[ObservedProtocol], list(self.server.server_state.connections))
 
-    def open(self, *, receive_buffer_bytes: int | None = None) -> Line:
+    def open(self, *, receive_buffer_bytes: int | None = None) -> RawConnection:
         """Connect, and wait until the relay has accepted."""
         client = socket.socket()
         client.settimeout(PATIENCE_SECONDS)
@@ -73,7 +78,7 @@ class Served:
         address = client.getsockname()
         await_that(lambda: any(other.client == address for other in self.connections))
         (protocol,) = (other for other in self.connections if other.client == address)
-        return Line(client, protocol)
+        return RawConnection(client, protocol)
 
     def find_bodies(self, event_id: str) -> list[str]:
         """Give what is stored under an id, by a connection of one's own."""
@@ -107,44 +112,42 @@ class Served:
         self.server.should_exit = True
 
 
-class Ways:
-    """How many requests have gone each way since it was made."""
+class Paths:
+    """How many requests have taken each path since it was made."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
         self._taken, self._tasks = served.taken, served.tasks.times
 
     @property
-    def short(self) -> int:
+    def fast(self) -> int:
         return self._served.taken - self._taken
 
     @property
-    def long(self) -> int:
+    def regular(self) -> int:
         return self._served.tasks.times - self._tasks
+
+
+class _ObservedServer(RelayServer):
+    protocol_class = ObservedProtocol
 
 
 @contextmanager
 def serve(
-    starter: RelayStarter, *, options: dict[str, Any] | None = None, **changes: object
+    starter: RelayStarter,
+    *,
+    limits: Limits | None = None,
+    shutdown_seconds: int = 5,
+    **changes: object,
 ) -> Iterator[Served]:
     """Serve a relay as `relay serve` does, with `changes` to its settings."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        app = cast(Application, starter.make_app(**changes))
-        server = RelayServer(
-            uvicorn.Config(
-                app,
-                http=Witnessed,
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                **({"timeout_graceful_shutdown": 5, "timeout_keep_alive": 75} | (options or {})),
-            )
-        )
+        app = starter.make_app(**changes)
+        server = _ObservedServer(app, limits=limits or Limits(), shutdown_seconds=shutdown_seconds)
         served = Served(app, server, listener.getsockname()[1], starter)
         server.server_state.tasks = served.tasks
-        app.short_way = _remember(app.short_way, served.offered)
+        app.try_fast_path = _record(app.try_fast_path, served.offered)
         thread = threading.Thread(target=server.run, args=([listener],), name="relay")
         thread.start()
         try:
@@ -157,10 +160,10 @@ def serve(
         assert not server.server_state.connections
 
 
-def _remember(way: ShortWay, offered: list[bool]) -> ShortWay:
-    def go(*arguments: Any) -> bool:
-        is_taken = way(*arguments)
-        offered.append(is_taken)
-        return is_taken
+def _record(fast_path: FastPath, offered: list[bool]) -> FastPath:
+    def try_fast_path(*arguments: Any) -> bool:
+        is_accepted = fast_path(*arguments)
+        offered.append(is_accepted)
+        return is_accepted
 
-    return go
+    return try_fast_path

@@ -1,4 +1,4 @@
-"""A connection to a served relay, and webhooks in bytes: what matters is how they are cut."""
+"""Connections to a served relay, and webhooks in bytes: what matters is how they are cut."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self, cast
 
-from app.api.protocol import ShortWayProtocol
 from app.auth.signatures import sign
+from app.server.protocol import RelayProtocol
 from tests.api.running import NOW, WEBHOOK_SECRET, Fields, make_body
 
 PATIENCE_SECONDS: Final = 10.0
@@ -29,11 +29,37 @@ def await_that(condition: Callable[[], object]) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-class Witnessed(ShortWayProtocol):
-    """The protocol, with how much came and who was told to stop."""
+class ObservedProtocol(RelayProtocol):
+    """The protocol, with what a test has to know of it."""
 
     received_bytes = 0
     is_stopping = False
+
+    @property
+    def client(self) -> object:
+        return self._transport.get_extra_info("peername")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._request is not None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not read its answers."""
+        return not self._writable.is_set()
+
+    @property
+    def is_reading(self) -> bool:
+        return self._is_reading
+
+    def shrink_write_buffers(self, size_bytes: int) -> None:
+        """Have little room for answers that are not read."""
+        sending = self._transport.get_extra_info("socket")
+        sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+        self._loop.call_soon_threadsafe(
+            partial(self._transport.set_write_buffer_limits, high=size_bytes // 2)
+        )
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -75,7 +101,7 @@ class Answer:
         return self.line, [pair for pair in self.headers if pair[0] != b"date"], self.body
 
 
-class Line:
+class RawConnection:
     """A connection to the relay. Each send arrives as one piece, before the next is sent.
 
     Args:
@@ -83,7 +109,7 @@ class Line:
         protocol: the relay's end.
     """
 
-    def __init__(self, client: socket.socket, protocol: Witnessed) -> None:
+    def __init__(self, client: socket.socket, protocol: ObservedProtocol) -> None:
         self.socket = client
         self.protocol = protocol
         self._unread = b""
@@ -132,7 +158,7 @@ class Line:
         self.socket.close()
 
     def is_answered(self) -> bool:
-        return self.protocol.cycle.response_complete
+        return not self.protocol.is_busy
 
     def break_off(self) -> None:
         """Be gone as a process is that was killed in the middle: with a reset."""
@@ -195,9 +221,9 @@ def write_request(
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-def write_chunked(event_id: str, body: bytes = BODY) -> bytes:
+def write_chunked(event_id: str, body: bytes = BODY, *extra: str) -> bytes:
     """Write it in two chunks, with no length declared."""
-    whole = write_request(event_id, body, "Transfer-Encoding: chunked")
+    whole = write_request(event_id, body, "Transfer-Encoding: chunked", *extra)
     head = re.sub(rb"content-length: \d+\r\n", b"", whole.partition(b"\r\n\r\n")[0])
     half = len(body) // 2
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:])]

@@ -1,0 +1,274 @@
+"""Assembles the requests of one connection, each from its first byte to its last.
+
+Whether bytes are body or the next request is decided by the head alone: by its Content-Length or
+its Transfer-Encoding, never by a parser that is told about upgrades. llhttp (httptools) reads the
+head, and is given nothing else. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Final, cast
+from urllib.parse import unquote
+
+import httptools
+
+from app.domain.errors import BodyTooLarge, HeadTooLarge, RequestMalformed
+from app.server.chunked_body import ChunkedBody
+from app.server.limits import Limits
+
+_HEAD_END: Final = b"\r\n\r\n"
+# RFC 9112, section 2.2: empty lines before a request line are ignored.
+_EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
+_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target, in its parts.
+
+    Attributes:
+        path: percent-decoded.
+        raw_path: as sent.
+        query: as sent, without the question mark.
+    """
+
+    path: str
+    raw_path: bytes
+    query: bytes
+
+
+@dataclass(slots=True)
+class Request:
+    """One whole request.
+
+    Attributes:
+        headers: by lower-case name. The lines of a repeated header are joined by ", " in their
+            order: one list, as RFC 9110, section 5.3, has it.
+        keep_alive: whether another request may follow on the connection.
+    """
+
+    method: str
+    target: bytes
+    version: str
+    headers: dict[bytes, bytes]
+    body: bytes
+    keep_alive: bool
+
+
+class Stage(Enum):
+    """What the next byte belongs to."""
+
+    START = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+@lru_cache(maxsize=64)
+def split_target(target: bytes) -> Target:
+    """Split a request target.
+
+    Raises:
+        RequestMalformed: it is not a path or a URL.
+    """
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError as error:
+        raise RequestMalformed("the target is not a URL") from error
+    raw_path = url.path or b"/"
+    return Target(unquote(raw_path.decode("latin-1")), raw_path, url.query or b"")
+
+
+class _Head:
+    """Collects what llhttp reports while it reads a head."""
+
+    def __init__(self, limit_fields: int) -> None:
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.fields = 0
+        self.ends = 0
+        self._limit_fields = limit_fields
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields += 1
+        if self.fields > self._limit_fields:
+            return
+        name = name.lower()
+        earlier = self.headers.get(name)
+        self.headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
+
+    def on_headers_complete(self) -> None:
+        self.ends += 1
+
+    def on_body(self, _: bytes) -> None:
+        # It was given a head and nothing else: it has seen the end earlier than this package.
+        raise RequestMalformed("the head ends in more than one place")
+
+
+class RequestParser:
+    """Reads one request after another, and never beyond the one that is asked for.
+
+    Args:
+        limits: of the head.
+        find_body_limit: gives the most bytes that a body to a path may have.
+    """
+
+    def __init__(self, limits: Limits, find_body_limit: Callable[[str], int]) -> None:
+        self._limits = limits
+        self._find_body_limit = find_body_limit
+        self._data = b""
+        self._position = 0
+        self._parser: httptools.HttpRequestParser | None = None
+        self._head = _Head(0)
+        self._head_bytes = 0
+        self._head_tail = b""
+        self._request: Request | None = None
+        self._length = 0
+        self._body = bytearray()
+        self._chunks: ChunkedBody | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """What the next byte belongs to."""
+        if self._request is not None:
+            return Stage.BODY
+        return Stage.START if self._parser is None else Stage.HEAD
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept: of the request that is being read, and of what came behind it."""
+        chunked = 0 if self._chunks is None else len(self._chunks.content)
+        return self._head_bytes + len(self._body) + chunked + len(self._data)
+
+    def expects_continue(self) -> bool:
+        """Tell whether the client waits for `100 Continue` before it sends the body."""
+        return (
+            self._request is not None
+            and self._request.version == "1.1"
+            and self._request.headers.get(b"expect", b"").lower() == b"100-continue"
+            and not self._body
+            and (self._chunks is None or self._chunks.is_untouched)
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Add what has arrived."""
+        unread = self._data[self._position :]
+        self._data = unread + data if unread else data
+        self._position = 0
+
+    def read(self) -> Request | None:
+        """Give the next request; None while it is incomplete, and everything has been read.
+
+        Raises:
+            RequestMalformed: this is not HTTP/1.1, or its framing is ambiguous.
+            HeadTooLarge: the head has too many bytes or fields.
+            BodyTooLarge: the body has, or declares, more bytes than the path takes.
+        """
+        request = self._request or self._read_head()
+        is_whole = request is not None and self._read_body(request)
+        if self._position == len(self._data):
+            self._data = b""
+            self._position = 0
+        if not is_whole:
+            self._request = request
+            return None
+        self._request = None
+        self._head_bytes = 0
+        return request
+
+    def _read_head(self) -> Request | None:
+        data, start = self._data, self._position
+        if self._parser is None:
+            start = cast(re.Match[bytes], _EMPTY_LINES.match(data, start)).end()
+            if start == len(data):
+                self._position = start
+                return None
+            self._head = _Head(self._limits.head_fields)
+            self._parser = httptools.HttpRequestParser(self._head)
+            self._head_tail = b""
+        end = self._find_head_end(start)
+        piece = data[start:end]
+        self._position = start + len(piece)
+        self._head_bytes += len(piece)
+        if self._head_bytes > self._limits.head_bytes:
+            raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            pass  # It takes the rest for another protocol; there is no rest.
+        except httptools.HttpParserError as error:
+            raise RequestMalformed(str(error)) from error
+        if self._head.fields > self._limits.head_fields:
+            raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
+        if self._head.ends != (end is not None):
+            raise RequestMalformed("the head ends in more than one place")
+        if end is None:
+            self._head_tail = (self._head_tail + piece)[-3:]
+            return None
+        request = self._finish_head(self._head, self._parser)
+        self._parser = None
+        return request
+
+    def _find_head_end(self, start: int) -> int | None:
+        """Find the position behind the empty line, which may have begun in the data before."""
+        tail = self._head_tail
+        if tail:
+            found = (tail + self._data[start : start + 3]).find(_HEAD_END)
+            if found != -1:
+                return start + found + len(_HEAD_END) - len(tail)
+        found = self._data.find(_HEAD_END, start)
+        return None if found == -1 else found + len(_HEAD_END)
+
+    def _finish_head(self, head: _Head, parser: httptools.HttpRequestParser) -> Request:
+        """Decide how long the body is: the one place that does."""
+        version = parser.get_http_version()
+        method = parser.get_method().decode("ascii")
+        if version not in ("1.0", "1.1") or method == "CONNECT":
+            raise RequestMalformed(f"HTTP/{version} and {method} cannot be served")
+        limit_bytes = self._find_body_limit(split_target(head.target).path)
+        length = head.headers.get(b"content-length")
+        coding = head.headers.get(b"transfer-encoding")
+        self._length = 0
+        self._chunks = None
+        if coding is not None:
+            if length is not None or coding.lower() != b"chunked" or version == "1.0":
+                raise RequestMalformed("the transfer encoding is not chunked alone")
+            self._chunks = ChunkedBody(limit_bytes)
+        elif length is not None:
+            if _LENGTH.fullmatch(length) is None:
+                raise RequestMalformed("the content length is not a number")
+            self._length = int(length)
+            if self._length > limit_bytes:
+                raise BodyTooLarge(limit_bytes)
+        connection = head.headers.get(b"connection")
+        keep_alive = version == "1.1" and (
+            connection is None
+            or b"close" not in (option.strip() for option in connection.lower().split(b","))
+        )
+        return Request(method, head.target, version, head.headers, b"", keep_alive)
+
+    def _read_body(self, request: Request) -> bool:
+        """Read on in the body; whether it is whole."""
+        if self._chunks is not None:
+            self._position = self._chunks.feed(self._data, self._position)
+            if not self._chunks.is_complete:
+                return False
+            request.body = bytes(self._chunks.content)
+            self._chunks = None
+            return True
+        piece = self._data[self._position : self._position + self._length - len(self._body)]
+        self._position += len(piece)
+        if not self._body and len(piece) == self._length:
+            request.body = piece
+            return True
+        self._body += piece
+        if len(self._body) < self._length:
+            return False
+        request.body = bytes(self._body)
+        self._body = bytearray()
+        return True
