@@ -99,6 +99,7 @@ class _Head:
         if self.fields > self._limit_fields:
             return
         name = name.lower()
+        value = value.rstrip(b" \t")
         earlier = self.headers.get(name)
         self.headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
 

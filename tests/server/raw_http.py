@@ -1,5 +1,6 @@
 """Connections to a served relay, and webhooks in bytes: what matters is how they are cut."""
 
+import contextlib
 import json
 import re
 import socket
@@ -12,6 +13,7 @@ from typing import Any, Final, Self, cast
 
 from app.auth.signatures import sign
 from app.server.protocol import RelayProtocol
+from app.server.request_parser import Stage
 from tests.api.running import NOW, WEBHOOK_SECRET, Fields, make_body
 
 PATIENCE_SECONDS: Final = 10.0
@@ -45,9 +47,18 @@ class ObservedProtocol(RelayProtocol):
         return self._request is not None
 
     @property
+    def is_idle(self) -> bool:
+        """Whether the next byte begins a request."""
+        return not self.is_busy and self._parser.stage is Stage.START and self._is_reading
+
+    @property
     def is_blocked(self) -> bool:
         """Whether the client does not read its answers."""
         return not self._writable.is_set()
+
+    @property
+    def is_closing(self) -> bool:
+        return self._is_closing
 
     @property
     def is_reading(self) -> bool:
@@ -112,6 +123,7 @@ class RawConnection:
     def __init__(self, client: socket.socket, protocol: ObservedProtocol) -> None:
         self.socket = client
         self.protocol = protocol
+        self._sent_bytes = 0
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -127,10 +139,19 @@ class RawConnection:
             await_that(partial(self._is_received, self.send_without_waiting(piece)))
 
     def send_without_waiting(self, piece: bytes) -> int:
-        """Send what the relay may leave unread, and say what it has received when it has not."""
-        total = self.protocol.received_bytes + len(piece)
+        """Send what the relay may leave unread, and say how much has been sent in all."""
+        self._sent_bytes += len(piece)
         self.socket.sendall(piece)
-        return total
+        return self._sent_bytes
+
+    def send_while_open(self, *pieces: bytes) -> None:
+        """Send pieces one after another, until the relay closes or reads no more for now."""
+        for piece in pieces:
+            try:
+                total = self.send_without_waiting(piece)
+            except OSError:
+                return
+            await_that(partial(self._is_received_or_refused, total))
 
     def read(self) -> Answer:
         """Read one answer."""
@@ -166,8 +187,15 @@ class RawConnection:
         self.socket.close()
 
     def read_to_end(self) -> bytes:
-        """Read all that comes, having said that nothing more will be sent."""
-        self.socket.shutdown(socket.SHUT_WR)
+        """Read all that comes until the relay is idle, and then has closed."""
+        await_that(
+            lambda: (
+                self.protocol.is_closing
+                or (self._is_received(self._sent_bytes) and self.protocol.is_idle)
+            )
+        )
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
         while True:
             received = self.socket.recv(65_536)
             self._unread += received
@@ -176,6 +204,10 @@ class RawConnection:
 
     def _is_received(self, total: int) -> bool:
         return self.protocol.received_bytes >= total
+
+    def _is_received_or_refused(self, total: int) -> bool:
+        protocol = self.protocol
+        return self._is_received(total) or protocol.is_closing or not protocol.is_reading
 
     def _receive(self) -> None:
         received = self.socket.recv(65_536)
