@@ -117,14 +117,19 @@ class RawConnection:
 
     Args:
         client: the end that is held here, connected.
-        protocol: the relay's end.
+        protocol: the relay's end, where it is known.
     """
 
-    def __init__(self, client: socket.socket, protocol: ObservedProtocol) -> None:
+    def __init__(self, client: socket.socket, protocol: ObservedProtocol | None) -> None:
         self.socket = client
-        self.protocol = protocol
+        self._protocol = protocol
         self._sent_bytes = 0
         self._unread = b""
+
+    @property
+    def protocol(self) -> ObservedProtocol:
+        assert self._protocol is not None
+        return self._protocol
 
     def __enter__(self) -> Self:
         return self

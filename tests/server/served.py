@@ -80,6 +80,12 @@ class Served:
         (protocol,) = (other for other in self.connections if other.client == address)
         return RawConnection(client, protocol)
 
+    @contextmanager
+    def open_unaccepted(self) -> Iterator[RawConnection]:
+        """Connect, whether or not the relay keeps the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as client:
+            yield RawConnection(client, None)
+
     def find_bodies(self, event_id: str) -> list[str]:
         """Give what is stored under an id, by a connection of one's own."""
         with closing(sqlite3.connect(self.starter.folder / "relay.db")) as connection:
