@@ -94,12 +94,13 @@ class RequestCycle:
         if self._is_complete or not self._status:
             raise RuntimeError(f"{message['type']} is not due")
         body: bytes = message.get("body", b"")
-        self._is_complete = not message.get("more_body", False)
-        if self._is_complete:
-            self._end.set()
-        if self._is_complete and not self._is_streaming:
+        is_last = not message.get("more_body", False)
+        if is_last and not self._is_streaming:
             self._responder.respond(self._status, self._headers, body)
-            return
-        head = None if self._is_streaming else (self._status, self._headers)
-        self._is_streaming = True
-        await self._responder.stream(head, body, is_last=self._is_complete)
+        else:
+            head = None if self._is_streaming else (self._status, self._headers)
+            await self._responder.stream(head, body, is_last=is_last)
+            self._is_streaming = True
+        if is_last:
+            self._is_complete = True
+            self._end.set()

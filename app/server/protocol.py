@@ -146,10 +146,10 @@ class RelayProtocol(asyncio.Protocol):
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer the request at hand, and go on to the next."""
-        request = cast(Request, self._request)
         if self._transport.is_closing():
             self._finish()
             return
+        request = cast(Request, self._request)
         # Every POST is authenticated.
         self.is_trusted |= status < 300 and request.method == "POST"
         self._transport.write(
@@ -167,11 +167,11 @@ class RelayProtocol(asyncio.Protocol):
         self, head: tuple[int, Headers] | None, chunk: bytes, *, is_last: bool
     ) -> None:
         """Answer the request at hand in parts: in chunks, to HTTP/1.0 until the connection ends."""
-        request = cast(Request, self._request)
         await self._writable.wait()
         if self._transport.is_closing():
             self._finish()
             return
+        request = cast(Request, self._request)
         is_chunked = request.version == "1.1"
         if head is not None:
             status, headers = head
@@ -226,13 +226,12 @@ class RelayProtocol(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Go on after an answer."""
-        request = cast(Request, self._request)
-        is_last = self._is_last(request)
+        request = self._request
         self._request = None
         self._cycle = None
-        if self._is_closing:
+        if request is None or self._is_closing:
             return
-        if is_last:
+        if self._is_last(request):
             self._close()
         elif self._writable.is_set():
             self._advance()

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Self, cast
 
@@ -160,16 +160,25 @@ class RawConnection:
 
     def read(self) -> Answer:
         """Read one answer."""
+        head = self.read_head()
+        length = int(dict(head.headers).get(b"content-length", b"0"))
+        return replace(head, body=self.read_bytes(length))
+
+    def read_head(self) -> Answer:
+        """Read an answer that has no body, whatever length it names."""
         while b"\r\n\r\n" not in self._unread:
             self._receive()
         head, _, self._unread = self._unread.partition(b"\r\n\r\n")
         line, *rest = head.split(b"\r\n")
         headers = [cast(tuple[bytes, bytes], tuple(pair.split(b": ", 1))) for pair in rest]
-        length = int(dict(headers).get(b"content-length", b"0"))
-        while len(self._unread) < length:
+        return Answer(line, headers, b"")
+
+    def read_bytes(self, count: int) -> bytes:
+        """Read so many bytes."""
+        while len(self._unread) < count:
             self._receive()
-        body, self._unread = self._unread[:length], self._unread[length:]
-        return Answer(line, headers, body)
+        found, self._unread = self._unread[:count], self._unread[count:]
+        return found
 
     def ask(self, *pieces: bytes) -> Answer:
         self.send(*pieces)
