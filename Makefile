@@ -69,7 +69,7 @@ converge: .venv/installed
 # Inputs that break a reader, searched for so many seconds each; a finding stays in .local/fuzz/.
 SECONDS ?= 60
 fuzz: .venv/installed
-	for target in signatures tokens events; do \
+	for target in signatures tokens events requests; do \
 	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
 	done
 

@@ -9,13 +9,14 @@ import pytest
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.domain.contract import EventReader
-from tests.fuzz import events, signatures, tokens
+from tests.fuzz import events, http_requests, signatures, tokens
 
 Check = Callable[[bytes], bool]
 
 TARGETS: Final[Mapping[str, tuple[Check, Mapping[str, bytes], Mapping[str, bytes]]]] = {
     "signatures": (signatures.check, signatures.ACCEPTED, signatures.REFUSED),
     "tokens": (tokens.check, tokens.ACCEPTED, tokens.REFUSED),
+    "requests": (http_requests.check, http_requests.ACCEPTED, http_requests.REFUSED),
     "events": (events.check, events.ACCEPTED, events.REFUSED),
 }
 
