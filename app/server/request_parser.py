@@ -124,8 +124,8 @@ class RequestParser:
         self._find_body_limit = find_body_limit
         self._data = b""
         self._position = 0
-        self._parser: httptools.HttpRequestParser | None = None
-        self._head = _Head(0)
+        self._head: _Head | None = None
+        self._llhttp: httptools.HttpRequestParser | None = None
         self._head_bytes = 0
         self._head_tail = b""
         self._request: Request | None = None
@@ -138,7 +138,7 @@ class RequestParser:
         """What the next byte belongs to."""
         if self._request is not None:
             return Stage.BODY
-        return Stage.START if self._parser is None else Stage.HEAD
+        return Stage.START if self._head is None else Stage.HEAD
 
     @property
     def held_bytes(self) -> int:
@@ -184,13 +184,13 @@ class RequestParser:
 
     def _read_head(self) -> Request | None:
         data, start = self._data, self._position
-        if self._parser is None:
+        if self._head is None or self._llhttp is None:
             start = cast(re.Match[bytes], _EMPTY_LINES.match(data, start)).end()
             if start == len(data):
                 self._position = start
                 return None
             self._head = _Head(self._limits.head_fields)
-            self._parser = httptools.HttpRequestParser(self._head)
+            self._llhttp = httptools.HttpRequestParser(self._head)
             self._head_tail = b""
         end = self._find_head_end(start)
         piece = data[start:end]
@@ -199,7 +199,7 @@ class RequestParser:
         if self._head_bytes > self._limits.head_bytes:
             raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
         try:
-            self._parser.feed_data(piece)
+            self._llhttp.feed_data(piece)
         except httptools.HttpParserUpgrade:
             pass  # It takes the rest for another protocol; there is no rest.
         except httptools.HttpParserError as error:
@@ -211,8 +211,8 @@ class RequestParser:
         if end is None:
             self._head_tail = (self._head_tail + piece)[-3:]
             return None
-        request = self._finish_head(self._head, self._parser)
-        self._parser = None
+        request = self._finish_head(self._head, self._llhttp)
+        self._head = self._llhttp = None
         return request
 
     def _find_head_end(self, start: int) -> int | None:
@@ -225,10 +225,10 @@ class RequestParser:
         found = self._data.find(_HEAD_END, start)
         return None if found == -1 else found + len(_HEAD_END)
 
-    def _finish_head(self, head: _Head, parser: httptools.HttpRequestParser) -> Request:
+    def _finish_head(self, head: _Head, llhttp: httptools.HttpRequestParser) -> Request:
         """Decide how long the body is: the one place that does."""
-        version = parser.get_http_version()
-        method = parser.get_method().decode("ascii")
+        version = llhttp.get_http_version()
+        method = llhttp.get_method().decode("ascii")
         if version not in ("1.0", "1.1") or method == "CONNECT":
             raise RequestMalformed(f"HTTP/{version} and {method} cannot be served")
         limit_bytes = self._find_body_limit(split_target(head.target).path)
