@@ -2,7 +2,58 @@
 
 import logging
 import logging.config
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+_INDENT: Final = "  "
+
+
+class _UtcFormatter(logging.Formatter):
+    """Writes times in UTC as RFC 3339 has them, with milliseconds."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - its name and arguments are logging's
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _TextFormatter(_UtcFormatter):
+    """Writes lines that a terminal shows as they are, whatever is logged.
+
+    Paths, ids and error messages come from strangers: control characters and invisible ones are
+    escaped. Only a record begins at the margin, so that nothing logged can pass for one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        lines = [_escape(self.formatMessage(record))]
+        # Not `record.exc_text`, which another handler's formatter may have left there.
+        traceback = self.formatException(record.exc_info) if record.exc_info else ""
+        for text in (traceback, record.stack_info or ""):
+            lines += [_INDENT + _escape(line) for line in text.split("\n") if line]
+        return "\n".join(lines)
+
+
+class _JsonFormatter(JsonFormatter, _UtcFormatter):
+    """Writes one JSON object a line, in ASCII."""
+
+
+def _escape(text: str) -> str:
+    """Escape what is not printable: control characters, line separators, bidi marks, surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # app.cli.server says where it listens, for each socket.
+    return not str(record.msg).startswith("Uvicorn running on ")
 
 
 def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> None:
@@ -12,14 +63,19 @@ def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> No
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
-                "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
+                "text": {
+                    "()": _TextFormatter,
+                    "fmt": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+                },
                 "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
+                    "()": _JsonFormatter,
                     "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                    "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+                    # uvicorn's messages once more, with colours.
+                    "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
                 },
             },
+            "filters": {"news": {"()": lambda: _is_news}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": format_name}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
@@ -28,6 +84,7 @@ def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> No
                 "httpcore": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},
                 "uvicorn": {"level": level},
+                "uvicorn.error": {"filters": ["news"]},
             },
         }
     )
