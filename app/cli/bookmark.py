@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, Self
 from pydantic import TypeAdapter, ValidationError
 
 from app.cli.event_lines import Place
+from app.store.private_files import open_private
 
 _SUFFIX: Final = ".relay-progress"
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -76,7 +77,8 @@ class Bookmark:
         Raises:
             OSError: it cannot be written.
         """
-        self._partial.write_text(json.dumps(asdict(progress)))
+        with open_private(self._partial, "wb") as file:
+            file.write(json.dumps(asdict(progress)).encode())
         os.replace(self._partial, self.path)  # noqa: PTH105 - Path.replace is the same
 
     def remove(self) -> None:

@@ -22,6 +22,7 @@ from app.cli.event_lines import EventLine, Place, gather_batches, read_lines
 from app.cli.failures import CommandFailed
 from app.cli.sending import TIMEOUT_SECONDS
 from app.domain.errors import ConfigurationInvalid
+from app.store.private_files import open_private
 
 STANDARD_INPUT: Final = Path("-")
 _SHOWN_REJECTS: Final = 20
@@ -213,7 +214,7 @@ def _open_rejects(path: Path, source: Path, *, keep_bytes: int) -> IO[bytes]:
     if path.exists() and source != STANDARD_INPUT and path.samefile(source):
         raise ConfigurationInvalid("--rejects names the file of events itself")
     try:
-        file = path.open("r+b" if keep_bytes and path.exists() else "wb")
+        file = open_private(path, "r+b" if keep_bytes and path.exists() else "wb")
         # What a killed run wrote after its last bookmark is written once more.
         file.truncate(min(keep_bytes, file.seek(0, os.SEEK_END)))
         file.seek(0, os.SEEK_END)

@@ -3,7 +3,7 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.errors import ConfigurationInvalid
+from app.store.private_files import create_private, open_private
 
 # How long a transaction waits for somebody else's lock before the store counts as unavailable.
 BUSY_MILLISECONDS: Final = 5000
@@ -75,6 +76,11 @@ def read_store_url(store_url: str) -> URL:
                 raise ConfigurationInvalid(
                     "STORE_URL names no file; what is acknowledged must survive: sqlite:///relay.db"
                 )
+            if "uri" in url.query:
+                raise ConfigurationInvalid(
+                    "STORE_URL gives SQLite a URI (uri=…); give the path of a file:"
+                    " sqlite:///relay.db"
+                )
             return url.set(drivername="sqlite+pysqlite")
         case "postgresql":
             if not url.database:
@@ -98,6 +104,9 @@ def open_engine(url: URL) -> Engine:
     """Make the engine; every connection commits durably and bounds its transactions."""
     if is_shared(url):
         return _open_postgres(url)
+    # SQLite gives its other files the mode of this one. If it cannot be created, SQLite says why.
+    with suppress(OSError):
+        create_private(Path(url.database or ""))
     engine = create_engine(
         url,
         # An error would quote them, and they are rows.
@@ -243,7 +252,7 @@ def hold_lock(url: URL) -> Iterator[None]:
         return
     path = Path(f"{url.database}.lock")
     try:
-        file = path.open("a")
+        file = open_private(path, "ab")
     except OSError as error:
         raise ConfigurationInvalid(
             f"STORE_URL cannot be opened: {path.parent.resolve()}: {error.strerror}"

@@ -1,6 +1,7 @@
 """The store: durable events, and the desired state that they lead to."""
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Final, Self, TypeVar, cast
 
 import psycopg
@@ -43,11 +45,14 @@ from app.store.engine import (
 from app.store.group_commit import GroupCommit
 from app.store.inbox import Inbox
 from app.store.migrating import migrate
+from app.store.private_files import describe_exposure
 from app.store.receiving import Arrival, Receipt
 from app.store.replicas import Replicas
 from app.store.signals import REPLAY, notify, write_settled
 from app.store.watchdog import Watchdog
 from app.store.write_session import WriteSession
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -112,6 +117,9 @@ class Store:
             engine = open_engine(url)
             resources.callback(engine.dispose)
             await asyncio.to_thread(migrate, engine)
+            exposure = None if is_shared(url) else describe_exposure(Path(url.database or ""))
+            if exposure is not None:
+                logger.warning("%s", exposure)
             return cls(url, engine, resources.pop_all(), reach=reach)
 
     async def close(self) -> None:

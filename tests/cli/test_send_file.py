@@ -116,6 +116,24 @@ def test_file_with_many_refused_lines_shows_some_and_writes_all(
     assert wire.asked == []
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_file_that_was_interrupted_leaves_files_that_only_the_owner_reads(
+    wire: Wire, run: RunCommand, umask: int
+) -> None:
+    Path("events.ndjson").write_bytes(b"broken\n" + write_events(1500))
+    wire.answers = [accept, interrupt]
+    before = os.umask(umask)
+    try:
+        run(
+            *("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson"),
+            *("--retry-seconds", "0"),
+        )
+    finally:
+        os.umask(before)
+    for path in (BOOKMARK, Path("rejects.ndjson")):
+        assert oct(path.stat().st_mode & 0o777) == "0o600"
+
+
 def interrupt(asked: Asked) -> Answer:
     """Answer a request as a relay that is gone for longer than anybody waits."""
     del asked

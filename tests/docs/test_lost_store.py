@@ -62,6 +62,8 @@ def test_lost_store_is_filled_again_and_what_nobody_desires_is_found_and_removed
     key = supabase_over_postgres.secret_key
     with run_relay(tmp_path, supabase_over_postgres.url, SUPABASE_SECRET_KEY=key) as running:
         run_region("backfill", running, BACKEND_DB_URL=backend_database)
+        for name in ("backfill.ndjson", "rejects.ndjson"):
+            assert oct((running.folder / name).stat().st_mode & 0o777) == "0o600"
         await_settled(running)
         find_removals = partial(
             run_region,

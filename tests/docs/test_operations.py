@@ -273,6 +273,7 @@ def test_backup_of_a_running_relay_can_be_looked_into_and_writes_nothing(
         assert run_region("backup", running).endswith("ok\n")
         late = running.send("user.deleted", USER[0])["event_id"]
     for name in ("backup.db", "compact.db"):
+        assert oct((tmp_path / name).stat().st_mode & 0o777) == "0o600"
         listed = list_events_of(tmp_path, name)
         assert event in listed
         assert late not in listed

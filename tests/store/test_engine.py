@@ -28,7 +28,10 @@ from tests.postgres import PostgresServer
 
 @pytest.mark.parametrize(
     "store_url",
-    ["", "relay.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://h/d", "::", "://"],
+    [
+        *("", "relay.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://h/d"),
+        *("::", "://", "sqlite:///file:relay.db?uri=true", "sqlite:///file::memory:?uri=true"),
+    ],
 )
 def test_store_url_that_names_no_file_is_refused_by_name(store_url: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="STORE_URL"):

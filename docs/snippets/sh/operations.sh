@@ -60,6 +60,7 @@ relay secret --kind ed25519                # whpk_… for the relay, whsk_… fo
 # endregion
 
 # region: backfill
+umask 077                                  # what follows holds personal data: only you may read it
 psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/backfill-file.sql > backfill.ndjson
 relay send --file backfill.ndjson --rejects rejects.ndjson
 # endregion
@@ -81,6 +82,7 @@ sed "s/2000-01-01T00:00:00Z/$READ_AT/" removals.ndjson | relay send --file -
 # endregion
 
 # region: backup
+umask 077                                  # what follows holds personal data: only you may read it
 sqlite3 relay.db ".backup 'backup.db'"     # while the relay runs
 sqlite3 relay.db "VACUUM INTO 'compact.db'" # the same, smaller and slower
 sqlite3 -readonly backup.db 'PRAGMA integrity_check'
@@ -91,6 +93,7 @@ STORE_URL=sqlite:///backup.db SUPABASE_URL=http://127.0.0.1:9 relay serve --port
 # endregion
 
 # region: backup-postgresql
+umask 077                                  # what follows holds personal data: only you may read it
 pg_dump --format=custom --file=relay.dump "$STORE_URL"
 # endregion
 
