@@ -59,11 +59,17 @@ class SecretSettings(BaseSettings):
 
     @field_validator("jwt_secret")
     @classmethod
-    def _require_long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
         # RFC 7518 section 3.2: no shorter than the hash; a short one is found by trying.
-        if value is not None and len(value.get_secret_value().encode()) < _JWT_SECRET_BYTES:
+        if len(value.get_secret_value().encode()) < _JWT_SECRET_BYTES:
             raise ValueError(
                 f"must be at least {_JWT_SECRET_BYTES} bytes; `relay secret --kind jwt` makes one"
+            )
+        if len(set(value.get_secret_value())) == 1:
+            raise ValueError(
+                "must not be one character repeated; `relay secret --kind jwt` makes one"
             )
         return value
 

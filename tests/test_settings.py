@@ -349,7 +349,17 @@ def test_jwt_secret_that_could_be_found_by_trying_is_refused(
     assert secret * 2 not in sentence
 
 
-@pytest.mark.parametrize("secret", ["x" * 32, "é" * 16])
+@pytest.mark.parametrize("character", ["x", "0", "é", " "])
+def test_jwt_secret_of_one_repeated_character_is_refused(
+    set_environment: SetEnvironment, character: str
+) -> None:
+    set_environment({"JWT_SECRET": character * 40})
+    sentence = refuse()
+    assert sentence.startswith("JWT_SECRET: must not be one character repeated")
+    assert character * 2 not in sentence
+
+
+@pytest.mark.parametrize("secret", ["x" * 31 + "y", "é" * 15 + "xy"])
 def test_jwt_secret_of_32_bytes_is_long_enough(
     set_environment: SetEnvironment, secret: str
 ) -> None:

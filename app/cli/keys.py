@@ -1,15 +1,19 @@
 """`relay secret` and `relay token`: what callers need to be let in."""
 
+import hashlib
 import json
 import secrets as randomness
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from app.cli.console import errors, output
+from app.cli.failures import Misused
 from app.domain.errors import ConfigurationInvalid
+
+_MAXIMUM_HOURS: Final = 24
 
 
 class SecretKind(StrEnum):
@@ -87,17 +91,36 @@ def token(
     subject: Annotated[str, typer.Option(help="Whose token it is; replays are audited by it.")] = (
         "operator"
     ),
-    hours: Annotated[float, typer.Option(min=0.01, max=87_600, help="How long it is valid.")] = 1.0,
+    hours: Annotated[
+        float,
+        typer.Option(min=0.01, max=87_600, help="How long it is valid; over 24 with --force."),
+    ] = 1.0,
+    force: Annotated[bool, typer.Option("--force", help="Allow more than 24 hours.")] = False,
+    webhook_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="With webhooks:write: good for an event with this webhook-id only."
+        ),
+    ] = None,
+    body: Annotated[
+        typer.FileBinaryRead | None,
+        typer.Option(
+            metavar="FILE",
+            help="With webhooks:write: good for this body only; - is standard input.",
+        ),
+    ] = None,
     issuer: Annotated[str | None, typer.Option(help="`iss`; default: JWT_ISSUER.")] = None,
     audience: Annotated[str | None, typer.Option(help="`aud`; default: JWT_AUDIENCE.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For machines: the token, and the claims in it.")
     ] = False,
 ) -> None:
-    """Sign a token with JWT_SECRET, for /replay and /events.
+    """Sign a token with JWT_SECRET, for /replay, /events or one webhook.
 
     `relay events` and `relay replay` need none where JWT_SECRET is set: they sign
-    their own.
+    their own. No token can be revoked before it expires, except by a new
+    JWT_SECRET. A webhook that is sent with only a token needs --body, and should
+    have --webhook-id.
 
     Example: [bold]relay token --scope replay:write --scope events:read --subject jane[/],
     or [bold]export RELAY_TOKEN=$(relay token --scope events:read)[/]
@@ -106,6 +129,13 @@ def token(
     from app.cli.operators import make_claims
     from app.settings import SecretSettings, read_settings
 
+    if hours > _MAXIMUM_HOURS and not force:
+        raise Misused(
+            f"--hours {hours:g} is too long: a token cannot be revoked. Give at most --hours"
+            f" {_MAXIMUM_HOURS}, or add --force"
+        )
+    if (webhook_id is not None or body is not None) and Scope.WEBHOOKS_WRITE not in scope:
+        raise Misused("--webhook-id and --body go with --scope webhooks:write")
     settings = read_settings(SecretSettings)
     if settings.jwt_secret is None:
         raise ConfigurationInvalid(
@@ -118,6 +148,10 @@ def token(
         subject=subject,
         seconds=round(hours * 3600),
     )
+    if webhook_id is not None:
+        claims["webhook_id"] = webhook_id
+    if body is not None:
+        claims["request_body_sha256"] = hashlib.sha256(body.read()).hexdigest()
     if issuer is not None:
         claims["iss"] = issuer
     if audience is not None:

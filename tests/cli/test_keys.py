@@ -1,7 +1,9 @@
 """`relay secret` and `relay token`."""
 
+import hashlib
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,37 @@ def test_token_for_an_unknown_scope_names_those_there_are(run: RunCommand) -> No
     done = run("token", "--scope", "everything")
     assert done.code == 2
     assert all(scope in done.err for scope in Scope)
+
+
+@pytest.mark.parametrize("hours", ["24.1", "25", "720", "87600"])
+def test_token_for_more_than_a_day_is_made_only_by_force(run: RunCommand, hours: str) -> None:
+    arguments = ("token", "--scope", "events:read", "--hours", hours, "--json")
+    refused = run(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"--hours {hours} is too long" in refused.err
+    assert "at most --hours 24, or add --force" in refused.err
+    claims = json.loads(run(*arguments, "--force").out)["claims"]
+    assert abs(claims["exp"] - time.time() - float(hours) * 3600) < 30
+
+
+def test_token_for_a_day_needs_no_force(run: RunCommand) -> None:
+    assert run("token", "--scope", "events:read", "--hours", "24").code == 0
+
+
+def test_token_for_a_webhook_names_its_id_and_body(run: RunCommand) -> None:
+    Path("event.json").write_bytes(b"{}")
+    arguments = ("token", "--scope", "webhooks:write", "--webhook-id", "evt_1")
+    claims = json.loads(run(*arguments, "--body", "event.json", "--json").out)["claims"]
+    assert claims["webhook_id"] == "evt_1"
+    assert claims["request_body_sha256"] == hashlib.sha256(b"{}").hexdigest()
+
+
+@pytest.mark.parametrize("option", ["--webhook-id", "--body"])
+def test_token_for_a_webhook_without_its_scope_is_refused(run: RunCommand, option: str) -> None:
+    Path("event.json").write_bytes(b"{}")
+    done = run("token", "--scope", "events:read", option, "event.json")
+    assert done.code == 2
+    assert "go with --scope webhooks:write" in done.err
 
 
 def test_secret_of_each_kind_prints_only_what_goes_into_the_environment(run: RunCommand) -> None:

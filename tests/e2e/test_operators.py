@@ -164,7 +164,7 @@ def test_replay_left_by_ctrl_c_goes_on_and_can_be_looked_at(
 def test_operator_with_another_secret_is_told_so(relay: RelayProcess) -> None:
     done = subprocess.run(  # noqa: S603
         [RELAY, "events"],
-        env=relay.environment() | {"JWT_SECRET": "x" * 40},
+        env=relay.environment() | {"JWT_SECRET": "another secret than the relay has, long enough"},
         cwd=relay.folder,
         capture_output=True,
         text=True,
