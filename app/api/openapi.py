@@ -35,7 +35,8 @@ _SECURITY_SCHEMES: Final[dict[str, Any]] = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "Scope `webhooks:write`, and the claim `request_body_sha256`: the SHA-256"
-        " of the raw body in hex. For WEBHOOK_AUTH=jwt, any, both.",
+        " of the raw body in hex. Send the claim `webhook_id` too: the token is then good for no"
+        " other `webhook-id`. For WEBHOOK_AUTH=jwt, any, both.",
     },
 }
 

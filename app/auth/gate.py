@@ -50,7 +50,8 @@ class Gate:
         """Let an authentic webhook pass.
 
         Raises:
-            Unauthenticated: it is not signed, or carries no valid token for this body.
+            Unauthenticated: it is not signed, or carries no valid token for this body, or one for
+                another id.
             ScopeMissing: its token does not allow it.
         """
         match self._mode:
@@ -112,11 +113,15 @@ class Gate:
         if self._tokens is None:
             raise Unauthenticated("tokens-not-configured")
         claims = await self._tokens.verify(_read_bearer(headers.get(b"authorization")))
-        # A bearer token authenticates its sender, not what he sends.
+        # A bearer token authenticates its sender, not what they send.
         digest = hashlib.sha256(body).hexdigest()
         unnamed = signed and claims.request_body_sha256 is None
         if not unnamed and not hmac.compare_digest(claims.request_body_sha256 or "", digest):
             raise Unauthenticated("token-for-another-body")
+        webhook_id = headers.get(b"webhook-id")
+        sent = None if webhook_id is None else webhook_id.decode("latin-1")
+        if claims.webhook_id is not None and claims.webhook_id != sent:
+            raise Unauthenticated("token-for-another-id")
         claims.require(Scope.WEBHOOKS_WRITE)
 
 

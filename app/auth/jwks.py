@@ -14,6 +14,13 @@ _MAXIMUM_AGE_SECONDS: Final = 600.0
 _FETCH_INTERVAL_SECONDS: Final = 30.0
 _FETCH_TIMEOUT_SECONDS: Final = 5.0
 _BODY_LIMIT_BYTES: Final = 512 * 1024
+_CALLERS_LIMIT: Final = 1 + 64  # one fetches, the others wait
+
+PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "RSA": ("n", "e"),
+    "EC": ("crv", "x", "y"),
+}
+"""Key type → what makes a public key of it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +34,8 @@ class KeySet:
 
     Fetched when first asked for a key, when asked for one that it does not hold, and when older
     than 10 minutes; at most once in 30 seconds, whatever callers send, and never twice at a time.
-    Where that fails, what was held before stays in use.
+    Where that fails, or the answer holds no usable key, what was held before stays in use. Anybody
+    can ask for a key that is not held, so only 64 callers wait for a fetch.
 
     Args:
         url: where the set is.
@@ -53,6 +61,7 @@ class KeySet:
         self._fetched_at: float | None = None
         self._attempted_at: float | None = None
         self._is_failing = False
+        self._callers = 0
 
     async def find_key(self, kid: str | None, kty: str) -> Mapping[str, object] | None:
         """Find the key of type `kty` that a token names, or `None`.
@@ -62,19 +71,25 @@ class KeySet:
             kty: "RSA" or "EC".
 
         Raises:
-            KeySetUnavailable: it is not held, and the issuer could not be asked: no fault of the
-                token.
+            KeySetUnavailable: it is not held, and the issuer could not be asked, or too many
+                wait for its answer: no fault of the token.
         """
         key = self._pick(kid, kty)
         # While somebody else fetches, a key in hand is good enough: nobody waits on an outage
         # but the one who found it.
         if key is not None and (self._is_young() or self._lock.locked()):
             return key
-        async with self._lock:
-            # Whoever held the lock before may have fetched what is missing here.
-            missing = self._pick(kid, kty) is None
-            if (missing or not self._is_young()) and self._may_fetch():
-                await self._refresh()
+        if self._callers == _CALLERS_LIMIT:
+            raise KeySetUnavailable
+        self._callers += 1
+        try:
+            async with self._lock:
+                # Whoever held the lock before may have fetched what is missing here.
+                missing = self._pick(kid, kty) is None
+                if (missing or not self._is_young()) and self._may_fetch():
+                    await self._refresh()
+        finally:
+            self._callers -= 1
         key = self._pick(kid, kty)
         if key is None and self._is_failing:
             raise KeySetUnavailable
@@ -145,7 +160,11 @@ class KeySet:
 
 
 def _read_keys(body: bytes) -> Sequence[Mapping[str, object]]:
-    """Read a key set; members that are no keys are left out, as RFC 7517 section 5 asks."""
+    """Read a key set; members that are no keys are left out, as RFC 7517 section 5 asks.
+
+    Raises:
+        _AnswerUnusable: it is no key set, or holds no usable key: no issuer means to publish that.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -153,4 +172,17 @@ def _read_keys(body: bytes) -> Sequence[Mapping[str, object]]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
         raise _AnswerUnusable("not a JSON Web Key Set")
+    if not any(_is_usable(key) for key in keys):
+        raise _AnswerUnusable("without a usable key")
     return tuple(key for key in keys if isinstance(key, dict))
+
+
+def _is_usable(key: object) -> bool:
+    """Tell whether tokens could be verified with a member of a key set."""
+    if not isinstance(key, dict) or key.get("use", "sig") != "sig":
+        return False
+    return any(
+        key.get("kty") == kty
+        and all(isinstance(key.get(name), str) and key[name] for name in members)
+        for kty, members in PUBLIC_MEMBERS.items()
+    )

@@ -276,7 +276,7 @@ def _read_symmetric_key(secret: str, name: str) -> HMAC:
         )
     if len(set(key)) == 1:
         raise ConfigurationInvalid(
-            f"{name} is one byte repeated, which is easily guessed; `relay secret` makes a new one."
+            f"{name} is one byte repeated, which anybody could guess; `relay secret` makes one."
         )
     return HMAC(key, SHA256())
 

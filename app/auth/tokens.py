@@ -19,13 +19,10 @@ from jose.backends.base import Key
 from jose.exceptions import JOSEError
 from typing_extensions import TypeIs
 
-from app.auth.jwks import KeySet
+from app.auth.jwks import PUBLIC_MEMBERS, KeySet
 from app.domain.errors import ConfigurationInvalid, ScopeMissing, Unauthenticated
 
 _SYMMETRIC_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
-# Algorithm → what a JWK must have for it. Only public members: a set that holds private keys by
-# mistake is used as if it did not.
-_PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("x", "y")}
 _KEY_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512"), "RSA"),
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
@@ -74,11 +71,13 @@ class Claims:
         scopes: all of `scope` and `scp`, those unknown here included.
         request_body_sha256: 64 lower-case hexadecimal digits; `None` where the claim is absent
             or not of that form.
+        webhook_id: any text; `None` where the claim is absent.
     """
 
     subject: str | None
     scopes: frozenset[str]
     request_body_sha256: str | None
+    webhook_id: str | None
 
     def require(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless the token carries `scope`."""
@@ -180,12 +179,17 @@ class TokenVerifier:
         subject = claims.get("sub")
         if not (subject is None or _is_storable(subject)):
             raise Unauthenticated(TokenFailure.CLAIMS_MALFORMED)
+        # A null too: its sender meant to bind the event, and would not.
+        webhook_id = claims.get("webhook_id")
+        if "webhook_id" in claims and not isinstance(webhook_id, str):
+            raise Unauthenticated(TokenFailure.CLAIMS_MALFORMED)
         digest = claims.get("request_body_sha256")
         is_digest = isinstance(digest, str) and _SHA256_HEX.fullmatch(digest) is not None
         return Claims(
             subject=subject,
             scopes=_read_scopes(claims),
             request_body_sha256=str(digest).lower() if is_digest else None,
+            webhook_id=webhook_id if isinstance(webhook_id, str) else None,
         )
 
     def _check_times(self, claims: Mapping[str, object]) -> None:
@@ -258,7 +262,8 @@ def _construct_public_key(found: Mapping[str, object], algorithm: str) -> Key:
     )
     if not is_fit:
         raise Unauthenticated(TokenFailure.KEY_UNFIT)
-    members = {name: found.get(name) for name in ("kty", "crv", *_PUBLIC_MEMBERS[kty])}
+    # Public members alone: a set that holds private keys by mistake is used as if it did not.
+    members = {name: found.get(name) for name in ("kty", *PUBLIC_MEMBERS[kty])}
     try:
         return jwk.construct(members, algorithm)
     except Exception as error:  # members of any type: jose and its backend raise all there is

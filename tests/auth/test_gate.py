@@ -1,6 +1,8 @@
 """Shows who may send webhooks in each mode, and which operators may do what."""
 
+import base64
 import hashlib
+import hmac
 from datetime import timedelta
 from itertools import product
 
@@ -190,6 +192,57 @@ async def test_webhook_with_a_signature_and_a_token_needs_no_digest_in_the_token
     await make_gate(BOTH).admit_webhook(headers, BODY)
 
 
+@pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
+@pytest.mark.parametrize(
+    ("claim", "header", "is_admitted"),
+    [
+        ("evt_1", b"evt_1", True),
+        ("a,b", b"a,b", True),
+        ("\xe9 \x00", b"\xe9 \x00", True),
+        ("evt_1", b"evt_2", False),
+        ("evt_1", b"EVT_1", False),
+        ("evt_1", b"evt_1 ", False),
+        ("evt_1", b"evt_1, evt_1", False),
+        ("evt_1", b"", False),
+        ("evt_1", None, False),
+        ("", None, False),
+        ("", b"evt_1", False),
+        ("\u0435vt_1", b"evt_1", False),  # a Cyrillic letter
+        ("\u0435vt_1", "\u0435vt_1".encode(), False),
+        ("\ud800", b"\xed\xa0\x80", False),
+        ("evt_1\x00", b"evt_1", False),
+    ],
+)
+async def test_webhook_with_a_token_for_an_id_is_admitted_under_that_id_alone(
+    mode: WebhookAuth, claim: str, header: bytes | None, is_admitted: bool
+) -> None:
+    headers = {b"authorization": f"Bearer {mint(webhook_id=claim)}".encode()}
+    if header is not None:
+        headers[b"webhook-id"] = header
+    if mode is BOTH:
+        content = b"%b.%d.%b" % (header or b"", NOW, BODY)
+        key = base64.b64decode(SECRET.removeprefix("whsec_"))
+        made = base64.b64encode(hmac.digest(key, content, "sha256"))
+        headers[b"webhook-signature"] = b"v1," + made
+        headers[b"webhook-timestamp"] = b"%d" % NOW
+    if is_admitted:
+        await make_gate(mode).admit_webhook(headers, BODY)
+        return
+    with pytest.raises(Unauthenticated) as caught:
+        await make_gate(mode).admit_webhook(headers, BODY)
+    reasons = {"token-for-another-id"}
+    if mode is BOTH and not header:
+        reasons = {SignatureFailure.HEADER_MISSING}
+    assert {caught.value.reason} == reasons
+
+
+@pytest.mark.parametrize("claim", [7, True, ["evt_1"], {}])
+async def test_webhook_with_a_token_for_an_id_that_is_no_text_is_refused(claim: object) -> None:
+    headers = {b"authorization": f"Bearer {mint(webhook_id=claim)}".encode(), b"webhook-id": b"7"}
+    with pytest.raises(Unauthenticated):
+        await make_gate(JWT).admit_webhook(headers, BODY)
+
+
 async def test_webhook_digest_in_capitals_is_admitted() -> None:
     token = mint(request_body_sha256=BODY_SHA256.upper())
     await make_gate(JWT).admit_webhook({b"authorization": f"Bearer {token}".encode()}, BODY)
@@ -256,6 +309,63 @@ async def test_webhook_with_any_headers_and_body_is_refused(
 ) -> None:
     with pytest.raises(Unauthenticated):
         await make_gate(mode).admit_webhook(headers, body)
+
+
+# Header lines of one name, which arrive joined by ", " (RFC 9110, section 5.3)
+
+
+@pytest.mark.parametrize("mode", [HMAC, ANY, BOTH])
+@pytest.mark.parametrize("separator", [b", ", b",", b" "])
+@pytest.mark.parametrize("other", [b"v1,AAAA", b"v2,x", b"", b"v1", b"v1a,\xff"])
+async def test_webhook_with_several_signature_lines_is_admitted_if_one_is_good(
+    mode: WebhookAuth, separator: bytes, other: bytes
+) -> None:
+    headers = make_signature_headers("good") | make_token_headers("good")
+    good = headers[b"webhook-signature"]
+    for lines in ([good, other], [other, good], [other, good, other]):
+        await make_gate(mode).admit_webhook(
+            headers | {b"webhook-signature": separator.join(lines)}, BODY
+        )
+
+
+@pytest.mark.parametrize("mode", [HMAC, ANY, BOTH])
+@pytest.mark.parametrize("name", [b"webhook-id", b"webhook-timestamp"])
+@pytest.mark.parametrize("second", ["same", b"evt_2", b"1767225601", b""])
+async def test_webhook_whose_signed_header_is_repeated_is_refused(
+    mode: WebhookAuth, name: bytes, second: bytes | str
+) -> None:
+    headers = make_signature_headers("good")
+    if mode is BOTH:
+        headers |= make_token_headers("good")
+    for joined in (b"%b, %b", b"%b,%b"):
+        line = headers[name] if second == "same" else second
+        with pytest.raises(Unauthenticated):
+            await make_gate(mode).admit_webhook(
+                headers | {name: joined % (headers[name], line)}, BODY
+            )
+        with pytest.raises(Unauthenticated):
+            await make_gate(mode).admit_webhook(
+                headers | {name: joined % (line or b"x", headers[name])}, BODY
+            )
+
+
+@pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
+@pytest.mark.parametrize("second", ["good", "bad"])
+@pytest.mark.parametrize("separator", [b", ", b","])
+async def test_webhook_whose_authorization_is_repeated_is_refused(
+    mode: WebhookAuth, second: str, separator: bytes
+) -> None:
+    headers = make_signature_headers("good" if mode is BOTH else "absent")
+    lines = [make_token_headers(token)[b"authorization"] for token in ("good", second)]
+    for joined in (separator.join(lines), separator.join(reversed(lines))):
+        with pytest.raises(Unauthenticated):
+            await make_gate(mode).admit_webhook(headers | {b"authorization": joined}, BODY)
+
+
+async def test_operator_whose_authorization_is_repeated_is_refused() -> None:
+    line = f"Bearer {mint(scope='events:read')}".encode()
+    with pytest.raises(Unauthenticated):
+        await make_gate(JWT).admit_operator(line + b", " + line, Scope.EVENTS_READ)
 
 
 # Operators

@@ -131,6 +131,53 @@ async def test_key_set_while_a_refresh_hangs_answers_from_what_it_holds() -> Non
     assert requests == 2
 
 
+async def test_key_set_while_a_fetch_hangs_lets_64_wait_and_sends_the_others_away() -> None:
+    """Anybody can send tokens that name keys nobody has."""
+    clock = Clock()
+    hanging, released = asyncio.Event(), asyncio.Event()
+    keys = [RSA_KEY]
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        if len(keys) > 1:
+            hanging.set()
+            await released.wait()
+        return httpx.Response(200, json={"keys": keys})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        key_set = KeySet(KEY_SET_URL, client, clock=clock)
+        await key_set.find_key("rsa-1", "RSA")
+        for _ in range(2):  # nobody is counted who has ended
+            keys.append(NEW_KEY)
+            clock.advance(30)
+            hanging.clear()
+            released.clear()
+            fetching = asyncio.create_task(key_set.find_key("unknown", "RSA"))
+            await hanging.wait()
+            waiting = [asyncio.create_task(key_set.find_key("rsa-2", "RSA")) for _ in range(64)]
+            cancelled = waiting[0]
+            await run_until_blocked()
+            for _ in range(1000):
+                with pytest.raises(KeySetUnavailable):
+                    await key_set.find_key("rsa-2", "RSA")
+            assert await key_set.find_key("rsa-1", "RSA") == RSA_KEY
+            assert not any(task.done() for task in (fetching, *waiting))
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            waiting[0] = asyncio.create_task(key_set.find_key("rsa-2", "RSA"))
+            released.set()
+            assert await asyncio.gather(*waiting) == [NEW_KEY] * 64
+            assert await fetching is None
+            keys[:] = [RSA_KEY]
+            clock.advance(30)
+            await key_set.find_key("unknown", "RSA")
+
+
+async def run_until_blocked() -> None:
+    """Let every task that is ready run until it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 def fail_to_connect(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("refused", request=request)
 
@@ -159,6 +206,22 @@ TROUBLE: dict[str, Callable[[httpx.Request], httpx.Response]] = {
     "empty": lambda _: httpx.Response(200, content=b""),
     "bad utf-8": lambda _: httpx.Response(200, content=b'{"keys": "\xff"}'),
     "list": lambda _: httpx.Response(200, json=[]),
+    "without keys": lambda _: httpx.Response(200, json={"keys": []}),
+    "without usable keys": lambda _: httpx.Response(
+        200,
+        json={
+            "keys": [
+                *(None, 1, "x", [], {}, {"kty": ["RSA"], "kid": {}}),
+                {"kty": "oct", "kid": "rsa-1", "k": "AAAA"},
+                {"kty": "OKP", "kid": "rsa-1", "crv": "Ed25519", "x": "AAAA"},
+                RSA_KEY | {"use": "enc"},
+                RSA_KEY | {"n": ""},
+                RSA_KEY | {"e": 65537},
+                {"kty": "EC", "kid": "ec-1", "x": "AA", "y": "AA"},
+                {"kty": "RSA", "kid": "rsa-1", "crv": "P-256", "x": "AA", "y": "AA"},
+            ]
+        },
+    ),
     "no keys": lambda _: httpx.Response(200, json={"error": "personal data"}),
     "keys no list": lambda _: httpx.Response(200, json={"keys": {"rsa-1": RSA_KEY}}),
     "deep": lambda _: httpx.Response(200, content=b"[" * 100_000),
@@ -198,8 +261,9 @@ async def test_key_set_through_trouble_keeps_the_last_good_set_and_warns(
     assert await key_set.find_key("rsa-2", "RSA") == NEW_KEY
 
 
-async def test_key_set_in_trouble_from_the_start_says_so_and_recovers() -> None:
-    server = KeyServer([RSA_KEY], answer=fail_to_connect)
+@pytest.mark.parametrize("trouble", TROUBLE)
+async def test_key_set_in_trouble_from_the_start_says_so_and_recovers(trouble: str) -> None:
+    server = KeyServer([RSA_KEY], answer=TROUBLE[trouble])
     key_set = server.connect()
     with pytest.raises(KeySetUnavailable):
         await key_set.find_key("rsa-1", "RSA")

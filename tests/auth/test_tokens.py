@@ -22,6 +22,8 @@ NOW = 1_767_225_600
 SECRET = "a secret of at least thirty-two bytes"
 CLAIMS: Mapping[str, object] = {"sub": "backend", "exp": NOW + 60, "scope": "events:read"}
 ASYMMETRIC = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
+# A set without any usable key counts as a failed fetch, so this one makes it usable.
+OTHER_KEY = public_jwk("ES256", "other", "other")
 
 
 def make_verifier(*algorithms: str, key_set: KeySet | None = None, **options: Any) -> TokenVerifier:
@@ -79,16 +81,39 @@ async def assert_refused(verifier: TokenVerifier, token: str, failure: TokenFail
 
 async def test_token_with_all_claims_says_them() -> None:
     token = mint(
-        nbf=NOW - 1, iat=NOW - 1, iss="x", aud="y", request_body_sha256="AB" * 32, at_hash="z"
+        nbf=NOW - 1,
+        iat=NOW - 1,
+        iss="x",
+        aud="y",
+        at_hash="z",
+        request_body_sha256="AB" * 32,
+        webhook_id="evt_1",
     )
     assert await make_verifier().verify(token) == Claims(
-        subject="backend", scopes=frozenset({"events:read"}), request_body_sha256="ab" * 32
+        subject="backend",
+        scopes=frozenset({"events:read"}),
+        request_body_sha256="ab" * 32,
+        webhook_id="evt_1",
     )
 
 
 async def test_token_with_expiry_alone_allows_nothing() -> None:
     claims = await make_verifier().verify(mint({"exp": NOW + 0.5}))
-    assert claims == Claims(subject=None, scopes=frozenset(), request_body_sha256=None)
+    assert claims == Claims(
+        subject=None, scopes=frozenset(), request_body_sha256=None, webhook_id=None
+    )
+
+
+@pytest.mark.parametrize("webhook_id", [None, 7, True, ["evt_1"], {"evt_1": 1}, 1.5])
+async def test_token_whose_webhook_id_is_no_text_is_refused(webhook_id: object) -> None:
+    token = mint(webhook_id=webhook_id)
+    await assert_refused(make_verifier(), token, TokenFailure.CLAIMS_MALFORMED)
+
+
+@pytest.mark.parametrize("webhook_id", ["", "evt_1", "a, b", "\0", "\ud800", "é", "x" * 4000])
+async def test_token_with_any_text_as_its_webhook_id_says_it(webhook_id: str) -> None:
+    claims = await make_verifier().verify(mint(webhook_id=webhook_id))
+    assert claims.webhook_id == webhook_id
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
@@ -179,7 +204,7 @@ async def test_token_keyed_with_the_public_key_is_refused(kid: dict[str, object]
 
 async def test_token_naming_a_symmetric_key_of_the_set_is_refused() -> None:
     key = {"kty": "oct", "kid": "key-1", "k": encode(b"known to all").decode()}
-    verifier = make_verifier("HS256", "RS256", key_set=serve_keys(key))
+    verifier = make_verifier("HS256", "RS256", key_set=serve_keys(key, OTHER_KEY))
     for algorithm, failure in [
         ("HS256", TokenFailure.SIGNATURE_INVALID),
         ("RS256", TokenFailure.KEY_UNKNOWN),
@@ -227,14 +252,14 @@ async def test_token_with_critical_header_is_refused(crit: object) -> None:
     ],
 )
 async def test_token_whose_key_does_not_fit_is_refused(members: dict[str, object]) -> None:
-    key_set = serve_keys(public_jwk("ES256") | members)
+    key_set = serve_keys(public_jwk("ES256") | members, OTHER_KEY)
     verifier = make_verifier("ES256", key_set=key_set)
     await assert_refused(verifier, mint_asymmetric("ES256"), TokenFailure.KEY_UNFIT)
 
 
 @pytest.mark.parametrize("members", [{"n": None}, {"e": {}}, {"n": "AA"}, {"n": "!"}, {"e": "Ag"}])
 async def test_token_whose_rsa_key_is_broken_is_refused(members: dict[str, object]) -> None:
-    verifier = make_verifier("RS256", key_set=serve_keys(public_jwk("RS256") | members))
+    verifier = make_verifier("RS256", key_set=serve_keys(public_jwk("RS256") | members, OTHER_KEY))
     with pytest.raises(Unauthenticated):
         await verifier.verify(mint_asymmetric("RS256"))
 
@@ -388,7 +413,12 @@ async def test_token_for_a_body_carries_its_digest() -> None:
 
 
 def test_claims_asked_for_a_scope_they_lack_raise() -> None:
-    claims = Claims(subject=None, scopes=frozenset({"events:read"}), request_body_sha256=None)
+    claims = Claims(
+        subject=None,
+        scopes=frozenset({"events:read"}),
+        request_body_sha256=None,
+        webhook_id=None,
+    )
     claims.require(Scope.EVENTS_READ)
     for scope in (Scope.REPLAY_WRITE, Scope.WEBHOOKS_WRITE):
         with pytest.raises(ScopeMissing, match=scope):
@@ -509,7 +539,7 @@ async def test_token_with_any_key_in_the_set_is_refused_without_any_other_error(
     key: dict[str, object],
 ) -> None:
     server = KeyServer([])
-    body = json.dumps({"keys": [{"kty": "RSA", "kid": "key-1", **key}]})
+    body = json.dumps({"keys": [{"kty": "RSA", "kid": "key-1", **key}, OTHER_KEY]})
     server.answer = lambda _: httpx.Response(200, content=body.encode())
     with pytest.raises(Unauthenticated):
         await make_verifier("RS256", key_set=server.connect()).verify(

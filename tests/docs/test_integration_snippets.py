@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.main import get_command
 
@@ -19,7 +21,14 @@ from app.domain.contract import EventReader
 from app.domain.events import EventType
 from app.domain.instants import parse_timestamp
 from app.settings import Settings
-from tests.docs.conftest import CHECKOUT, Relay, SupabaseWire
+from tests.docs.conftest import (
+    CHECKOUT,
+    JWT_SECRET,
+    UNREACHABLE,
+    Relay,
+    SupabaseWire,
+    run_relay,
+)
 
 DOCUMENT = CHECKOUT / "docs" / "integration.md"
 DOCUMENTS = (
@@ -33,6 +42,7 @@ GO = SNIPPETS / "go"
 GO_PATH = Path("/usr/share/gocode")  # where Debian's golang-*-dev packages put their source
 GO_SECONDS = 540  # the first run compiles the standard library: 40 s here, on two cores
 PYTHON = SNIPPETS / "python" / "send_event.py"
+PYTHON_WITH_TOKEN = SNIPPETS / "python" / "send_with_token.py"
 
 NOW = parse_timestamp("2026-01-02T03:04:06Z")
 USER_ID = "123e4567-e89b-12d3-a456-426614174000"
@@ -203,6 +213,68 @@ def test_curl_command_that_relay_send_prints_is_accepted(relay: Relay) -> None:
         ["sh", "-c", printed.stdout], environment=relay.caller_environment, folder=relay.folder
     )
     assert json.loads(done.stdout)["status"] == "accepted"
+
+
+# --- With a JWT -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["jwt", "any"])
+def relay_of_tokens(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Relay]:
+    with run_relay(tmp_path, UNREACHABLE, WEBHOOK_AUTH=request.param) as running:
+        yield running
+
+
+def test_python_snippet_with_a_token_is_accepted(relay_of_tokens: Relay) -> None:
+    done = run(
+        [sys.executable, "-I", "-W", "error", PYTHON_WITH_TOKEN, "user.created", *USER],
+        environment=relay_of_tokens.caller_environment,
+        folder=relay_of_tokens.folder,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "accepted\n", "")
+
+
+def test_token_of_the_snippet_is_good_for_its_own_id_and_body_alone(
+    relay_of_tokens: Relay,
+) -> None:
+    make_token = runpy.run_path(str(PYTHON_WITH_TOKEN))["make_token"]
+    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json").encode()
+    token = make_token(JWT_SECRET, "evt_1", body)
+
+    def post(event_id: str, body: bytes, path: str = "/webhooks") -> int:
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "webhook-id": event_id,
+        }
+        url = f"{relay_of_tokens.url}{path}"
+        return httpx.post(url, content=body, headers=headers, trust_env=False).status_code
+
+    assert post("evt_2", body) == 401
+    assert post("evt_1", body + b" ") == 401
+    assert post("evt_2", body, "/webhooks/batch") == 401
+    assert post("evt_1", body, "/webhooks/batch") == 422  # admitted, and no batch
+    assert post("evt_1", body) == 202
+    # The genuine event of an id that a captured token was tried under is not in conflict.
+    token = make_token(JWT_SECRET, "evt_2", body + b" ")
+    assert post("evt_2", body + b" ") == 202
+
+
+def test_commands_that_send_with_a_token_are_accepted(relay_of_tokens: Relay) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json")
+    (relay_of_tokens.folder / "event.json").write_text(body)
+    (commands,) = (
+        code for language, _, code in read_blocks(DOCUMENT) if code.startswith("relay token")
+    )
+    environment = relay_of_tokens.caller_environment
+    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    done = run(
+        ["sh", "-ec", commands],
+        environment=environment | {"PATH": path},
+        folder=relay_of_tokens.folder,
+    )
+    assert json.loads(done.stdout) == {"event_id": "evt_1", "status": "accepted"}
 
 
 # --- What the document says of updates and of minimal data ----------------------------------------

@@ -112,6 +112,7 @@ def _check_accepted(token: str, claims: Claims) -> None:
     listed = said.get("scp") if isinstance(said.get("scp"), list) else [said.get("scp")]
     texts = [text for text in [said.get("scope"), *(listed or [])] if isinstance(text, str)]
     assert claims.scopes <= set(texts) | set(" ".join(texts).split())
+    assert claims.webhook_id == said.get("webhook_id")
     if claims.request_body_sha256 is not None:
         assert len(bytes.fromhex(claims.request_body_sha256)) == 32
         assert claims.request_body_sha256 == said["request_body_sha256"].lower()
@@ -188,6 +189,9 @@ ACCEPTED: Final = {
     "body digest": _make(request_body_sha256="AB" * 32),
     "body digest a number": _make(request_body_sha256=7),
     "body digest in Arabic digits": _make(request_body_sha256="\u0660" * 64),
+    "webhook id": _make(webhook_id="evt_1"),
+    "webhook id of any text": _make(webhook_id="\x00\ud800\u202e, ,"),
+    "webhook id empty": _make(webhook_id=""),
     "claims nested": _make(more=b"[" * 200 + b"]" * 200),
     "exp twice": _make(exp=b'1,"exp":1767323105'),
 }
@@ -254,6 +258,9 @@ REFUSED: Final = {
     "payload not UTF-8": join(_HS256, b"\xff\xfe", b""),
     "payload deep": join(_HS256, _DEEP, b""),
     "payload a huge number": join(_HS256, b"9" * 5000, b""),
+    "webhook id a number": _make(webhook_id=7),
+    "webhook id null": _make(webhook_id=b"null"),
+    "webhook id a list": _make(webhook_id=["evt_1"]),
     "exp missing": _make(exp=None),
     "exp null": _make(exp=b"null"),
     "exp a text": _make(exp=str(NOW + 60)),
