@@ -71,6 +71,13 @@ SAME: Final[Mapping[str, tuple[int, Callable[[RawConnection, str], bytes]]]] = {
     "identity": (202, _plain("Content-Encoding: identity")),
     "id-twice": (401, _plain("Webhook-Id: evt_another")),
     "timestamp-twice": (401, _plain("Webhook-Timestamp: 1767323045")),
+    "another-signature-behind": (202, _plain("Webhook-Signature: v1,bm9uZQ==")),
+    "another-signature-before": (
+        202,
+        lambda _, event_id: write_request(event_id).replace(
+            b"webhook-signature:", b"Webhook-Signature: v1,bm9uZQ==\r\nwebhook-signature:"
+        ),
+    ),
     "upgrade": (202, _plain("Connection: Upgrade", "Upgrade: h2c")),
     "close-and-keep-alive": (202, _plain("Connection: keep-alive", connection="close")),
     "keep-alive-and-close": (202, _plain("Connection: close", connection="keep-alive")),
