@@ -9,7 +9,9 @@ from app.domain.errors import BodyTooLarge, RequestMalformed
 # A size, and extensions, which are ignored.
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _LINE_LIMIT_BYTES: Final = 256
-_TRAILERS_LIMIT_BYTES: Final = 8 * 1024
+# A line costs far more time than its bytes do: so many are read, and one more for so much content.
+_LINES_LIMIT: Final = 1024
+_CONTENT_BYTES_PER_LINE: Final = 256
 
 
 class _Part(Enum):
@@ -33,7 +35,7 @@ class ChunkedBody:
         self._part = _Part.SIZE
         self._line = bytearray()
         self._remaining = 0
-        self._trailer_bytes = 0
+        self._lines = 0
 
     @property
     def is_complete(self) -> bool:
@@ -75,6 +77,9 @@ class ChunkedBody:
         if len(self._line) > _LINE_LIMIT_BYTES or (not end and len(piece) == _LINE_LIMIT_BYTES):
             raise RequestMalformed("a chunk's size or a trailer is too long")
         if end:
+            self._lines += 1
+            if self._lines > _LINES_LIMIT + len(self.content) // _CONTENT_BYTES_PER_LINE:
+                raise RequestMalformed("the chunks are too small or the trailers too many")
             line = bytes(self._line)
             self._line.clear()
             if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
@@ -95,9 +100,5 @@ class ChunkedBody:
             if line:
                 raise RequestMalformed("a chunk is longer than its size")
             self._part = _Part.SIZE
-        elif line:
-            self._trailer_bytes += len(line)
-            if self._trailer_bytes > _TRAILERS_LIMIT_BYTES:
-                raise RequestMalformed("the trailers are too long")
-        else:
+        elif not line:
             self._part = _Part.END

@@ -115,6 +115,18 @@ def test_headers_are_lists_by_name() -> None:
     assert request.headers == {b"a": b"1, 2, 3, 4", b"b": b"x", b"c": b"", b"d": b"\xff"}
 
 
+def test_chunks_may_be_small_but_not_without_end() -> None:
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    small = read_one(head + b"1\r\nx\r\n" * 500 + b"0\r\n\r\n")
+    assert small.body == b"x" * 500
+    # As a proxy sends on what it receives.
+    segments = read_one(head + (b"200\r\n%b\r\n" % (b"x" * 512)) * 128 + b"0\r\n\r\n")
+    assert len(segments.body) == EVENT_BYTES
+    assert read([head + b"1\r\nx\r\n" * 520])[1] == "RequestMalformed"
+    assert read([head + b"1;extension\r\nx\r\n" * 520])[1] == "RequestMalformed"
+    assert read([head + b"0\r\n" + b"X: y\r\n" * 1100])[1] == "RequestMalformed"
+
+
 def test_trailers_are_not_headers() -> None:
     request = read_one(VARIANTS["chunks-trailers"])
     assert request.body == b"abc"
