@@ -20,7 +20,7 @@ from app.server.chunked_body import ChunkedBody
 from app.server.limits import Limits
 
 _HEAD_END: Final = b"\r\n\r\n"
-# RFC 9112, section 2.2: empty lines before a request line are ignored.
+# RFC 9112, section 2.2: empty lines before a request line are ignored. They count as its head.
 _EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 
@@ -144,7 +144,9 @@ class RequestParser:
     def held_bytes(self) -> int:
         """How much is kept: of the request that is being read, and of what came behind it."""
         chunked = 0 if self._chunks is None else len(self._chunks.content)
-        return self._head_bytes + len(self._body) + chunked + len(self._data)
+        # Empty lines are counted and not kept.
+        head = 0 if self.stage is Stage.START else self._head_bytes
+        return head + len(self._body) + chunked + len(self._data)
 
     def expects_continue(self) -> bool:
         """Tell whether the client waits for `100 Continue` before it sends the body."""
@@ -186,6 +188,7 @@ class RequestParser:
         data, start = self._data, self._position
         if self._head is None or self._llhttp is None:
             start = cast(re.Match[bytes], _EMPTY_LINES.match(data, start)).end()
+            self._count_head(start - self._position)
             if start == len(data):
                 self._position = start
                 return None
@@ -195,9 +198,7 @@ class RequestParser:
         end = self._find_head_end(start)
         piece = data[start:end]
         self._position = start + len(piece)
-        self._head_bytes += len(piece)
-        if self._head_bytes > self._limits.head_bytes:
-            raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
+        self._count_head(len(piece))
         try:
             self._llhttp.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -214,6 +215,11 @@ class RequestParser:
         request = self._finish_head(self._head, self._llhttp)
         self._head = self._llhttp = None
         return request
+
+    def _count_head(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > self._limits.head_bytes:
+            raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
 
     def _find_head_end(self, start: int) -> int | None:
         """Find the position behind the empty line, which may have begun in the data before."""

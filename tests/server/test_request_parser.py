@@ -166,6 +166,7 @@ def test_head_within_the_limits_is_read_and_beyond_them_refused(is_cut: bool) ->
     assert try_(start + b"x" * (1000 - len(start) - 4) + b"\r\n\r\n") is None
     assert try_(start + b"x" * (1001 - len(start) - 4) + b"\r\n\r\n") == "HeadTooLarge"
     assert try_(start + b"x" * 2000) == "HeadTooLarge"
+    assert try_(b"\r\n" * 501) == "HeadTooLarge"
     assert try_(b"GET /" + b"x" * 2000) == "HeadTooLarge"
     assert try_(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10 + b"\r\n") is None
     assert try_(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 11 + b"\r\n") == "HeadTooLarge"
