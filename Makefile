@@ -14,7 +14,7 @@ SOURCES := app benchmarks tests docs/snippets
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test conformance lint check format openapi crash crash-replicas converge fuzz bench bench-quick clean
+.PHONY: demo test conformance lint check format openapi crash crash-replicas converge fuzz floods bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -72,6 +72,10 @@ fuzz: .venv/installed
 	for target in signatures tokens events requests; do \
 	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
 	done
+
+# What floods by strangers cost the relay in memory, and its senders in time: a line each.
+floods: .venv/installed
+	$(BIN)/pytest tests/server/test_floods.py
 
 # Ratios between contenders that run in turn, and whether targets are reached; NAMES="receiving lag"
 # chooses of those that benchmarks/README.md lists. Close what else runs: the load has a processor
