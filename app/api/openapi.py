@@ -170,7 +170,8 @@ def _event_schemas() -> dict[str, Any]:
                     "type": "string",
                     "format": "date-time",
                     "description": "When it happened: RFC 3339 with an offset, up to nine"
-                    " fractional digits; at most five minutes ahead of the clock.",
+                    " fractional digits; not before 2000-01-01T00:00:00Z and at most five minutes"
+                    " ahead of the clock.",
                 },
                 "data": {"$ref": f"#/components/schemas/{data['title']}"},
             },

@@ -18,6 +18,12 @@ from app.domain.instants import Instant, after, parse_timestamp
 MAXIMUM_AHEAD_SECONDS: Final = 300
 """An event further ahead of the clock would freeze its entity until then."""
 
+EARLIEST_TIMESTAMP: Final = parse_timestamp("2000-01-01T00:00:00Z")
+"""No true event is older. An unset time is: year 1 in Go, 1970 where it is a number.
+
+Accepted, it would lose to every other version of its entity, and nobody would be told.
+"""
+
 MAXIMUM_BATCH_EVENTS: Final = 1000
 
 UUID_PATTERN: Final = (
@@ -100,6 +106,9 @@ _ROW_EVENTS: Final[Mapping[Kind, tuple[EventType, ...]]] = {
 }
 _EVENT_TYPES: Final[Mapping[str, EventType]] = {member.value: member for member in EventType}
 _EVENT_ID = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_TOO_EARLY: Final = (
+    "is before 2000-01-01T00:00:00Z: probably a time that was never set; send when it happened"
+)
 _EVENT_ID_RULE: Final = "must be 1 to 255 visible ASCII characters"
 
 
@@ -288,6 +297,9 @@ def _read_timestamp(
         errors.append(
             FieldError(f"{pointer}/timestamp", "must be an RFC 3339 date-time with an offset")
         )
+        return None
+    if occurred_at < EARLIEST_TIMESTAMP:
+        errors.append(FieldError(f"{pointer}/timestamp", _TOO_EARLY))
         return None
     if occurred_at > after(now, MAXIMUM_AHEAD_SECONDS):
         errors.append(

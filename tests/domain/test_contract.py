@@ -1,6 +1,7 @@
 """Shows what bodies become events, and that each place that is wrong is named and never quoted."""
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.contract import (
     DATA_SCHEMAS,
+    EARLIEST_TIMESTAMP,
     MAXIMUM_AHEAD_SECONDS,
     MAXIMUM_BATCH_EVENTS,
     BatchItem,
@@ -347,9 +349,44 @@ def test_timestamp_ahead_in_its_own_zone_alone_is_accepted() -> None:
     assert read(make_body(timestamp="2026-01-02T17:04:06+14:00")).occurred_at == NOW
 
 
-@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize("value", ["2000-01-01T00:00:00Z", "1999-12-31T12:00:00-12:00"])
 def test_timestamp_long_ago_is_accepted(value: str) -> None:
-    assert read(make_body(timestamp=value)).occurred_at == parse_timestamp(value)
+    assert read(make_body(timestamp=value)).occurred_at == EARLIEST_TIMESTAMP
+
+
+@pytest.mark.parametrize("event_type", EventType)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01T00:00:00Z",  # Go's zero time
+        "0001-01-01T00:00:00+23:59",  # before what a datetime can hold
+        "1970-01-01T00:00:00Z",
+        "1999-12-31T23:59:59.999999999Z",
+        "2000-01-01T00:00:00+00:01",
+    ],
+)
+def test_timestamp_that_was_never_set_is_refused_and_says_so(
+    event_type: EventType, value: str
+) -> None:
+    (error,) = find_errors(make_body(event_type, timestamp=value))
+    assert error.pointer == "/timestamp"
+    assert "before 2000-01-01T00:00:00Z" in error.detail
+    assert "never set" in error.detail
+
+
+@given(st.datetimes(), st.integers(-23 * 60 - 59, 23 * 60 + 59))
+def test_timestamp_is_accepted_exactly_from_2000_to_five_minutes_ahead(
+    moment: datetime, offset_minutes: int
+) -> None:
+    hours, minutes = divmod(abs(offset_minutes), 60)
+    sign = "-" if offset_minutes < 0 else "+"
+    text = f"{moment.isoformat()}{sign}{hours:02}:{minutes:02}"
+    since_2000 = moment - datetime(2000, 1, 1) - timedelta(minutes=offset_minutes)  # noqa: DTZ001
+    until_last = datetime(2026, 1, 2, 3, 9, 6) - moment + timedelta(minutes=offset_minutes)  # noqa: DTZ001
+    if min(since_2000, until_last) < timedelta():
+        assert [error.pointer for error in find_errors(make_body(timestamp=text))] == ["/timestamp"]
+    else:
+        assert read(make_body(timestamp=text)).occurred_at == parse_timestamp(text)
 
 
 # Ids
@@ -471,6 +508,7 @@ def test_batch_with_one_bad_item_spoils_no_other() -> None:
         ({"type": "x"}, ["/events/1/type"]),
         ({"timestamp": "x"}, ["/events/1/timestamp"]),
         ({"timestamp": "2027-01-01T00:00:00Z"}, ["/events/1/timestamp"]),
+        ({"timestamp": "0001-01-01T00:00:00Z"}, ["/events/1/timestamp"]),
         ({"data": None}, ["/events/1/data"]),
         ({"data": {}}, [f"/events/1/data/{field}" for field in DATA["membership"]]),
         ({"type": None, "timestamp": None}, ["/events/1/type", "/events/1/timestamp"]),
@@ -566,7 +604,11 @@ uuids = st.uuids().map(str)
 near_valid = some_of(
     id=mostly(st.sampled_from(["evt_1", "evt_2"])),
     type=mostly(st.sampled_from(list(EventType))),
-    timestamp=mostly(st.datetimes().map(lambda moment: moment.isoformat() + "Z")),
+    timestamp=mostly(
+        st.datetimes(datetime(1999, 1, 1), datetime(2027, 1, 1)).map(  # noqa: DTZ001
+            lambda moment: moment.isoformat() + "Z"
+        )
+    ),
     data=mostly(
         some_of(
             id=mostly(uuids),
