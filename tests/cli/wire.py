@@ -21,6 +21,7 @@ class Asked:
 
     Attributes:
         body: of the request, read as JSON; None where there is none.
+        client_port: which tells connections apart.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Asked:
     headers: Mapping[str, str]
     body: Any
     content: bytes
+    client_port: int
 
     @property
     def bearer(self) -> str:
@@ -95,7 +97,15 @@ def run_wire() -> Iterator[Wire]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = json.loads(content) if content else None
             answer = wire.take(
-                Asked(self.command, url.path, parse_qs(url.query), headers, body, content)
+                Asked(
+                    self.command,
+                    url.path,
+                    parse_qs(url.query),
+                    headers,
+                    body,
+                    content,
+                    self.client_address[1],
+                )
             )
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -119,3 +129,37 @@ def run_wire() -> Iterator[Wire]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def confirm(asked: Asked) -> Answer:
+    """Answer an event, or a batch of them, as a relay does that accepts all."""
+    if asked.path == "/webhooks":
+        return document({"event_id": asked.headers["webhook-id"], "status": "accepted"}, 202)
+    results = [{"event_id": event["id"], "status": "accepted"} for event in asked.body["events"]]
+    return document({"results": results}, 202)
+
+
+def _of(code: int, **changes: object) -> Callable[[Asked], Answer]:
+    def answer(asked: Asked) -> Answer:
+        right = {"event_id": asked.headers["webhook-id"], "status": "accepted"}
+        return document(right | changes, code)
+
+    return answer
+
+
+WRONG_SUCCESSES: dict[str, Answer | Callable[[Asked], Answer]] = {
+    "of health": document({"status": "ok"}),
+    "of another event": _of(202, event_id="evt_of_another"),
+    "without an id": _of(202, event_id=None),
+    "of a list": _of(202, event_id=["evt_1"]),
+    "unknown status": _of(200, status="ok"),
+    "status a list": _of(200, status=["accepted"]),
+    "status of no relay": _of(201),
+    "empty": Answer(202),
+    "no content": Answer(204),
+    "HTML": Answer(200, b"<html>Welcome", {"content-type": "text/html"}),
+    "HTML called JSON": Answer(200, b"<html>Welcome", {"content-type": "application/json"}),
+    "nested deeply": Answer(200, b"[" * 100_000, {"content-type": "application/json"}),
+    "a batch": document({"results": [{"event_id": "evt_1", "status": "accepted"}]}),
+}
+"""Successes that are not about the event that was sent."""

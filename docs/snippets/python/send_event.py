@@ -10,6 +10,7 @@ import base64
 import hmac
 import json
 import os
+import random
 import sys
 import time
 import urllib.error
@@ -17,6 +18,9 @@ import urllib.request
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
+
+ATTEMPTS = 4
 
 
 def sign(secret: str, event_id: str, sent_at: int, body: bytes) -> str:
@@ -26,11 +30,33 @@ def sign(secret: str, event_id: str, sent_at: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
+class NotConfirmed(Exception):
+    """A success was answered, but not to this event: it may be stored or not."""
+
+
 def send(url: str, secret: str, event_type: str, data: Mapping[str, str]) -> str:
-    """Post one event once and give the relay's answer: accepted or duplicate."""
+    """Post one event until the relay confirms it: accepted or duplicate."""
     event_id = f"evt_{uuid.uuid4().hex}"  # a retry sends the same id and the same body
     occurred_at = datetime.now(UTC).isoformat()  # in a backend: the database's clock
     body = json.dumps({"type": event_type, "timestamp": occurred_at, "data": data}).encode()
+    for attempt in range(ATTEMPTS):
+        try:
+            return post_once(url, secret, event_id, body)
+        except (OSError, HTTPException, NotConfirmed) as error:
+            is_final = isinstance(error, urllib.error.HTTPError) and not may_retry(error.code)
+            if is_final or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.2 * 2**attempt))  # noqa: S311 - jitter
+    raise AssertionError("the last attempt returns or raises")
+
+
+def may_retry(status: int) -> bool:
+    """Tell whether the relay may answer otherwise later."""
+    return status in (408, 429) or status >= 500
+
+
+def post_once(url: str, secret: str, event_id: str, body: bytes) -> str:
+    """Post one event once, on a connection of its own, and check that the answer is about it."""
     sent_at = int(time.time())
     request = urllib.request.Request(  # noqa: S310 - the URL is the operator's
         f"{url}/webhooks",
@@ -43,20 +69,39 @@ def send(url: str, secret: str, event_type: str, data: Mapping[str, str]) -> str
         },
     )
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        return str(json.load(response)["status"])
+        status, content = response.status, response.read()
+    match read_json(content):
+        case {"event_id": str(named), "status": "accepted" | "duplicate" as receipt} if (
+            status in (200, 202) and named == event_id
+        ):
+            return str(receipt)
+    raise NotConfirmed(
+        f"event {event_id} is not confirmed: {url} answered {status} {content[:200]!r},"
+        " where the relay would name the event; check the URL and every proxy before the relay"
+    )
+
+
+def read_json(content: bytes) -> object:
+    """Give what JSON says; None for anything else."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 # endregion
 
 
 def main() -> None:
-    """Send what the command line says; exit code 1 with the relay's problem if it refuses."""
+    """Send what the command line says; exit code 1 and why if it is not delivered."""
     event_type, *fields = sys.argv[1:]
     data = dict(field.split("=", 1) for field in fields)
     try:
         status = send(os.environ["RELAY_URL"], os.environ["RELAY_WEBHOOK_SECRET"], event_type, data)
     except urllib.error.HTTPError as error:
         sys.exit(f"{error.code}: {error.read().decode()}")
+    except (OSError, HTTPException, NotConfirmed) as error:
+        sys.exit(f"not delivered: {error}")
     sys.stdout.write(f"{status}\n")
 
 

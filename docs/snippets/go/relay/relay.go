@@ -143,7 +143,8 @@ func (r *Rejected) Error() string {
 	return fmt.Sprintf("relay: %d %s: %s %v", r.Status, r.Code, r.Detail, r.Errors)
 }
 
-// Unavailable: no answer, 429 or 5xx. The same event may be sent again later.
+// Unavailable: no answer, 408, 429, 5xx, or a success that does not name what was sent. It may be
+// stored or not: send the same again, later.
 type Unavailable struct {
 	RetryAfter time.Duration // 0 if the relay did not say
 	Cause      error
@@ -186,40 +187,52 @@ func NewClient(url, secret string) (*Client, error) {
 	}, nil
 }
 
-// Send posts one event. nil means that the relay has it on disk: 202 (new) or 200 (known).
+// Send posts one event. nil means that the relay has it on disk, new or known, and said so of
+// this event.
 func (c *Client) Send(ctx context.Context, event Event) error {
 	body, err := json.Marshal(event.document(""))
 	if err != nil {
 		return err
 	}
-	_, err = c.post(ctx, "/webhooks", event.ID, body)
-	return err
+	return c.post(ctx, "/webhooks", event.ID, body, func(answer []byte) error {
+		var read Result
+		if json.Unmarshal(answer, &read) != nil || read.EventID != event.ID || !isOneOf(read.Status,
+			"accepted", "duplicate", "applied", "superseded", "dead") {
+			return fmt.Errorf("it does not name event %s", event.ID)
+		}
+		return nil
+	})
 }
 
-// post tries until the relay answers, the attempts are used up or ctx ends.
-func (c *Client) post(ctx context.Context, path, id string, body []byte) ([]byte, error) {
+// post tries until the relay answers, the attempts are used up or ctx ends. A success counts if
+// confirm finds in it what was sent: a proxy may give the answer to another request, or its own.
+func (c *Client) post(
+	ctx context.Context, path, id string, body []byte, confirm func(answer []byte) error,
+) error {
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
-		answer, err := c.postOnce(ctx, path, id, body)
+		err := c.postOnce(ctx, path, id, body, confirm)
 		var unavailable *Unavailable
 		if err == nil || !errors.As(err, &unavailable) {
-			return answer, err
+			return err
 		}
 		wait := time.Duration(random() * float64(backoff)) // full jitter
 		if wait < unavailable.RetryAfter {
 			wait = unavailable.RetryAfter
 		}
 		if attempt == attempts || wait > longestWait || !sleep(ctx, wait) {
-			return nil, err
+			return err
 		}
 		backoff *= 2
 	}
 }
 
-func (c *Client) postOnce(ctx context.Context, path, id string, body []byte) ([]byte, error) {
+func (c *Client) postOnce(
+	ctx context.Context, path, id string, body []byte, confirm func(answer []byte) error,
+) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	now := time.Now() // the time of sending: signed anew for every attempt
 	request.Header.Set("Content-Type", "application/json")
@@ -228,19 +241,28 @@ func (c *Client) postOnce(ctx context.Context, path, id string, body []byte) ([]
 	request.Header.Set("webhook-signature", Sign(c.key, id, now, body))
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, &Unavailable{Cause: err}
+		return &Unavailable{Cause: err}
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, responseBytes))
 	status := response.StatusCode
 	switch {
-	case status == http.StatusOK || status == http.StatusAccepted:
-		if err != nil {
-			return nil, &Unavailable{Cause: err}
+	case status >= 200 && status < 300:
+		if err == nil && status != http.StatusOK && status != http.StatusAccepted {
+			err = errors.New("the relay never answers so")
 		}
-		return answer, nil
-	case status == http.StatusTooManyRequests || status >= 500:
-		return nil, &Unavailable{
+		if err == nil {
+			err = confirm(answer)
+		}
+		if err != nil {
+			// This connection may be one answer behind: the next attempt takes a new one.
+			c.http.CloseIdleConnections()
+			return &Unavailable{Cause: fmt.Errorf("%s answered %s with %.200q, not confirmed: %w;"+
+				" check the URL and every proxy before the relay", request.URL, response.Status, answer, err)}
+		}
+		return nil
+	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500:
+		return &Unavailable{
 			RetryAfter: readRetryAfter(response.Header.Get("Retry-After"), now),
 			Cause:      errors.New(response.Status),
 		}
@@ -250,7 +272,7 @@ func (c *Client) postOnce(ctx context.Context, path, id string, body []byte) ([]
 			rejected.Detail = http.StatusText(status) // a proxy's page, not the relay's problem
 		}
 		rejected.Status = status
-		return nil, rejected
+		return rejected
 	}
 }
 
@@ -273,20 +295,47 @@ func (c *Client) SendBatch(ctx context.Context, events []Event) ([]Result, error
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.post(ctx, "/webhooks/batch", NewID(), body)
-	if err != nil {
-		return nil, err
-	}
 	var read struct {
 		Results []Result `json:"results"`
 	}
-	if err := json.Unmarshal(answer, &read); err != nil {
-		return nil, fmt.Errorf("relay: the answer to a batch: %w", err)
-	}
-	if len(read.Results) != len(events) {
-		return nil, fmt.Errorf("relay: %d results for %d events", len(read.Results), len(events))
+	err = c.post(ctx, "/webhooks/batch", NewID(), body, func(answer []byte) error {
+		read.Results = nil
+		if err := json.Unmarshal(answer, &read); err != nil {
+			return err
+		}
+		if len(read.Results) != len(events) {
+			return fmt.Errorf("it has %d results for %d events", len(read.Results), len(events))
+		}
+		for i, result := range read.Results {
+			if !result.isOf(events[i]) {
+				return fmt.Errorf("its result %d is not that of event %s", i+1, events[i].ID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return read.Results, nil
+}
+
+func (r Result) isOf(event Event) bool {
+	id := event.ID
+	isInvisible := func(r rune) bool { return r < '!' || r > '~' }
+	if len(id) > 255 || strings.IndexFunc(id, isInvisible) >= 0 {
+		id = "" // the relay repeats no id that it cannot accept
+	}
+	return r.EventID == id && isOneOf(r.Status, "accepted", "duplicate", "conflict", "invalid") &&
+		(id != "" || r.Status == "invalid")
+}
+
+func isOneOf(status string, known ...string) bool {
+	for _, each := range known {
+		if status == each {
+			return true
+		}
+	}
+	return false
 }
 
 // document is an event on the wire. In a batch it carries its id, alone the header does.

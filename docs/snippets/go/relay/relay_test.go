@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -89,7 +91,11 @@ func answers(t *testing.T, statuses ...int) (*Client, *[]http.Header) {
 			w.Header().Set("Location", "/elsewhere")
 		}
 		w.WriteHeader(status)
-		_, _ = w.Write([]byte(`{"code": "some-code"}`))
+		if status == http.StatusOK || status == http.StatusAccepted {
+			fmt.Fprintf(w, `{"event_id": %q, "status": "accepted"}`, r.Header.Get("webhook-id"))
+		} else {
+			_, _ = w.Write([]byte(`{"code": "some-code"}`))
+		}
 	}))
 	t.Cleanup(server.Close)
 	client, err := NewClient(server.URL, testSecret)
@@ -123,6 +129,112 @@ func TestSend_Duplicate_IsSuccess(t *testing.T) {
 	client, seen := answers(t, http.StatusOK)
 	if err := client.Send(context.Background(), testEvent()); err != nil || len(*seen) != 1 {
 		t.Fatal(err, len(*seen))
+	}
+}
+
+// attempt is a request as it arrived.
+type attempt struct{ remote, id, body string }
+
+// confused gives wrong answers, then, if it is not nil, the right one.
+func confused(t *testing.T, status int, wrong string, right func(id, body string) string) (*Client, *[]attempt) {
+	var seen []attempt
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		id := r.Header.Get("webhook-id")
+		seen = append(seen, attempt{r.RemoteAddr, id, string(body)})
+		if len(seen) > 1 && right != nil {
+			w.WriteHeader(http.StatusAccepted)
+			fmt.Fprint(w, right(id, string(body)))
+			return
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, wrong)
+	}))
+	t.Cleanup(server.Close)
+	client, err := NewClient(server.URL, testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, &seen
+}
+
+func assertSentAgainOnANewConnection(t *testing.T, seen []attempt) {
+	t.Helper()
+	if len(seen) != 2 || seen[0].id != seen[1].id || seen[0].body != seen[1].body {
+		t.Fatalf("not sent twice alike: %v", seen)
+	}
+	if seen[0].remote == seen[1].remote {
+		t.Error("sent again on the same connection")
+	}
+}
+
+func TestSend_SuccessThatDoesNotNameTheEvent_IsNoDelivery(t *testing.T) {
+	for _, wrong := range []struct {
+		status int
+		body   string
+	}{
+		{200, `{"status":"ok"}`},
+		{202, `{"event_id":"evt_another","status":"accepted"}`},
+		{202, ``},
+		{204, ``},
+		{200, `<html>Welcome</html>`},
+		{200, `[]`},
+		{200, `{"event_id":"evt_mine","status":"ok"}`},
+		{201, `{"event_id":"evt_mine","status":"accepted"}`},
+		{200, `{"event_id":null,"status":"accepted"}`},
+		{200, `{"results":[{"event_id":"evt_mine","status":"accepted"}]}`},
+	} {
+		event := testEvent()
+		event.ID = "evt_mine"
+		client, seen := confused(t, wrong.status, wrong.body, func(id, _ string) string {
+			return fmt.Sprintf(`{"event_id": %q, "status": "duplicate"}`, id)
+		})
+		if err := client.Send(context.Background(), event); err != nil {
+			t.Errorf("%v: %v", wrong, err)
+		}
+		assertSentAgainOnANewConnection(t, *seen)
+
+		client, seen = confused(t, wrong.status, wrong.body, nil)
+		err := client.Send(context.Background(), event)
+		var unavailable *Unavailable
+		if !errors.As(err, &unavailable) || len(*seen) != attempts {
+			t.Fatalf("%v: %v after %d attempts", wrong, err, len(*seen))
+		}
+		said := fmt.Sprintf("answered %d", wrong.status)
+		if !strings.Contains(err.Error(), said) || !strings.Contains(err.Error(), "proxy") {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+}
+
+func TestSendBatch_ResultsThatAreNotTheEvents_AreNoDelivery(t *testing.T) {
+	one, two, invalid := testEvent(), testEvent(), testEvent()
+	one.ID, two.ID, invalid.ID = "evt_1", "evt_2", "evt 3"
+	right := `{"results":[{"event_id":"evt_1","status":"accepted"},` +
+		`{"event_id":"evt_2","status":"conflict"},{"event_id":null,"status":"invalid"}]}`
+	for name, wrong := range map[string]string{
+		"one missing":  strings.Replace(right, `{"event_id":"evt_2","status":"conflict"},`, ``, 1),
+		"swapped":      strings.NewReplacer("evt_1", "evt_2", "evt_2", "evt_1").Replace(right),
+		"another":      strings.Replace(right, "evt_2", "evt_9", 1),
+		"null":         strings.Replace(right, `"evt_2"`, "null", 1),
+		"unknown":      strings.Replace(right, "accepted", "ok", 1),
+		"invalid kept": strings.Replace(right, `"invalid"`, `"accepted"`, 1),
+		"none":         `{"status":"ok"}`,
+		"single":       `{"event_id":"evt_1","status":"accepted"}`,
+		"HTML":         `<html>`,
+		"empty":        ``,
+	} {
+		client, seen := confused(t, http.StatusAccepted, wrong, func(string, string) string { return right })
+		results, err := client.SendBatch(context.Background(), []Event{one, two, invalid})
+		if err != nil || len(results) != 3 || results[1].Status != "conflict" {
+			t.Fatalf("%s: %v %v", name, results, err)
+		}
+		if len(*seen) != 2 || (*seen)[0].remote == (*seen)[1].remote {
+			t.Errorf("%s: not sent again on a new connection: %v", name, *seen)
+		}
 	}
 }
 
@@ -245,6 +357,16 @@ func TestLiveSend_FutureTimestamp_NamesTheField(t *testing.T) {
 	}
 }
 
+func TestLiveSend_ZeroTimestamp_NamesTheField(t *testing.T) {
+	client, event := liveClient(t), liveEvent("ana")
+	event.Timestamp = time.Time{}
+	var rejected *Rejected
+	err := client.Send(context.Background(), event)
+	if !errors.As(err, &rejected) || rejected.Status != 422 || rejected.Errors[0].Pointer != "/timestamp" {
+		t.Fatal(err)
+	}
+}
+
 func TestLiveSend_WrongSecret_IsRejected(t *testing.T) {
 	liveClient(t)
 	client, err := NewClient(os.Getenv("RELAY_URL"), testSecret)
@@ -261,6 +383,8 @@ func TestLiveSend_WrongSecret_IsRejected(t *testing.T) {
 func TestLiveSendBatch_OneOfEachKind_GivesEachItsResult(t *testing.T) {
 	client := liveClient(t)
 	known, conflict, invalid := liveEvent("ana"), liveEvent("ana"), liveEvent("ana")
+	unnamed := liveEvent("ana")
+	unnamed.ID = "evt with spaces"
 	for _, event := range []Event{known, conflict} {
 		if err := client.Send(context.Background(), event); err != nil {
 			t.Fatal(err)
@@ -268,19 +392,16 @@ func TestLiveSendBatch_OneOfEachKind_GivesEachItsResult(t *testing.T) {
 	}
 	conflict.Type = UserUpdated
 	invalid.Data = Removed{ID: "no UUID"}
-	events := []Event{liveEvent("ana"), known, conflict, invalid}
+	events := []Event{liveEvent("ana"), known, conflict, invalid, unnamed}
 	results, err := client.SendBatch(context.Background(), events)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var statuses []string
-	for i, result := range results {
-		if result.EventID != events[i].ID {
-			t.Errorf("result %d is of %s", i, result.EventID)
-		}
+	for _, result := range results {
 		statuses = append(statuses, result.Status)
 	}
-	if got := strings.Join(statuses, " "); got != "accepted duplicate conflict invalid" {
+	if got := strings.Join(statuses, " "); got != "accepted duplicate conflict invalid invalid" {
 		t.Fatal(got)
 	}
 }

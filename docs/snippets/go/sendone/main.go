@@ -6,7 +6,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"os"
@@ -15,32 +17,54 @@ import (
 )
 
 // region: sendone
-func send(url, secret, id string, body []byte) (*http.Response, error) {
+// send gives "accepted" or "duplicate". An error of 4xx is final; after any other, send the same id
+// and body again.
+func send(url, secret, id string, body []byte) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	sentAt := fmt.Sprint(time.Now().Unix()) // sign anew for every attempt; keep id and body
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%s.%s", id, sentAt, body)
 	request, err := http.NewRequest(http.MethodPost, url+"/webhooks", bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
+	request.Close = true // one request a connection: nobody else's answer can be on it
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", sentAt)
 	request.Header.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	client := http.Client{Timeout: 10 * time.Second}
-	return client.Do(request) // 202 and 200: taken; 429, 5xx or an error: again, same id
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", err
+	}
+	var receipt struct {
+		EventID string `json:"event_id"`
+		Status  string `json:"status"`
+	}
+	// A success names the event; one that does not is somebody else's, and the event may be lost.
+	isSuccess := response.StatusCode == http.StatusAccepted || response.StatusCode == http.StatusOK
+	if !isSuccess || json.Unmarshal(answer, &receipt) != nil || receipt.EventID != id ||
+		(receipt.Status != "accepted" && receipt.Status != "duplicate") {
+		return "", fmt.Errorf("event %s is not delivered: %s %.200q", id, response.Status, answer)
+	}
+	return receipt.Status, nil
 }
 
 // endregion
 
 func main() {
-	response, err := send(os.Getenv("RELAY_URL"), os.Getenv("RELAY_WEBHOOK_SECRET"), os.Args[1], []byte(os.Args[2]))
+	status, err := send(os.Getenv("RELAY_URL"), os.Getenv("RELAY_WEBHOOK_SECRET"), os.Args[1], []byte(os.Args[2]))
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(response.StatusCode)
+	fmt.Println(status)
 }

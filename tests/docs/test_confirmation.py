@@ -1,0 +1,72 @@
+"""The documentation's senders, against a server that answers success to something else."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.wire import WRONG_SUCCESSES, Wire, confirm, run_wire
+from tests.docs.conftest import SECRET
+from tests.docs.test_integration_snippets import (
+    GO,
+    GO_SECONDS,
+    PYTHON,
+    USER,
+    make_go_environment,
+    run,
+    run_go,
+)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with run_wire() as wire:
+        yield wire
+
+
+def make_environment(wire: Wire) -> dict[str, str]:
+    return {"RELAY_URL": wire.url, "RELAY_WEBHOOK_SECRET": SECRET, "NO_PROXY": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", WRONG_SUCCESSES)
+def test_python_snippet_sends_again_what_is_not_confirmed(
+    wire: Wire, name: str, tmp_path: Path
+) -> None:
+    wire.answers = [WRONG_SUCCESSES[name], WRONG_SUCCESSES[name], confirm]
+    command: list[str | Path] = [sys.executable, "-I", "-W", "error", PYTHON, "user.created", *USER]
+    done = run(command, environment=make_environment(wire), folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "accepted\n", "")
+    assert len({(asked.headers["webhook-id"], asked.content) for asked in wire.asked}) == 1
+    assert len({asked.client_port for asked in wire.asked}) == 3
+
+
+def test_python_snippet_that_is_never_confirmed_names_event_and_answer(
+    wire: Wire, tmp_path: Path
+) -> None:
+    wire.answers = [WRONG_SUCCESSES["of health"]]
+    command: list[str | Path] = [sys.executable, "-I", PYTHON, "user.created", *USER]
+    done = run(command, environment=make_environment(wire), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    for part in (wire.asked[0].headers["webhook-id"], '200 b\'{"status": "ok"}', "proxy"):
+        assert part in done.stderr
+    assert len(wire.asked) == 4
+
+
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_go_command_that_sends_one_event_takes_no_other_answer_for_its_own(
+    wire: Wire, tmp_path: Path
+) -> None:
+    command = tmp_path / "sendone"
+    run_go(["build", "-o", str(command), "./sendone"], make_go_environment(tmp_path), GO)
+    environment = make_environment(wire)
+    for name, answer in WRONG_SUCCESSES.items():
+        wire.answers = [answer]
+        done = run([command, "evt_1", "{}"], environment=environment, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (1, ""), name
+        assert "event evt_1 is not delivered: 20" in done.stderr, name
+    wire.answers = [confirm]
+    done = run([command, "evt_1", "{}"], environment=environment, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "accepted\n")
+    assert len({asked.client_port for asked in wire.asked}) == len(wire.asked)
