@@ -1,23 +1,24 @@
 """Sending batches of events: signed, tried again while the relay is away, judged line by line."""
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 import httpx
 
+from app.cli.delivery import confirm_batch, deliver
 from app.cli.event_lines import EventLine, write_batch
-from app.cli.failures import CommandFailed, NoRelay, Refused, RelayAway
+from app.cli.failures import CommandFailed, Refused
 from app.cli.remote import Document, make_failure, read_document, translated_failures
 from app.cli.sending import sign_body
 from app.domain.errors import FieldError
-from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 
 _CONFLICT: Final = FieldError("", "this id was stored before with another body")
+_UNEXPLAINED: Final = FieldError("", "is refused without a reason")
 _SKEW_WORTH_A_WORD_SECONDS: Final = 60
 
 
@@ -77,50 +78,35 @@ class BatchSender:
         ]
 
     def _send_items(self, lines: Sequence[EventLine]) -> list[Verdict]:
-        body = write_batch([line.item for line in lines if line.item is not None])
         try:
-            results = self._post(body).get("results")
+            results = deliver(
+                partial(self._attempt, lines),
+                patience_seconds=self._patience_seconds,
+                report_wait=self._report_wait,
+                pause=self._pause,
+            )
         except _BatchRefused as refusal:
             if len(lines) == 1:
                 return [Verdict(lines[0], "invalid", refusal.errors)]
             # The batch as a whole is none: one line made it so, as by nesting too deeply.
             middle = len(lines) // 2
             return self._send_items(lines[:middle]) + self._send_items(lines[middle:])
-        if not isinstance(results, list) or len(results) != len(lines):
-            raise NoRelay(f"{self._client.base_url} does not answer as a relay does")
         return [
             _judge(line, result, f"/events/{index}")
             for index, (line, result) in enumerate(zip(lines, results, strict=True))
         ]
 
-    def _post(self, body: bytes) -> Document:
-        failures = 0
-        failing_since = time.monotonic()
-        while True:
-            try:
-                return self._attempt(body)
-            except NoRelay:
-                raise
-            except RelayAway as away:
-                failures += 1
-                asked = min(away.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
-                wait = max(asked, backoff_seconds(failures, random.random()))  # noqa: S311
-                if time.monotonic() + wait - failing_since > self._patience_seconds:
-                    raise
-                self._report_wait(str(away), wait)
-                self._pause(wait)
-
-    def _attempt(self, body: bytes) -> Document:
+    def _attempt(self, lines: Sequence[EventLine]) -> list[Document]:
+        body = write_batch([line.item for line in lines if line.item is not None])
         # Signed anew each time: a signature is good for five minutes only.
         headers = sign_body(self._secret, body)
         with translated_failures(str(self._client.base_url)):
             response = self._client.post("/webhooks/batch", content=body, headers=headers)
-        document = read_document(response)
-        if response.is_success and document is not None:
-            return document
+        if response.is_success:
+            return confirm_batch(response, [line.event_id for line in lines])
         failure = make_failure(response)
         if isinstance(failure, Refused):
-            raise _explain_refusal(response, document or {}, failure)
+            raise _explain_refusal(response, read_document(response) or {}, failure)
         raise failure
 
 
@@ -159,16 +145,15 @@ def explain_unsigned(response: httpx.Response) -> CommandFailed:
     )
 
 
-def _judge(line: EventLine, result: object, pointer: str) -> Verdict:
-    match result:
-        case {"status": "accepted" | "duplicate" as status}:
-            return Verdict(line, status)
-        case {"status": "conflict"}:
+def _judge(line: EventLine, result: Document, pointer: str) -> Verdict:
+    match result["status"]:
+        case "conflict":
             return Verdict(line, "conflict", (_CONFLICT,))
-        case {"status": "invalid", "errors": errors}:
-            return Verdict(line, "invalid", _read_errors(errors, pointer))
-        case _:
-            return Verdict(line, "invalid", (FieldError("", "was not judged by the relay"),))
+        case "invalid":
+            errors = _read_errors(result.get("errors"), pointer)
+            return Verdict(line, "invalid", errors or (_UNEXPLAINED,))
+        case status:
+            return Verdict(line, status)
 
 
 def _read_errors(errors: object, pointer: str) -> tuple[FieldError, ...]:

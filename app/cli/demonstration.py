@@ -21,8 +21,10 @@ from rich.table import Table
 from app.auth.signatures import generate_symmetric_secret
 from app.auth.tokens import mint_token
 from app.cli.console import errors, output
+from app.cli.delivery import confirm_event, deliver, report_wait
 from app.cli.local_supabase import LocalSupabase, LocalSupabaseError, run_local_supabase
-from app.cli.sending import TIMEOUT_SECONDS, make_body, name_endpoint, sign_body
+from app.cli.remote import make_failure, translated_failures
+from app.cli.sending import TIMEOUT_SECONDS, make_body, make_event_id, name_endpoint, sign_body
 from app.settings import Settings
 from app.telemetry import configure_logging
 
@@ -134,10 +136,22 @@ class _Proof:
             time.sleep(_POLL_SECONDS)
 
     def _send(self, event_type: str, data: dict[str, str], *, wait: bool) -> None:
-        body = make_body(event_type, data)
-        headers = sign_body(self._secret, body, wait_seconds=10 if wait else None)
+        body, event_id = make_body(event_type, data), make_event_id()
         endpoint = name_endpoint(self._relay_url)
-        self._client.post(endpoint, content=body, headers=headers).raise_for_status()
+
+        def attempt() -> None:
+            headers = sign_body(
+                self._secret, body, event_id=event_id, wait_seconds=10 if wait else None
+            )
+            with translated_failures(self._relay_url):
+                response = self._client.post(
+                    endpoint, content=body, headers=headers | {"connection": "close"}
+                )
+            if not response.is_success:
+                raise make_failure(response)
+            confirm_event(response, event_id)
+
+        deliver(attempt, patience_seconds=_LIMIT_SECONDS, report_wait=report_wait)
 
 
 @contextmanager

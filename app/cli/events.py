@@ -63,7 +63,8 @@ def events(
         if event_id is None:
             _list(relay, islice(_page(relay, given, limit), limit), as_json=as_json)
         else:
-            _show(relay, relay.get(_name_path(event_id)), as_json=as_json)
+            document = relay.get_named(_name_path(event_id), "event_id", event_id)
+            _show(relay, document, as_json=as_json)
 
 
 def _page(relay: "RemoteRelay", criteria: dict[str, Any], limit: int) -> Iterator["Document"]:

@@ -42,5 +42,9 @@ class RelayAway(CommandFailed):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Unconfirmed(RelayAway):
+    """A success was answered that is not about what was sent: it may have been stored or not."""
+
+
 class NoRelay(RelayAway):
     """What answers there is none, or one of another version; asking again changes nothing."""

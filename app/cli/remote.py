@@ -5,15 +5,20 @@ What goes wrong is a `CommandFailed`.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from app.auth.tokens import Scope
-from app.cli.failures import CommandFailed, NoRelay, Refused, RelayAway
+from app.cli.failures import CommandFailed, NoRelay, Refused, RelayAway, Unconfirmed
 from app.cli.operators import OwnToken, check_token
 from app.cli.sending import TIMEOUT_SECONDS
+
+CHECK_THE_WAY: Final = (
+    "Check the URL and every proxy before the relay: one of them answers by itself, or gives the"
+    " answer to another request"
+)
 
 Document = dict[str, Any]
 AnswerModel = TypeVar("AnswerModel", bound=BaseModel)
@@ -56,6 +61,25 @@ class RemoteRelay:
                 f"{self._client.base_url} answers in a form that this command does not know: it"
                 " is of another version. Use the command that was installed with it."
             ) from error
+
+    def get_named(self, path: str, name: str, wanted: str) -> Document:
+        """Ask for the document of one thing, and make sure that it is the one of that.
+
+        Args:
+            path: of the thing.
+            name: the member of the document that says which thing it is about.
+            wanted: what has to stand there.
+
+        Raises:
+            CommandFailed: there is none, or it is about something else.
+        """
+        document = self.get(path)
+        if document.get(name) != wanted:
+            raise Unconfirmed(
+                f"{self._client.base_url} was asked for {path} and answered about"
+                f" {document.get(name)}. {CHECK_THE_WAY}"
+            )
+        return document
 
     def _exchange(self, method: str, path: str, **content: Any) -> Document:
         with translated_failures(str(self._client.base_url)):
@@ -115,8 +139,18 @@ def open_relay(url: str, token: str | None, scope: Scope) -> Iterator[RemoteRela
         request.headers["Authorization"] = f"Bearer {own.give() if own else given}"
         return request
 
-    with httpx.Client(base_url=url, auth=carry_token, timeout=TIMEOUT_SECONDS) as client:
+    with open_client(url) as client:
+        client.auth = carry_token
         yield RemoteRelay(client, scope=scope, is_minted=given is None)
+
+
+def open_client(url: str) -> httpx.Client:
+    """Open a client whose every request has a connection of its own.
+
+    On a connection that carries several, one answer too many makes each request get the answer to
+    the one before it.
+    """
+    return httpx.Client(base_url=url, headers={"connection": "close"}, timeout=TIMEOUT_SECONDS)
 
 
 @contextmanager
@@ -145,7 +179,7 @@ def read_document(response: httpx.Response) -> Document | None:
     """Give the JSON object of an answer; None where it holds none."""
     try:
         document = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
@@ -169,7 +203,7 @@ def make_failure(response: httpx.Response) -> CommandFailed:
         return NoRelay(f"the relay does not know {response.url.path}: it is of another version")
     if code == "event-not-found":
         return Refused(f"{detail} Events older than the relay's RETENTION_DAYS are gone.")
-    if response.status_code == 429 or response.status_code >= 500:
+    if response.status_code in (408, 429) or response.status_code >= 500:
         return RelayAway(
             f"the relay cannot at the moment, {status}: {detail}",
             retry_after_seconds=read_retry_after(response),

@@ -57,7 +57,7 @@ def _poll(relay: RemoteRelay, replay_id: str) -> Iterator[Document]:
     polls = 0
     while True:
         try:
-            document = relay.get(f"/replay/{quote(replay_id, safe='')}")
+            document = get_replay(relay, replay_id)
         except RelayAway:
             if time.monotonic() - heard_at > _PATIENCE_SECONDS:
                 raise
@@ -66,6 +66,17 @@ def _poll(relay: RemoteRelay, replay_id: str) -> Iterator[Document]:
             yield document
         time.sleep(_POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)])
         polls += 1
+
+
+def get_replay(relay: RemoteRelay, replay_id: str) -> Document:
+    """Ask where one replay stands.
+
+    Raises:
+        CommandFailed: there is none of that id.
+    """
+    path = f"/replay/{quote(replay_id, safe='').replace('.', '%2E')}"
+    # The relay writes its ids in small letters.
+    return relay.get_named(path, "replay_id", replay_id.lower())
 
 
 class _Bars:
@@ -170,7 +181,7 @@ def end_with(answer: ReplayAnswer) -> None:
 
 def show_replay(relay: RemoteRelay, replay_id: str, *, as_json: bool) -> None:
     """Print how far an earlier replay is."""
-    document = relay.get(f"/replay/{quote(replay_id, safe='').replace('.', '%2E')}")
+    document = get_replay(relay, replay_id)
     answer = relay.read(document, ReplayAnswer)
     print_replay(document, answer, as_json=as_json)
     if not as_json:

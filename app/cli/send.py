@@ -3,6 +3,8 @@
 import shlex
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,9 @@ from app.cli.failures import Misused
 
 if TYPE_CHECKING:
     import httpx
+
+_RETRY_SECONDS = 5.0
+_RETRY_FILE_SECONDS = 60.0
 
 
 def send(
@@ -46,9 +51,13 @@ def send(
         typer.Option(help="With --file: write the lines that are refused here, with the reasons."),
     ] = None,
     retry_seconds: Annotated[
-        float,
-        typer.Option(min=0, help="With --file: how long to try while the relay is away."),
-    ] = 60.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="How long to retry while the relay is unreachable or does not confirm what was"
+            f" sent; default: {_RETRY_SECONDS:.0f}, with --file {_RETRY_FILE_SECONDS:.0f}.",
+        ),
+    ] = None,
     url: options.Url = options.DEFAULT_URL,
     secret: Annotated[
         str | None,
@@ -72,11 +81,13 @@ def send(
 ) -> None:
     """Sign one event and post it, or a whole file of them.
 
+    Only an answer that names the event counts as a success; anything else is
+    retried, with the same id and body.
     A file has a line for each event, {"id", "type", "timestamp", "data"}; one
     without an id gets one made from what it says. After Ctrl-C or a kill the same
     command goes on where it was; a line that is refused is told of and holds up
     no other. Exit code 0: taken; 1: refused, or some lines were; 3: the relay is
-    not there.
+    not there, or did not confirm what was sent.
 
     Example: [bold]relay send membership.created
     trip_id=456e7890-e89b-12d3-a456-426614174001
@@ -94,7 +105,7 @@ def send(
             url=url,
             secret=secret or _find_secret(),
             rejects=rejects,
-            patience_seconds=retry_seconds,
+            patience_seconds=_RETRY_FILE_SECONDS if retry_seconds is None else retry_seconds,
             as_json=as_json,
         )
         return
@@ -102,38 +113,65 @@ def send(
         raise Misused("--rejects goes with --file")
     if event_type is None:
         raise Misused("give the TYPE of an event, - to read a body, or --file")
-    from app.cli.sending import make_body, name_endpoint, sign_body
+    from app.cli.sending import make_body, make_event_id, name_endpoint, sign_body
 
     if event_type == "-":
         body = sys.stdin.buffer.read()
     else:
         body = make_body(event_type, _read_fields(fields or []), timestamp)
-    headers = sign_body(secret or _find_secret(), body, event_id=event_id, wait_seconds=wait)
+    event_id = event_id or make_event_id()
+    signing = partial(
+        sign_body, secret or _find_secret(), body, event_id=event_id, wait_seconds=wait
+    )
     if as_curl:
-        output.print(_write_curl(name_endpoint(url), headers, body), markup=False)
+        output.print(_write_curl(name_endpoint(url), signing(), body), markup=False)
         return
-    _post(url, headers, body, as_json=as_json)
+    patience_seconds = _RETRY_SECONDS if retry_seconds is None else retry_seconds
+    _post(url, signing, event_id, body, patience_seconds=patience_seconds, as_json=as_json)
 
 
-def _post(url: str, headers: dict[str, str], body: bytes, *, as_json: bool) -> None:
-    import httpx
+def _post(
+    url: str,
+    sign: Callable[[], dict[str, str]],
+    event_id: str,
+    body: bytes,
+    *,
+    patience_seconds: float,
+    as_json: bool,
+) -> None:
+    from app.cli.delivery import confirm_event, deliver, report_wait
+    from app.cli.failures import RelayAway
+    from app.cli.remote import make_failure, open_client, read_document, translated_failures
+    from app.cli.sending import name_endpoint
 
-    from app.cli.remote import make_failure, read_document, translated_failures
-    from app.cli.sending import TIMEOUT_SECONDS, name_endpoint
+    answers: list[tuple[httpx.Response, float]] = []
 
-    with translated_failures(url):
+    def attempt() -> None:
+        answers.clear()
+        # Signed anew each time: a signature is good for five minutes only.
+        headers = sign()
         started = time.perf_counter()
-        response = httpx.post(
-            name_endpoint(url), content=body, headers=headers, timeout=TIMEOUT_SECONDS
-        )
-        took_milliseconds = (time.perf_counter() - started) * 1000
-    if read_document(response) is None:
-        raise make_failure(response)
+        with translated_failures(url):
+            response = client.post(name_endpoint(url), content=body, headers=headers)
+        answers.append((response, (time.perf_counter() - started) * 1000))
+        if response.is_success:
+            confirm_event(response, event_id)
+        elif isinstance(failure := make_failure(response), RelayAway):
+            raise failure
+
+    with open_client(url) as client:
+        try:
+            deliver(attempt, patience_seconds=patience_seconds, report_wait=report_wait)
+        except RelayAway:
+            # A relay's own refusal is shown as such below.
+            if not answers or answers[0][0].is_success or read_document(answers[0][0]) is None:
+                raise
+    ((response, took_milliseconds),) = answers
     if as_json:
         typer.echo(response.text)
     else:
         _show(response, took_milliseconds)
-    if response.status_code >= 500:
+    if response.status_code in (408, 429) or response.status_code >= 500:
         raise typer.Exit(3)
     if not response.is_success:
         raise typer.Exit(1)

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-import httpx
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -18,9 +17,10 @@ from app.cli.batches import BatchSender, Verdict
 from app.cli.bookmark import Bookmark, Tally, find_place
 from app.cli.bookmark import Progress as Sent
 from app.cli.console import count, errors, output, tidy, write_duration
+from app.cli.delivery import report_wait
 from app.cli.event_lines import EventLine, Place, gather_batches, read_lines
 from app.cli.failures import CommandFailed
-from app.cli.sending import TIMEOUT_SECONDS
+from app.cli.remote import open_client
 from app.domain.errors import ConfigurationInvalid
 from app.store.private_files import open_private
 
@@ -51,9 +51,9 @@ def send_file(
         file = stack.enter_context(_open_input(path))
         sending = _Sending(path, file, url=url, rejects=rejects)
         stack.callback(sending.close)
-        client = stack.enter_context(httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS))
+        client = stack.enter_context(open_client(url))
         sender = BatchSender(
-            client, secret, patience_seconds=patience_seconds, report_wait=_report_wait
+            client, secret, patience_seconds=patience_seconds, report_wait=report_wait
         )
         try:
             sending.run(sender)
@@ -232,12 +232,6 @@ def _make_bar() -> Progress:
         console=errors,
         transient=True,
         disable=not errors.is_terminal,
-    )
-
-
-def _report_wait(reason: str, seconds: float) -> None:
-    errors.print(
-        f"{tidy(reason).rstrip('.')}; again in {write_duration(seconds)}", style="dim", markup=False
     )
 
 

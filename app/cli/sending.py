@@ -17,6 +17,11 @@ def make_body(event_type: str, data: Mapping[str, str], timestamp: str | None = 
     return json.dumps({"type": event_type, "timestamp": occurred_at, "data": data}).encode()
 
 
+def make_event_id() -> str:
+    """Make an id that no other event has."""
+    return f"evt_{uuid.uuid4().hex}"
+
+
 def sign_body(
     secret: str, body: bytes, *, event_id: str | None = None, wait_seconds: int | None = None
 ) -> dict[str, str]:
@@ -26,7 +31,7 @@ def sign_body(
         ConfigurationInvalid: the secret cannot sign.
     """
     now = int(time.time())
-    webhook_id = event_id or f"evt_{uuid.uuid4().hex}"
+    webhook_id = event_id or make_event_id()
     headers = {
         "content-type": "application/json",
         "webhook-id": webhook_id,

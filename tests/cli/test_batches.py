@@ -13,7 +13,7 @@ import pytest
 from app.auth.signatures import SignatureVerifier
 from app.cli.batches import BatchSender, Verdict
 from app.cli.event_lines import EventLine, Place, read_lines
-from app.cli.failures import CommandFailed, Refused, RelayAway
+from app.cli.failures import CommandFailed, Refused, RelayAway, Unconfirmed
 from app.domain.errors import FieldError
 from tests.api.running import WEBHOOK_SECRET
 
@@ -198,6 +198,6 @@ def test_batch_whose_signature_is_refused_says_whether_it_is_the_clock(
 
 @pytest.mark.parametrize("results", [None, [], [{"status": "accepted"}] * 4])
 def test_batch_answered_by_no_relay_is_not_taken_for_sent(results: object) -> None:
-    bench = Bench([lambda _: httpx.Response(200, json={"results": results})])
-    with pytest.raises(RelayAway):
+    bench = Bench([lambda _: httpx.Response(200, json={"results": results})], patience_seconds=0)
+    with pytest.raises(Unconfirmed):
         bench.send()

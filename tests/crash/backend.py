@@ -144,8 +144,11 @@ class Backend:
             return  # it died before it could answer
         finally:
             connection.close()
-        for delivery in deliveries:
-            self._note_answer(delivery, answer.status, content)
+        results = [content] * len(deliveries)
+        if answer.status in _ACKNOWLEDGED:
+            results = [json.dumps(result).encode() for result in json.loads(content)["results"]]
+        for delivery, result in zip(deliveries, results, strict=True):
+            self._note_answer(delivery, answer.status, result)
 
     def _deliver(self, relay: CrashingRelay, waiting: deque[Delivery]) -> None:
         connection = HTTPConnection("127.0.0.1", relay.port, timeout=_TIMEOUT_SECONDS)
@@ -168,7 +171,8 @@ class Backend:
             connection.close()
 
     def _note_answer(self, delivery: Delivery, status: int, content: bytes) -> None:
-        if status in _ACKNOWLEDGED:
+        is_own = status in _ACKNOWLEDGED and json.loads(content)["event_id"] == delivery.event_id
+        if is_own:
             self.acknowledged.add(delivery.event_id)
         elif status not in _COME_AGAIN:
             self.surprises.append(f"{delivery}: {status} {content!r}")

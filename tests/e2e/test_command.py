@@ -75,7 +75,8 @@ def test_send_to_nobody_says_where_it_looked(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{find_free_port()}"
     secret = run("secret", "--json", folder=tmp_path)
     key = json.loads(secret.stdout)["WEBHOOK_SECRETS"]
-    sent = run("send", "trip.deleted", f"id={USER}", "--url", url, "--secret", key, folder=tmp_path)
+    arguments = ("--url", url, "--secret", key, "--retry-seconds", "0")
+    sent = run("send", "trip.deleted", f"id={USER}", *arguments, folder=tmp_path)
     assert sent.returncode == 3
     assert f"no relay answers at {url}" in sent.stderr
     assert "Traceback" not in sent.stderr
