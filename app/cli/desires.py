@@ -2,8 +2,8 @@
 
 from app.auth.tokens import Scope
 from app.cli.answers import EventAnswer, EventPage
-from app.cli.failures import CommandFailed
-from app.cli.remote import open_relay
+from app.cli.failures import CommandFailed, Unconfirmed
+from app.cli.remote import CHECK_THE_WAY, open_relay
 from app.domain.errors import ConfigurationInvalid
 from app.relay.access_reasons import Desired
 
@@ -28,7 +28,12 @@ def ask_relay(
             events = relay.read(relay.get("/events", parameters), EventPage).events
             if not events:
                 return Desired(), None
-            event = relay.read(events[0], EventAnswer).model_dump(mode="json")
+            answer = relay.read(events[0], EventAnswer)
+            if f"{answer.entity.kind}/{answer.entity.key}" != str(parameters["entity"]).lower():
+                raise Unconfirmed(
+                    f"{url} was asked about another entity than it answers about. {CHECK_THE_WAY}"
+                )
+            event = answer.model_dump(mode="json")
     except (CommandFailed, ConfigurationInvalid) as error:
         return None, str(error)
     entity = event["entity"]

@@ -7,7 +7,7 @@ import typer
 
 from app.cli import options
 from app.cli.console import count, errors, output
-from app.cli.failures import Misused
+from app.cli.failures import Misused, Unconfirmed
 from app.domain.entities import EntityState
 
 if TYPE_CHECKING:
@@ -104,9 +104,16 @@ def _split_entity(text: str | None) -> dict[str, str] | None:
 
 def _count(relay: "RemoteRelay", body: "Document") -> tuple["Document", "ReplayMatch"]:
     from app.cli.answers import ReplayMatch
+    from app.cli.remote import CHECK_THE_WAY
 
     document = relay.post("/replay", {**body, "dry_run": True})
-    return document, relay.read(document, ReplayMatch)
+    match = relay.read(document, ReplayMatch)
+    if match.status != "dry_run":
+        raise Unconfirmed(
+            "the relay was asked to count what matches, and the answer is that of a replay."
+            f" {CHECK_THE_WAY}"
+        )
+    return document, match
 
 
 def _describe(match: "ReplayMatch") -> str:
@@ -140,11 +147,12 @@ def _start(
     relay: "RemoteRelay", body: "Document", *, patience: float | None, as_json: bool
 ) -> None:
     from app.cli.answers import ReplayMatch
+    from app.cli.replay_lookup import confirm_replay
     from app.cli.replay_views import end_with, print_replay, watch_replay
 
     document = relay.post("/replay", body)
     started = relay.read(document, ReplayMatch)
-    replay_id = str(started.replay_id)
+    replay_id = confirm_replay(relay, started, body)
     if patience is None:
         if as_json:
             output.print_json(data=document)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import quote
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -15,6 +14,7 @@ from app.cli.answers import ReplayAnswer, ReplayPage
 from app.cli.console import STATUS_STYLES, complain, count, errors, output, tidy, write_time
 from app.cli.failures import CommandFailed, RelayAway
 from app.cli.remote import Document, RemoteRelay
+from app.cli.replay_lookup import get_replay
 
 _LISTED: Final = 20
 _POLL_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
@@ -66,17 +66,6 @@ def _poll(relay: RemoteRelay, replay_id: str) -> Iterator[Document]:
             yield document
         time.sleep(_POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)])
         polls += 1
-
-
-def get_replay(relay: RemoteRelay, replay_id: str) -> Document:
-    """Ask where one replay stands.
-
-    Raises:
-        CommandFailed: there is none of that id.
-    """
-    path = f"/replay/{quote(replay_id, safe='').replace('.', '%2E')}"
-    # The relay writes its ids in small letters.
-    return relay.get_named(path, "replay_id", replay_id.lower())
 
 
 class _Bars:

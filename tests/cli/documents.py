@@ -44,7 +44,7 @@ def make_replay(**changes: Any) -> dict[str, Any]:
         "replay_id": REPLAY,
         "requested_at": "2026-01-02T03:04:05Z",
         "requested_by": "jane",
-        "filter": {"status": "dead"},
+        "filter": {},
         "status": "completed",
         "matched_events": 3,
         "entities": 2,

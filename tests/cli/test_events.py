@@ -185,3 +185,10 @@ def test_events_of_which_there_are_none_are_an_empty_list(wire: Wire, run: RunCo
     wire.answers = [document(make_page())]
     done = run("events")
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_event_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
+    wire.answers = [document(make_event("evt_another"))]
+    done = run("events", "evt_1")
+    assert (done.code, done.out) == (3, "")
+    assert "answered about evt_another" in done.err

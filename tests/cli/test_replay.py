@@ -8,17 +8,27 @@ import pytest
 from tests.api.running import TRIP, USER
 from tests.cli.conftest import RunCommand
 from tests.cli.documents import REPLAY, make_match, make_replay
-from tests.cli.wire import Wire, document, problem
+from tests.cli.wire import Answer, Wire, document, problem
+
+START = document(make_match(), 202)
 
 
 def test_replay_posts_what_is_asked_and_waits_until_all_of_it_is_written(
     wire: Wire, run: RunCommand
 ) -> None:
+    filter_ = {
+        "event_ids": ["evt_1", "evt_2"],
+        "since": "2026-01-02T03:04:05Z",
+        "types": ["user.created", "user.updated", "user.deleted"],
+        "entity": {"kind": "membership", "key": f"{TRIP}/{USER}"},
+        "status": "dead",
+    }
     wire.answers = [
         document(make_match(), 202),
-        document(make_replay(status="running", marked=1, applied=0, waiting=1)),
-        document(make_replay(applied=1, waiting=1)),
-        document(make_replay()),
+        document(make_replay(filter=filter_, status="running", marked=0, applied=0, waiting=0)),
+        document(make_replay(filter=filter_, status="running", marked=1, applied=0, waiting=1)),
+        document(make_replay(filter=filter_, applied=1, waiting=1)),
+        document(make_replay(filter=filter_)),
     ]
     done = run(
         *("replay", "evt_1", "evt_2", "--since", "2026-01-02T03:04:05Z", "--status", "dead"),
@@ -33,7 +43,7 @@ def test_replay_posts_what_is_asked_and_waits_until_all_of_it_is_written(
         "entity": {"kind": "membership", "key": f"{TRIP}/{USER}"},
         "status": "dead",
     }
-    assert [asked.path for asked in wire.asked[1:]] == [f"/replay/{REPLAY}"] * 3
+    assert [asked.path for asked in wire.asked[1:]] == [f"/replay/{REPLAY}"] * 4
     assert done.out == "completed  3 events of 2 entities: 2 applied\n"
     assert f"Replay {REPLAY}: 3 events of 2 entities." in done.err
 
@@ -102,9 +112,9 @@ def test_replay_where_nothing_moves_is_watched_no_longer_than_asked(
 
 
 def test_replay_without_waiting_says_how_to_look_again(wire: Wire, run: RunCommand) -> None:
-    wire.answers = [document(make_match(), 202)]
+    wire.answers = [lambda asked: START if asked.method == "POST" else document(make_replay())]
     done = run("replay", "--all", "-y", "--no-wait")
-    assert (done.code, len(wire.asked)) == (0, 1)
+    assert (done.code, len(wire.asked)) == (0, 2)
     assert REPLAY in done.out
     assert f"relay replay --show {REPLAY}" in done.err
     assert json.loads(run("replay", "--all", "-y", "--no-wait", "--json").out) == make_match()
@@ -171,7 +181,11 @@ def test_replay_shown_that_is_not_there_says_so(wire: Wire, run: RunCommand) -> 
 
 
 def test_replays_are_listed_newest_first(wire: Wire, run: RunCommand) -> None:
-    replays = [make_replay(), make_replay(replay_id="older", requested_by=None, dead=1)]
+    dead = {"status": "dead"}
+    replays = [
+        make_replay(filter=dead),
+        make_replay(replay_id="older", requested_by=None, dead=1, filter=dead),
+    ]
     wire.answers = [document({"replays": replays, "next_cursor": None})]
     done = run("replay", "--list")
     assert [line.split("\t") for line in done.out.splitlines()] == [
@@ -180,3 +194,40 @@ def test_replays_are_listed_newest_first(wire: Wire, run: RunCommand) -> None:
     ]
     listed = run("replay", "--list", "--json").out.splitlines()
     assert [json.loads(line) for line in listed] == replays
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [document(make_match(replay_id=None, status="dry_run"))],
+        [START, document(make_replay(filter={"status": "dead"}))],
+        [START, document(make_replay(filter={"types": ["user.created"], "status": "dead"}))],
+        [START, document(make_replay(filter={"new": "criterion"}))],
+    ],
+    ids=["of a dry run", "wider", "narrower", "unknown"],
+)
+@pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
+def test_replay_answered_as_another_is_not_taken_for_the_one_asked(
+    wire: Wire, run: RunCommand, answers: list[Answer], wait: str
+) -> None:
+    wire.answers = [*answers]
+    done = run("replay", "--status", "dead", "--type", "user.deleted", "-y", wait)
+    assert (done.code, done.out) == (3, "")
+    assert "not what was asked for" in done.err
+    assert "relay replay --list" in done.err
+
+
+def test_replay_counted_is_no_replay_that_runs(wire: Wire, run: RunCommand) -> None:
+    wire.answers = [START]
+    done = run("replay", "--all", "--dry-run")
+    assert (done.code, done.out) == (3, "")
+    assert "the answer is that of a replay" in done.err
+
+
+def test_replay_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
+    wire.answers = [document(make_replay(replay_id="another"))]
+    done = run("replay", "--show", REPLAY)
+    assert (done.code, done.out) == (3, "")
+    assert f"was asked for /replay/{REPLAY} and answered about another" in done.err
+    wire.answers = [document(make_replay())]
+    assert run("replay", "--show", REPLAY.upper()).code == 0
