@@ -136,7 +136,7 @@ class ReplayReport(BaseModel):
     @classmethod
     def of(cls, replay: Replay, *, is_listed: bool = False) -> "ReplayReport":
         """Write a replay; in a list, without all of its ids."""
-        filter_ = _write_filter(replay.criteria)
+        filter_ = write_filter(replay.criteria)
         omitted = len(filter_.get("event_ids", ())) - _LISTED_IDS
         if is_listed and omitted > 0:
             filter_["event_ids"] = filter_["event_ids"][:_LISTED_IDS]
@@ -260,7 +260,8 @@ async def get_replay(
     return ReplayReport.of(await services.replayer.find(ReplayId(replay_id.lower())))
 
 
-def _write_filter(criteria: str) -> dict[str, Any]:
+def write_filter(criteria: str) -> dict[str, Any]:
+    """Write criteria, as they are stored, the way an operator asks for them."""
     # Earlier versions wrote down also what was not given.
     given: dict[str, Any] = {
         name: value for name, value in json.loads(criteria).items() if value not in (None, False)

@@ -4,12 +4,11 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from app.cli.answers import ReplayAnswer, ReplayMatch
 from app.cli.delivery import deliver, report_wait
 from app.cli.failures import Unconfirmed
 from app.cli.remote import CHECK_THE_WAY, Document, RemoteRelay
+from app.domain.criteria import write_criteria
 
 _PATIENCE_SECONDS: Final = 60.0  # a restart of the relay takes less
 
@@ -48,14 +47,8 @@ def confirm_replay(relay: RemoteRelay, started: ReplayMatch, body: Document) -> 
 
 
 def _is_asked(body: Document, filter_: Document) -> bool:
-    """Tell whether a replay's filter, as the relay writes it, means what was asked for."""
-    from app.api.replay import ReplayBody  # FastAPI comes with it
+    """Tell whether a replay's filter is what the relay writes of what was asked for."""
+    from app.api.replay import ReplayBody, write_filter  # FastAPI comes with it
 
-    try:
-        asked, found = (
-            ReplayBody.model_validate(criteria or {"all": True}).criteria
-            for criteria in (body, filter_)
-        )
-    except ValidationError:
-        return False
-    return asked == found
+    criteria = ReplayBody.model_validate(body).criteria
+    return write_filter(write_criteria(criteria)) == filter_

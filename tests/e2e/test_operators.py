@@ -125,6 +125,20 @@ def test_replay_repairs_what_somebody_broke(
     assert listed[0]["replay_id"] == last["replay_id"]
 
 
+def test_replay_by_any_criteria_is_known_again_as_the_one_asked_for(relay: RelayProcess) -> None:
+    user_id, event_id = send_user(relay)
+    until = "2999-12-31T23:59:59.123456789+01:00"
+    for criteria in (
+        (event_id, event_id, "--status", "applied"),
+        ("--entity", f"user/{user_id.upper()}", "--type", "user.*", "--type", "trip.deleted"),
+        ("--since", "1h", "--until", until, "--entity", f"user/{user_id}"),
+        ("--since", "0001-01-01T00:00:00+14:00", "--entity", f"user/{user_id}"),
+    ):
+        done = relay.run("replay", *criteria, "--yes", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["status"] == "completed"
+
+
 def test_replay_of_an_event_that_is_not_there_names_it(relay: RelayProcess) -> None:
     done = relay.run("replay", "nothing", "--yes")
     assert done.returncode == 1
