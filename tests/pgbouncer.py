@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +12,8 @@ from typing import Final
 from sqlalchemy import make_url
 
 from app.cli.local_supabase import find_free_port
-from tests.postgres import START_SECONDS, STOP_SECONDS, PostgresServer, start_guarded
+from tests.daemons import run_daemon
+from tests.postgres import PostgresServer
 from tests.postgres_binaries import choose_owner
 
 SESSIONS: Final = 5
@@ -35,10 +33,6 @@ pool_mode = transaction
 default_pool_size = {sessions}
 max_client_conn = 200
 """
-
-
-class PgbouncerError(RuntimeError):
-    """PgBouncer did not start; `str(error)` is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,8 @@ def run_pgbouncer(program: str, postgres: PostgresServer) -> Iterator[Pgbouncer]
     """Run one until the block ends; it ends with us too if we are killed.
 
     Raises:
-        PgbouncerError: it does not start.
+        DaemonError: it does not start.
     """
-    owner = choose_owner()
     # The guard removes it as well.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -83,29 +76,5 @@ def run_pgbouncer(program: str, postgres: PostgresServer) -> Iterator[Pgbouncer]
                 server_port=postgres.port, port=port, users=users, sessions=SESSIONS
             )
         )
-        owner.give(folder)
-        guard = start_guarded([program, configuration], folder, owner)
-        try:
-            _await_start(guard, port, folder / "log")
+        with run_daemon([program, configuration], folder, port, choose_owner()):
             yield Pgbouncer(port)
-        finally:
-            _end(guard)
-
-
-def _await_start(guard: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and guard.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return
-    raise PgbouncerError(f"PgBouncer did not start: {log.read_text(errors='replace')}")
-
-
-def _end(guard: "subprocess.Popen[bytes]") -> None:
-    # Once nobody holds its standard input, the guard ends what it runs.
-    if guard.stdin is not None:
-        guard.stdin.close()
-    guard.wait(STOP_SECONDS)
