@@ -109,6 +109,10 @@ LOG_FORMAT=json relay serve 2> relay.log
 sqlite3 -readonly relay.db "select count(*) from events where kind = 'user' and key = '$USER_ID' and data like '%email%'"
 # endregion
 
+# region: erase-postgresql
+psql "$STORE_URL" -c 'vacuum (full, verbose) events, entities'
+# endregion
+
 # region: move
 relay migrate --from sqlite:///relay.db --to "$NEW_STORE_URL"
 # endregion
