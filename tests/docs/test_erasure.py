@@ -78,6 +78,10 @@ def find_secrets(*folders: Path) -> dict[str, set[str]]:
     return found
 
 
+def list_files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
@@ -93,7 +97,7 @@ async def test_sqlite_file_that_is_rewritten_after_an_erasure_holds_nothing_of_t
 
     run_region("shrink", Relay(UNREACHABLE, tmp_path))
 
-    assert {path.name for path in tmp_path.iterdir()} == {"docs", "relay.db", "relay.db.lock"}
+    assert list_files(tmp_path) == {"docs", "relay.db", "relay.db.lock"}
     assert find_secrets(tmp_path) == {}
     store = await Store.open(url)
     assert await store.store_events(make_users(0, seed=0)[:1], NOW) == [Receipt.DUPLICATE]
@@ -119,9 +123,7 @@ def search_server(server: PostgresServer, url: str) -> dict[str, set[str]]:
         statistics = str(connection.execute(STATISTICS).fetchall())
     found = find_secrets(server.folder)
     assert not any(secret in statistics for secret in SECRETS)
-    return {
-        path: secrets for path, secrets in found.items() if not path.startswith("data/pg_wal/")
-    }
+    return {path: secrets for path, secrets in found.items() if not path.startswith("data/pg_wal/")}
 
 
 def erase(url: str, folder: Path) -> list[int]:
