@@ -12,6 +12,7 @@ create table public.chat_reactions (
   trip_id uuid not null,
   -- No foreign key: as with messages, what was said stays.
   user_id uuid not null,
+  -- At most 64 bytes; the longest emoji, a kiss between two skin tones, has 10 characters.
   emoji text not null check (char_length(emoji) between 1 and 16),
   created_at timestamptz not null default now(),
   unique (message_id, user_id, emoji),
