@@ -1,6 +1,6 @@
 """FastAPI, with the endpoints for events in front of its machinery."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from app.api.request_body import EVENT_BYTES
 from app.api.services import Services
 from app.domain.errors import RequestRejected
 
-SendResponse = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], None]
+SendResponse = Callable[[int, tuple[tuple[bytes, bytes], ...], bytes], None]
 """Takes a response: status, headers without its length, body."""
 
 FastPath = Callable[[Services, dict[bytes, bytes], bytes, SendResponse], bool]

@@ -149,7 +149,7 @@ def _respond_after_commit(
         send_response(_find_status(outcome), _JSON, _write_receipt(event, outcome.value))
     else:
         response = error_response(services.measurements, EVENT_PATH, outcome)
-        send_response(response.status_code, response.raw_headers, bytes(response.body))
+        send_response(response.status_code, tuple(response.raw_headers), bytes(response.body))
 
 
 async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:

@@ -11,9 +11,9 @@ import logging
 import resource
 from collections import Counter
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
-from app.server.limits import Limits
+from app.server.limits import MIB, Limits
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,13 @@ class Connections:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.evictions: Counter[Reason] = Counter()
+        self.read_buffer = memoryview(bytearray(limits.read_bytes))
         self._open: set[Connection] = set()
         # What each holds, in the order in which their waits began: a dict keeps it.
         self._waiting: dict[Connection, int] = {}
         self._held_bytes = 0
         self._sweep: asyncio.TimerHandle | None = None
-        self._unlogged = 0
-        self._log_again_at = float("-inf")
+        self._log_again_at = dict.fromkeys(Reason, float("-inf"))
 
     @property
     def open_count(self) -> int:
@@ -89,7 +89,7 @@ class Connections:
 
     def wait(self, connection: Connection) -> None:
         """Note that a connection begins to wait for its client."""
-        self.end_wait(connection)
+        self._held_bytes -= self._waiting.pop(connection, 0)
         self.hold(connection)
 
     def hold(self, connection: Connection) -> None:
@@ -124,18 +124,20 @@ class Connections:
         self.remove(connection)
         connection.evict()
         self.evictions[reason] += 1
-        self._unlogged += 1
         now = asyncio.get_running_loop().time()
-        if now >= self._log_again_at:
-            self._log_again_at = now + _LOG_INTERVAL_SECONDS
-            logger.warning(
-                "%s; closed those that waited longest (%d since the last such line)",
-                f"MAX_CONNECTIONS reached, {self.limits.connections} are open"
-                if reason is Reason.CONNECTIONS
-                else "unfinished requests and unread answers fill their memory",
-                self._unlogged,
-            )
-            self._unlogged = 0
+        if now >= self._log_again_at[reason]:
+            self._log_again_at[reason] = now + _LOG_INTERVAL_SECONDS
+            logger.warning("%s: closing those that have waited longest", self._describe(reason))
+
+    def _describe(self, reason: Reason) -> str:
+        match reason:
+            case Reason.CONNECTIONS:
+                return f"MAX_CONNECTIONS reached, {self.limits.connections} connections are open"
+            case Reason.MEMORY:
+                mebibytes = self.limits.held_bytes // MIB
+                return f"unfinished requests and unread answers hold {mebibytes} MiB"
+            case _:
+                assert_never(reason)
 
     def _sweep_deadlines(self) -> None:
         self._sweep = None

@@ -75,7 +75,7 @@ class RequestCycle:
             return
         self._is_complete = True
         response = make_fault()
-        self._responder.respond(500, response.raw_headers, bytes(response.body))
+        self._responder.respond(500, tuple(response.raw_headers), bytes(response.body))
 
     async def _receive(self) -> Message:
         if self._body is not None:
@@ -89,7 +89,7 @@ class RequestCycle:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            self._headers = message.get("headers", ())
+            self._headers = tuple((name, value) for name, value in message.get("headers", ()))
             return
         if self._is_complete or not self._status:
             raise RuntimeError(f"{message['type']} is not due")

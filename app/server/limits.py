@@ -18,6 +18,7 @@ class Limits:
         body_seconds: from the end of the head to the end of the body.
         idle_seconds: for which a connection may wait without a request, or without reading answers.
         linger_seconds: for which a client may read the last answer before the connection is cut.
+        read_bytes: at once from a connection: as much may wait behind a request that is answered.
         held_bytes: of all unfinished requests, requests behind them and answers that are not read.
     """
 
@@ -28,4 +29,5 @@ class Limits:
     body_seconds: float = 10.0
     idle_seconds: float = 75.0
     linger_seconds: float = 2.0
+    read_bytes: int = 32 * KIB
     held_bytes: int = 64 * MIB

@@ -21,6 +21,7 @@ from app.domain.errors import BodyTooSlow, HeadTooSlow, RequestRejected
 from app.server.connections import Connections
 from app.server.cycle import RequestCycle
 from app.server.request_parser import Request, RequestParser, Stage, split_target
+from app.server.request_queue import RequestQueue
 from app.server.responses import (
     CHUNKED,
     CLOSE,
@@ -33,7 +34,7 @@ from app.server.responses import (
 )
 
 
-class RelayProtocol(asyncio.Protocol):
+class RelayProtocol(asyncio.BufferedProtocol):
     """One connection.
 
     Args:
@@ -43,6 +44,7 @@ class RelayProtocol(asyncio.Protocol):
         _loop: of the server.
         app: answers the requests.
         connections: all of them, with their limits.
+        queue: of requests on the regular path.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RelayProtocol(asyncio.Protocol):
         *,
         app: Application,
         connections: Connections,
+        queue: RequestQueue,
     ) -> None:
         self.is_trusted = False
         self.held_bytes = 0
@@ -64,6 +67,7 @@ class RelayProtocol(asyncio.Protocol):
         # uvicorn names its own protocols only.
         self._peers = cast(set[Any], server_state.connections)
         self._connections = connections
+        self._queue = queue
         self._limits = connections.limits
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self._limits, app.find_body_limit)
@@ -82,15 +86,20 @@ class RelayProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
         self._transport = cast(asyncio.Transport, transport)
+        self._services = cast(Services, self._app.state.services)
         self._peers.add(self)
         self._set_deadline(self._limits.idle_seconds)
         self._connections.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of the interface
+        """Give the room for the next piece: one for all connections, as it is copied at once."""
+        return self._connections.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read on, or let the rest wait until the request at hand is answered."""
         if self._is_closing:
             return
-        self._parser.feed(data)
+        self._parser.feed(bytes(self._connections.read_buffer[:nbytes]))
         if self._request is None and self._writable.is_set():
             self._advance()
             return
@@ -122,7 +131,9 @@ class RelayProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Stop: a request whose head has arrived is still answered."""
         self._is_stopping = True
-        if self._request is None and self._parser.stage is not Stage.BODY:
+        if self._request is not None:
+            self._request.keep_alive = False
+        elif self._parser.stage is not Stage.BODY:
             self._close()
 
     def time_out(self) -> None:
@@ -158,7 +169,7 @@ class RelayProtocol(asyncio.Protocol):
                 (*self._server_state.default_headers, *headers),
                 body,
                 is_head=request.method == "HEAD",
-                is_last=self._is_last(request),
+                is_last=not request.keep_alive,
             )
         )
         self._finish()
@@ -175,10 +186,9 @@ class RelayProtocol(asyncio.Protocol):
         is_chunked = request.version == "1.1"
         if head is not None:
             status, headers = head
-            framing = [CHUNKED] if is_chunked else []
-            if self._is_last(request):
-                request.keep_alive = False
-                framing.append(CLOSE)
+            framing: Headers = (CHUNKED,) if is_chunked else ()
+            if not request.keep_alive:
+                framing = (*framing, CLOSE)
             headers = (*self._server_state.default_headers, *headers)
             self._transport.write(encode_head(status, headers, framing))
         if request.method != "HEAD":
@@ -204,14 +214,17 @@ class RelayProtocol(asyncio.Protocol):
             return
         if request is not None:
             self._begin(request)
-        else:
+            return
+        if not self._is_reading:
             self._resume_reading()
-            self._wait_for_client()
+        self._wait_for_client()
 
     def _begin(self, request: Request) -> None:
         self._connections.end_wait(self)
         self._stage = None
         self._request = request
+        if self._is_stopping:
+            request.keep_alive = False
         app = self._app
         if (
             request.target == app.fast_path_target
@@ -219,8 +232,14 @@ class RelayProtocol(asyncio.Protocol):
             and app.try_fast_path(self._services, request.headers, request.body, self.respond)
         ):
             return
+        self._queue.put(self._begin_cycle)
+
+    def _begin_cycle(self) -> None:
+        if self._is_closing:
+            return
+        request = cast(Request, self._request)
         self._cycle = RequestCycle(self._make_scope(request), request.body, self)
-        task = self._loop.create_task(self._cycle.run(app))
+        task = self._loop.create_task(self._cycle.run(self._app))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
@@ -231,7 +250,7 @@ class RelayProtocol(asyncio.Protocol):
         self._cycle = None
         if request is None or self._is_closing:
             return
-        if self._is_last(request):
+        if not request.keep_alive:
             self._close()
         elif self._writable.is_set():
             self._advance()
@@ -244,23 +263,22 @@ class RelayProtocol(asyncio.Protocol):
         self.held_bytes = self._parser.held_bytes + self._transport.get_write_buffer_size()
         self._connections.hold(self)
 
-    def _is_last(self, request: Request) -> bool:
-        return self._is_stopping or not request.keep_alive
-
     def _wait_for_client(self) -> None:
         """Wait for a request or its rest, until a deadline that only progress moves."""
         stage = self._parser.stage
-        self.held_bytes = self._parser.held_bytes
         if stage is self._stage:
+            self.held_bytes = self._parser.held_bytes
             self._connections.hold(self)
             return
         self._stage = stage
-        match stage:
-            case Stage.START:
-                self._set_deadline(self._limits.idle_seconds)
-            case Stage.HEAD:
+        if stage is Stage.START:
+            self.held_bytes = 0
+            self._set_deadline(self._limits.idle_seconds)
+        else:
+            self.held_bytes = self._parser.held_bytes
+            if stage is Stage.HEAD:
                 self._set_deadline(self._limits.head_seconds)
-            case Stage.BODY:
+            else:
                 self._set_deadline(self._limits.body_seconds)
                 if self._parser.expects_continue():
                     self._transport.write(CONTINUE)
@@ -300,10 +318,6 @@ class RelayProtocol(asyncio.Protocol):
         self.held_bytes = self._transport.get_write_buffer_size()
         self._set_deadline(self._limits.linger_seconds)
         self._connections.wait(self)
-
-    @property
-    def _services(self) -> Services:
-        return cast(Services, self._app.state.services)
 
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = self._loop.time() + seconds

@@ -20,9 +20,10 @@ from app.server.chunked_body import ChunkedBody
 from app.server.limits import Limits
 
 _HEAD_END: Final = b"\r\n\r\n"
-# RFC 9112, section 2.2: empty lines before a request line are ignored. They count as its head.
 _EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
-_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_LENGTH_DIGITS: Final = 19
+# Beside the fields: the request line, and the empty one.
+_OTHER_LINES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +85,23 @@ def split_target(target: bytes) -> Target:
 class _Head:
     """Collects what llhttp reports while it reads a head."""
 
-    def __init__(self, limit_fields: int) -> None:
+    __slots__ = ("ends", "headers", "lines", "target")
+
+    def __init__(self) -> None:
         self.target = b""
         self.headers: dict[bytes, bytes] = {}
-        self.fields = 0
+        self.lines = 0
         self.ends = 0
-        self._limit_fields = limit_fields
 
     def on_url(self, url: bytes) -> None:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields += 1
-        if self.fields > self._limit_fields:
-            return
         name = name.lower()
         value = value.rstrip(b" \t")
-        earlier = self.headers.get(name)
-        self.headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
+        if name in self.headers:
+            value = b"%b, %b" % (self.headers[name], value)
+        self.headers[name] = value
 
     def on_headers_complete(self) -> None:
         self.ends += 1
@@ -124,8 +124,7 @@ class RequestParser:
         self._find_body_limit = find_body_limit
         self._data = b""
         self._position = 0
-        self._head: _Head | None = None
-        self._llhttp: httptools.HttpRequestParser | None = None
+        self._open_head: tuple[_Head, httptools.HttpRequestParser] | None = None
         self._head_bytes = 0
         self._head_tail = b""
         self._request: Request | None = None
@@ -138,7 +137,7 @@ class RequestParser:
         """What the next byte belongs to."""
         if self._request is not None:
             return Stage.BODY
-        return Stage.START if self._head is None else Stage.HEAD
+        return Stage.START if self._open_head is None else Stage.HEAD
 
     @property
     def held_bytes(self) -> int:
@@ -160,8 +159,7 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Add what has arrived."""
-        unread = self._data[self._position :]
-        self._data = unread + data if unread else data
+        self._data = self._data[self._position :] + data if self._data else data
         self._position = 0
 
     def read(self) -> Request | None:
@@ -172,6 +170,8 @@ class RequestParser:
             HeadTooLarge: the head has too many bytes or fields.
             BodyTooLarge: the body has, or declares, more bytes than the path takes.
         """
+        if not self._data:
+            return None
         request = self._request or self._read_head()
         is_whole = request is not None and self._read_body(request)
         if self._position == len(self._data):
@@ -185,44 +185,50 @@ class RequestParser:
         return request
 
     def _read_head(self) -> Request | None:
-        data, start = self._data, self._position
-        if self._head is None or self._llhttp is None:
-            start = cast(re.Match[bytes], _EMPTY_LINES.match(data, start)).end()
-            self._count_head(start - self._position)
-            if start == len(data):
-                self._position = start
+        if self._open_head is None:
+            if self._data[self._position] in b"\r\n" and not self._skip_empty_lines():
                 return None
-            self._head = _Head(self._limits.head_fields)
-            self._llhttp = httptools.HttpRequestParser(self._head)
-            self._head_tail = b""
-        end = self._find_head_end(start)
-        piece = data[start:end]
-        self._position = start + len(piece)
-        self._count_head(len(piece))
+            head = _Head()
+            self._open_head = head, httptools.HttpRequestParser(head)
+        head, llhttp = self._open_head
+        end = self._find_head_end()
+        piece = self._data[self._position : end]
+        self._position += len(piece)
+        self._head_bytes += len(piece)
+        head.lines += piece.count(b"\n")
+        limits = self._limits
+        if self._head_bytes > limits.head_bytes or head.lines > limits.head_fields + _OTHER_LINES:
+            raise HeadTooLarge(limits.head_bytes, limits.head_fields)
         try:
-            self._llhttp.feed_data(piece)
+            llhttp.feed_data(piece)
         except httptools.HttpParserUpgrade:
             pass  # It takes the rest for another protocol; there is no rest.
         except httptools.HttpParserError as error:
             raise RequestMalformed(str(error)) from error
-        if self._head.fields > self._limits.head_fields:
-            raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
-        if self._head.ends != (end is not None):
+        if head.ends != (end is not None):
             raise RequestMalformed("the head ends in more than one place")
         if end is None:
             self._head_tail = (self._head_tail + piece)[-3:]
             return None
-        request = self._finish_head(self._head, self._llhttp)
-        self._head = self._llhttp = None
-        return request
+        self._open_head = None
+        self._head_tail = b""
+        return self._finish_head(head, llhttp)
 
-    def _count_head(self, size_bytes: int) -> None:
-        self._head_bytes += size_bytes
+    def _skip_empty_lines(self) -> bool:
+        """Skip empty lines before a request line, as RFC 9112, section 2.2, has it.
+
+        They count as its head. Whether anything follows them.
+        """
+        end = cast(re.Match[bytes], _EMPTY_LINES.match(self._data, self._position)).end()
+        self._head_bytes += end - self._position
+        self._position = end
         if self._head_bytes > self._limits.head_bytes:
             raise HeadTooLarge(self._limits.head_bytes, self._limits.head_fields)
+        return end < len(self._data)
 
-    def _find_head_end(self, start: int) -> int | None:
+    def _find_head_end(self) -> int | None:
         """Find the position behind the empty line, which may have begun in the data before."""
+        start = self._position
         tail = self._head_tail
         if tail:
             found = (tail + self._data[start : start + 3]).find(_HEAD_END)
@@ -247,7 +253,7 @@ class RequestParser:
                 raise RequestMalformed("the transfer encoding is not chunked alone")
             self._chunks = ChunkedBody(limit_bytes)
         elif length is not None:
-            if _LENGTH.fullmatch(length) is None:
+            if not length.isdigit() or len(length) > _LENGTH_DIGITS:
                 raise RequestMalformed("the content length is not a number")
             self._length = int(length)
             if self._length > limit_bytes:

@@ -1,6 +1,6 @@
 """Encodes responses."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -16,11 +16,12 @@ CHUNKED: Final = (b"transfer-encoding", b"chunked")
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 Header = tuple[bytes, bytes]
-Headers = Iterable[Header]
+Headers = tuple[Header, ...]
 
 
+@lru_cache(maxsize=256)
 def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
-    """Encode the status line and the headers.
+    """Encode the status line and the headers. Most responses of a second have the same.
 
     Args:
         status: of the response.
@@ -30,17 +31,12 @@ def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
     Raises:
         ValueError: a header holds a line break.
     """
-    content = [_STATUS_LINES[status]]
-    for name, value in headers:
-        if name in _FRAMING:
-            continue
-        if b"\n" in value or b"\r" in value:
-            raise ValueError(f"the response header {name!r} holds a line break")
-        content += (name, b": ", value, b"\r\n")
-    for name, value in framing:
-        content += (name, b": ", value, b"\r\n")
-    content.append(b"\r\n")
-    return b"".join(content)
+    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in _FRAMING]
+    lines += [b"%b: %b\r\n" % field for field in framing]
+    head = b"".join((_STATUS_LINES[status], *lines, b"\r\n"))
+    if head.count(b"\n") != len(lines) + 2 or head.count(b"\r") != len(lines) + 2:
+        raise ValueError("a response header holds a line break")
+    return head
 
 
 def encode_response(
@@ -55,11 +51,11 @@ def encode_response(
         is_head: whether it responds to HEAD.
         is_last: whether the connection ends with it.
     """
-    framing = [CLOSE] if is_last else []
+    framing = (CLOSE,) if is_last else ()
     if status in _WITHOUT_BODY:
         return encode_head(status, headers, framing)
-    framing.append((b"content-length", b"%d" % len(body)))
-    head = encode_head(status, headers, framing)
+    length = (b"content-length", b"%d" % len(body))
+    head = encode_head(status, headers, (*framing, length))
     return head if is_head else head + body
 
 

@@ -14,6 +14,7 @@ from app.server.connection_metrics import ConnectionMetrics
 from app.server.connections import Connections
 from app.server.limits import Limits
 from app.server.protocol import RelayProtocol
+from app.server.request_queue import RequestQueue
 
 _NEEDED_STATE: Final = ("connections", "tasks", "default_headers")
 
@@ -39,7 +40,9 @@ class RelayServer(uvicorn.Server):
         require_uvicorn()
         self._app = app
         self._connections = Connections(limits)
-        protocol = partial(self.protocol_class, app=app, connections=self._connections)
+        protocol = partial(
+            self.protocol_class, app=app, connections=self._connections, queue=RequestQueue()
+        )
         super().__init__(
             uvicorn.Config(
                 app,

@@ -72,9 +72,9 @@ class ObservedProtocol(RelayProtocol):
             partial(self._transport.set_write_buffer_limits, high=size_bytes // 2)
         )
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self.received_bytes += len(data)
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        self.received_bytes += nbytes
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -196,7 +196,7 @@ def test_unfinished_bodies_beyond_the_budget_give_way_the_oldest_first(
         assert is_cut(clients[0])
         # The others go on.
         assert clients[1].ask(b"x" * 10_000).status == 401
-        assert any("memory" in record.getMessage() for record in caplog.records)
+        assert any("unfinished requests" in record.getMessage() for record in caplog.records)
         assert read_metric(relay, "relay_connections_evicted_total", reason="memory") == 1
 
 

@@ -214,12 +214,14 @@ def test_events_are_counted_once_whichever_way_they_go(starter: RelayStarter) ->
 
 def test_event_that_is_not_stored_is_offered_to_the_store_once(starter: RelayStarter) -> None:
     points: list[Failpoint] = []
-    with serve(starter) as relay, relay.open() as client:
-        client.ask(write_request("evt_1"))
+    with serve(starter) as relay:
+        with relay.open() as client:
+            client.ask(write_request("evt_1"))
         relay.app.state.services = replace(relay.services, reach=points.append)
-        assert client.ask(write_request("evt_1", OTHER_BODY)).status == 409
-        with full_disk():
-            assert client.ask(write_request("evt_2")).status == 503
+        with relay.open() as client:
+            assert client.ask(write_request("evt_1", OTHER_BODY)).status == 409
+            with full_disk():
+                assert client.ask(write_request("evt_2")).status == 503
         # What cannot be committed takes seconds to be given up; a second time, seconds more.
         assert (relay.taken, points) == (3, [Failpoint.AFTER_VERIFY] * 2)
 
