@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 # How much longer than SHUTDOWN_SECONDS a stop may take, to release the lease and close the store.
 _CLOSE_SECONDS: Final = 1
-# For how long one thread may keep the interpreter from another. A commit takes a dozen turns: at
-# Python's 5 ms, a flood of requests that are refused would delay each by a tenth of a second.
-_SWITCH_SECONDS: Final = 0.0005
+# For how long one thread may keep the interpreter from another. A commit gives it up at every call
+# into SQLite: at Python's 5 ms a flood of requests delays each commit by a second.
+_SWITCH_SECONDS: Final = 0.0001
 
 
 class _Server(RelayServer):
