@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # How much longer than SHUTDOWN_SECONDS a stop may take, to release the lease and close the store.
 _CLOSE_SECONDS: Final = 1
 # For how long one thread may keep the interpreter from another. A commit gives it up at every call
-# into SQLite: at Python's 5 ms a flood of requests delays each commit by a second.
+# into SQLite: at Python's 5 ms a flood of requests delays commits by seconds.
 _SWITCH_SECONDS: Final = 0.0001
 
 
