@@ -88,7 +88,13 @@ def _inspect_file(url: URL) -> StoreState:
                 f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_MILLISECONDS / 1000
             )
         ) as connection:
-            row = connection.execute("select version_num from alembic_version").fetchone()
+            # A relay that was killed at its first start leaves an empty file.
+            is_empty = connection.execute("select 1 from sqlite_master").fetchone() is None
+            row = (
+                None
+                if is_empty
+                else connection.execute("select version_num from alembic_version").fetchone()
+            )
     except sqlite3.Error as error:
         raise ConfigurationInvalid(f"STORE_URL cannot be read: {error}") from error
     return StoreState(str(path), *_compare(None if row is None else str(row[0])))

@@ -102,8 +102,11 @@ def is_importing(relay: StoppedRelay) -> bool:
 
 
 def has_its_store_open(relay: StoppedRelay) -> bool:
-    files = Path(f"/proc/{relay.pid}/fd").iterdir()
-    return any(os.path.realpath(file) == str(relay.database) for file in files)
+    try:
+        files = list(Path(f"/proc/{relay.pid}/fd").iterdir())
+        return any(os.path.realpath(file) == str(relay.database) for file in files)
+    except FileNotFoundError:
+        return False  # One was closed in the meantime.
 
 
 def is_starting_its_server(relay: StoppedRelay) -> bool:

@@ -1,5 +1,7 @@
 """What is seen of a store from beside it, whichever database keeps it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -25,7 +27,22 @@ def test_empty_store_is_absent_and_stays_empty(
         assert inspect(engine).get_table_names() == []
         assert not state.has_function
     else:
-        assert not store_path.exists()
+        assert not store_path.exists() or store_path.stat().st_size == 0
+
+
+def test_store_of_a_relay_that_was_killed_before_it_made_its_tables_is_absent(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "relay.db").touch()
+    state = inspect_store(f"sqlite:///{tmp_path / 'relay.db'}")
+    assert (state.standing, state.revision) == (Standing.ABSENT, None)
+
+
+def test_file_of_another_program_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.execute("create table alien (id)")
+    with pytest.raises(ConfigurationInvalid, match="alembic_version"):
+        inspect_store(f"sqlite:///{tmp_path / 'other.db'}")
 
 
 def test_migrated_store_is_current_and_told_without_its_password(store_url: str) -> None:
