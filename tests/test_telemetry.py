@@ -27,11 +27,8 @@ HOSTILE: Final = [
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     """Leave the process's logging as it was."""
-    loggers = [
-        logging.getLogger(),
-        logging.getLogger("uvicorn"),
-        logging.getLogger("uvicorn.error"),
-    ]
+    names = (None, "alembic", "httpcore", "httpx", "uvicorn", "uvicorn.error")
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger.handlers[:], logger.filters[:], logger.level) for logger in loggers]
     yield
     for logger, (handlers, filters, level) in zip(loggers, before, strict=True):
