@@ -25,8 +25,8 @@ from app.cli.delivery import confirm_event, deliver, report_wait
 from app.cli.local_supabase import LocalSupabase, LocalSupabaseError, run_local_supabase
 from app.cli.remote import make_failure, translated_failures
 from app.cli.sending import TIMEOUT_SECONDS, make_body, make_event_id, name_endpoint, sign_body
+from app.observability.logging import configure_logging
 from app.settings import Settings
-from app.telemetry import configure_logging
 
 _LIMIT_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.002

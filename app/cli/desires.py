@@ -4,8 +4,8 @@ from app.auth.tokens import Scope
 from app.cli.answers import EventAnswer, EventPage
 from app.cli.failures import CommandFailed, Unconfirmed
 from app.cli.remote import CHECK_THE_WAY, open_relay
+from app.doctor.access_reasons import Desired
 from app.domain.errors import ConfigurationInvalid
-from app.relay.access_reasons import Desired
 
 _FIELDS = (
     "state",

@@ -15,15 +15,15 @@ from app.auth.signatures import SignatureVerifier
 from app.cli.console import errors, output
 from app.cli.finding_views import show_findings
 from app.cli.projects import open_project, read_supabase_settings
+from app.doctor.examination import Examination, examine_supabase
+from app.doctor.findings import Finding, Verdict, fine, judge, problem, setting, unchecked
+from app.doctor.inspection.catalog import Catalog, CatalogUnreadable, read_catalog
+from app.doctor.settings import examine_key_set, judge_operators, judge_settings
+from app.doctor.store import examine_store
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
-from app.relay.doctor.examination import Examination, examine_supabase
-from app.relay.doctor.findings import Finding, Verdict, fine, judge, problem, setting, unchecked
-from app.relay.doctor.settings import examine_key_set, judge_operators, judge_settings
-from app.relay.doctor.store import examine_store
 from app.settings import Settings
 from app.store.signals import Pooler
-from app.supabase.inspection.catalog import Catalog, CatalogUnreadable, read_catalog
 from app.supabase.keys import read_key
 from app.supabase.targets import Targets
 

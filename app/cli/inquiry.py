@@ -12,11 +12,11 @@ from rich.text import Text
 from app.cli.console import errors, output
 from app.cli.desires import ask_relay
 from app.cli.projects import open_project, read_supabase_settings
+from app.doctor.access import Access, Verdict, examine_access
+from app.doctor.access_reasons import Desired
+from app.doctor.inspection.app_keys import read_subject
 from app.domain.errors import ConfigurationInvalid
-from app.relay.access import Access, Verdict, examine_access
-from app.relay.access_reasons import Desired
 from app.settings import Settings
-from app.supabase.inspection.app_keys import read_subject
 
 _EXIT_CODES: Final = {
     Verdict.ALLOWED: 0,

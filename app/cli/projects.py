@@ -7,10 +7,10 @@ from typing import Final, Self
 from pydantic import model_validator
 
 from app.auth.tokens import mint_token
+from app.doctor.inspection.app_keys import read_app_key
+from app.doctor.inspection.project import Project
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings, read_settings
-from app.supabase.inspection.app_keys import read_app_key
-from app.supabase.inspection.project import Project
 from app.supabase.keys import read_key
 
 _TOKEN_SECONDS: Final = 300

@@ -14,12 +14,12 @@ import typer
 
 from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.main import create_app
+from app.observability.logging import configure_logging
 from app.server.connections import bound_connections
 from app.server.limits import Limits
 from app.server.server import RelayServer
 from app.settings import Settings, read_settings
 from app.store.migrating import migrate_store
-from app.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 

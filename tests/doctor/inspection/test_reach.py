@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from app.doctor.inspection.reach import Obstacle, Reach, reach_supabase
 from app.supabase.client import open_http_client
-from app.supabase.inspection.reach import Obstacle, Reach, reach_supabase
 
 NOW = 1_767_225_600.0
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"

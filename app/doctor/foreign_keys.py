@@ -7,11 +7,11 @@ removed with it by `on delete cascade`, those that refer to them in turn.
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
+from app.doctor.findings import Finding, Fix, fine, problem, sql
+from app.doctor.fixes import list_names, quote
+from app.doctor.inspection.catalog import Catalog
+from app.doctor.inspection.foreign_keys import ForeignKeyFacts, ReferentialAction
 from app.domain.entities import Kind
-from app.relay.doctor.findings import Finding, Fix, fine, problem, sql
-from app.relay.doctor.fixes import list_names, quote
-from app.supabase.inspection.catalog import Catalog
-from app.supabase.inspection.foreign_keys import ForeignKeyFacts, ReferentialAction
 from app.supabase.targets import Target, Targets
 
 _REFUSALS = (ReferentialAction.NO_ACTION, ReferentialAction.RESTRICT)

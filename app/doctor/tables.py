@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from app.domain.entities import Kind
-from app.domain.failures import RequestFailure
-from app.relay.doctor.findings import Finding, command, fine, problem, unchecked
-from app.relay.doctor.fixes import (
+from app.doctor.findings import Finding, command, fine, problem, unchecked
+from app.doctor.fixes import (
     add_columns,
     create_table,
     drop_not_null,
@@ -14,7 +12,7 @@ from app.relay.doctor.fixes import (
     make_unique,
     name_table,
 )
-from app.supabase.inspection.probes import (
+from app.doctor.inspection.probes import (
     LACKS_PRIVILEGE,
     NO_SUCH_COLUMN,
     NO_SUCH_KEY,
@@ -23,6 +21,8 @@ from app.supabase.inspection.probes import (
     Inspection,
     TableDescription,
 )
+from app.domain.entities import Kind
+from app.domain.failures import RequestFailure
 from app.supabase.targets import Target, Targets
 
 DEEPER: Final = command("relay doctor --db-url postgresql://…")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.relay.doctor.findings import Finding, FixKind, Verdict, judge
+from app.doctor.findings import Finding, FixKind, Verdict, judge
 from app.supabase.targets import MINIMAL_TARGETS
-from tests.relay.doctor.harness import ROWS, apply_fixes, examine, pick
-from tests.relay.hosted import HostedServer
+from tests.doctor.harness import ROWS, apply_fixes, examine, pick
+from tests.doctor.hosted import HostedServer
 
 IMPOSTOR = """
 drop function public.relay_apply(text);

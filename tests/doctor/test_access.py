@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from app.auth.tokens import mint_token
+from app.doctor.access import Access, Outcome, Verdict, examine_access
+from app.doctor.access_reasons import Desired
+from app.doctor.inspection.app_keys import read_app_key
+from app.doctor.inspection.project import Project
 from app.domain.entities import Kind
-from app.relay.access import Access, Outcome, Verdict, examine_access
-from app.relay.access_reasons import Desired
-from app.supabase.inspection.app_keys import read_app_key
-from app.supabase.inspection.project import Project
 from app.supabase.keys import read_key
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
-from tests.relay.hosted import (
+from tests.doctor.hosted import (
     JWT_SECRET,
     PUBLISHABLE_KEY,
     SECRET_KEY,

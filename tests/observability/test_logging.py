@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from app.telemetry import configure_logging
+from app.observability.logging import configure_logging
 
 FORGED: Final = "2026-01-02T03:04:05.678Z ERROR   app.relay: forged"
 HOSTILE: Final = [

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.failures import RequestFailure
-from app.relay.doctor.findings import Finding, command, fine, problem, setting, unchecked
-from app.relay.doctor.fixes import (
+from app.doctor.findings import Finding, command, fine, problem, setting, unchecked
+from app.doctor.fixes import (
     close_table,
     name_table,
     narrow_policies,
     revoke_reads,
     revoke_writes,
 )
-from app.relay.doctor.tables import DEEPER
-from app.supabase.inspection.probes import LACKS_PRIVILEGE, Inspection
+from app.doctor.inspection.probes import LACKS_PRIVILEGE, Inspection
+from app.doctor.tables import DEEPER
+from app.domain.failures import RequestFailure
 from app.supabase.targets import Target, Targets
 
 # Checked after Row Level Security, so that whoever gets so far has passed it.

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from app.doctor.findings import Finding, command, fine, problem, sql, unchecked
+from app.doctor.inspection.catalog import Catalog, FunctionFacts
+from app.doctor.inspection.probes import LACKS_PRIVILEGE, NO_SUCH_FUNCTION, Inspection
+from app.doctor.tables import DEEPER
 from app.domain.failures import RequestFailure
-from app.relay.doctor.findings import Finding, command, fine, problem, sql, unchecked
-from app.relay.doctor.tables import DEEPER
-from app.supabase.inspection.catalog import Catalog, FunctionFacts
-from app.supabase.inspection.probes import LACKS_PRIVILEGE, NO_SUCH_FUNCTION, Inspection
 
 _INSTALL: Final = command('relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"')
 _PASTE: Final = "Without psql, paste what relay sql prints into the dashboard's SQL editor."

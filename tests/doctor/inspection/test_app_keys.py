@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.doctor.inspection.app_keys import name_user_headers, read_app_key, read_subject
 from app.domain.errors import ConfigurationInvalid
-from app.supabase.inspection.app_keys import name_user_headers, read_app_key, read_subject
 from tests.supabase.test_keys import PUBLISHABLE, SECRET, SERVICE_ROLE, make_jwt
 
 ANON = make_jwt({"role": "anon"})

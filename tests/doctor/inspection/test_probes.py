@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.doctor.inspection.probes import Inspection
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure
 from app.supabase.client import open_http_client
-from app.supabase.inspection.probes import Inspection
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS
 

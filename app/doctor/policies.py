@@ -7,10 +7,10 @@ status cannot tell a former member from a present one.
 import re
 from collections.abc import Iterator, Sequence
 
-from app.relay.doctor.findings import Finding, fine, problem, sql
-from app.relay.doctor.fixes import is_member, quote
-from app.relay.doctor.status import CHECK, REMOVE, REMOVED
-from app.supabase.inspection.catalog import Catalog, FunctionFacts, PolicyFacts, TableFacts
+from app.doctor.findings import Finding, fine, problem, sql
+from app.doctor.fixes import is_member, quote
+from app.doctor.inspection.catalog import Catalog, FunctionFacts, PolicyFacts, TableFacts
+from app.doctor.status import CHECK, REMOVE, REMOVED
 from app.supabase.targets import Inactive, Targets
 
 _WHY = "A member who is made INACTIVE, not deleted, reads on."

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.domain.entities import Kind
-from app.domain.failures import RequestFailure, RequestFailureKind
-from app.relay.access_reasons import Desired, Membership, explain
-from app.supabase.inspection.probes import (
+from app.doctor.access_reasons import Desired, Membership, explain
+from app.doctor.inspection.probes import (
     LACKS_PRIVILEGE,
     NO_SUCH_COLUMN,
     NO_SUCH_TABLE,
     NOT_EXPOSED,
     Inspection,
 )
-from app.supabase.inspection.project import Project
+from app.doctor.inspection.project import Project
+from app.domain.entities import Kind
+from app.domain.failures import RequestFailure, RequestFailureKind
 from app.supabase.targets import Target, Targets
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.relay.doctor.findings import Verdict
-from app.relay.doctor.store import examine_store, judge_pooler
+from app.doctor.findings import Verdict
+from app.doctor.store import examine_store, judge_pooler
 from app.store.migrating import migrate_store
 from app.store.signals import Pooler
 from tests.postgres import PostgresServer

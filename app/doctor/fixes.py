@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from app.doctor.findings import Fix, sql
 from app.domain.entities import Kind
-from app.relay.doctor.findings import Fix, sql
 from app.supabase.targets import Target, Targets
 
 # Hosted projects do so by themselves; elsewhere PostgREST would go on with the old tables.

@@ -6,17 +6,17 @@ import uuid
 from dataclasses import replace
 
 from app.auth.tokens import mint_token
+from app.doctor.examination import Examination, examine_supabase
+from app.doctor.findings import Finding, FixKind, Verdict
+from app.doctor.inspection.app_keys import read_app_key
+from app.doctor.inspection.catalog import read_catalog
+from app.doctor.inspection.project import Project
 from app.domain.entities import Kind
-from app.relay.doctor.examination import Examination, examine_supabase
-from app.relay.doctor.findings import Finding, FixKind, Verdict
-from app.supabase.inspection.app_keys import read_app_key
-from app.supabase.inspection.catalog import read_catalog
-from app.supabase.inspection.project import Project
 from app.supabase.keys import read_key
 from app.supabase.mapping import read_target
 from app.supabase.migration_files import list_function_files
 from app.supabase.targets import MINIMAL_TARGETS, Targets
-from tests.relay.hosted import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY, URL, HostedProject
+from tests.doctor.hosted import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY, URL, HostedProject
 
 TABLES = ("chat_messages", "chat_reactions", "chat_read_receipts", "user_presence")
 USER, OTHER, TRIP = (str(uuid.UUID(int=n)) for n in (1, 2, 3))

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from app.doctor.findings import Finding, fine, problem, setting, unchecked
+from app.doctor.inspection.project import Project
+from app.doctor.tables import DEEPER
 from app.domain.failures import RequestFailure
-from app.relay.doctor.findings import Finding, fine, problem, setting, unchecked
-from app.relay.doctor.tables import DEEPER
-from app.supabase.inspection.project import Project
 from app.supabase.targets import Inactive, Targets
 
 CHECK: Final = "status"

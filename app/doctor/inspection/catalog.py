@@ -8,7 +8,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from app.supabase.inspection.foreign_keys import ForeignKeyFacts, read_foreign_keys
+from app.doctor.inspection.foreign_keys import ForeignKeyFacts, read_foreign_keys
 
 _CONNECT_SECONDS: Final = 10
 # No search_path: names in expressions come out with their schema.

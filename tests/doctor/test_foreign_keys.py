@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from app.doctor.findings import Finding, Verdict
+from app.doctor.fixes import RESERVED
+from app.doctor.foreign_keys import judge_foreign_keys
+from app.doctor.inspection.catalog import read_catalog
 from app.domain.entities import Kind
-from app.relay.doctor.findings import Finding, Verdict
-from app.relay.doctor.fixes import RESERVED
-from app.relay.doctor.foreign_keys import judge_foreign_keys
-from app.supabase.inspection.catalog import read_catalog
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
-from tests.relay.doctor.harness import OTHER, ROWS, TRIP, apply_fixes, pick
-from tests.relay.hosted import HostedProject, HostedServer
+from tests.doctor.harness import OTHER, ROWS, TRIP, apply_fixes, pick
+from tests.doctor.hosted import HostedProject, HostedServer
 
 
 def judge(project: HostedProject, targets: Targets = MINIMAL_TARGETS) -> list[Finding]:

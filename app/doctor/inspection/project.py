@@ -6,10 +6,10 @@ from typing import Self
 
 import httpx
 
+from app.doctor.inspection.app_keys import name_user_headers
+from app.doctor.inspection.probes import Inspection
+from app.doctor.inspection.reach import Reach, reach_supabase
 from app.supabase.client import open_http_client
-from app.supabase.inspection.app_keys import name_user_headers
-from app.supabase.inspection.probes import Inspection
-from app.supabase.inspection.reach import Reach, reach_supabase
 
 
 class Project:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from app.auth.jwks import KeySet
+from app.doctor.findings import Finding, Fix, command, fine, problem, setting
 from app.domain.errors import KeySetUnavailable
-from app.relay.doctor.findings import Finding, Fix, command, fine, problem, setting
 
 
 def judge_settings(sentences: Sequence[str]) -> list[Finding]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final, assert_never
 
+from app.doctor.findings import Finding, fine, problem, setting
 from app.domain.errors import ConfigurationInvalid
-from app.relay.doctor.findings import Finding, fine, problem, setting
 from app.store.inspecting import Standing, StoreState, inspect_store
 from app.store.signals import Pooler
 

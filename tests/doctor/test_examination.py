@@ -2,12 +2,12 @@
 
 import pytest
 
+from app.doctor.findings import Verdict, judge
 from app.domain.entities import Kind
-from app.relay.doctor.findings import Verdict, judge
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
-from tests.relay.doctor.harness import ROWS, USER, apply_fixes, examine, pick, sign_token
-from tests.relay.hosted import HostedServer
+from tests.doctor.harness import ROWS, USER, apply_fixes, examine, pick, sign_token
+from tests.doctor.hosted import HostedServer
 
 
 @pytest.mark.parametrize("deep", [False, True])

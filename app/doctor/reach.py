@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from app.relay.doctor.findings import Finding, Fix, command, fine, problem, setting, unchecked
-from app.supabase.inspection.reach import Obstacle, Reach
+from app.doctor.findings import Finding, Fix, command, fine, problem, setting, unchecked
+from app.doctor.inspection.reach import Obstacle, Reach
 
 # What tokens are allowed by those who check them; a webhook's time may lie further off.
 _LEEWAY_SECONDS: Final = 30.0

@@ -3,21 +3,21 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from app.domain.entities import Kind
-from app.relay.doctor.callers import Role, open_to_writes
-from app.relay.doctor.findings import Finding, fine, problem, sql
-from app.relay.doctor.fixes import (
+from app.doctor.callers import Role, open_to_writes
+from app.doctor.findings import Finding, fine, problem, sql
+from app.doctor.fixes import (
     close_table,
     name_table,
     own_rows,
     quote,
     revoke_writes,
 )
-from app.relay.doctor.foreign_keys import judge_foreign_keys
-from app.relay.doctor.functions import judge_relay_functions
-from app.relay.doctor.policies import judge_functions, judge_policies
-from app.relay.doctor.tables import judge_required, no_unique_key
-from app.supabase.inspection.catalog import Catalog, PolicyFacts, TableFacts
+from app.doctor.foreign_keys import judge_foreign_keys
+from app.doctor.functions import judge_relay_functions
+from app.doctor.inspection.catalog import Catalog, PolicyFacts, TableFacts
+from app.doctor.policies import judge_functions, judge_policies
+from app.doctor.tables import judge_required, no_unique_key
+from app.domain.entities import Kind
 from app.supabase.targets import Target, Targets
 
 _WRITES = ("insert", "update", "delete")

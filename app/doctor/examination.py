@@ -5,29 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from app.domain.entities import Kind
-from app.relay.doctor.callers import (
+from app.doctor.callers import (
     Caller,
     Role,
     examine_reads,
     examine_writes_by,
     not_tried,
 )
-from app.relay.doctor.catalog import find_reading_policies, judge_catalog
-from app.relay.doctor.findings import Finding, Verdict, command, unchecked
-from app.relay.doctor.functions import examine_functions
-from app.relay.doctor.reach import judge_clock, judge_reach
-from app.relay.doctor.status import examine_status
-from app.relay.doctor.tables import (
+from app.doctor.catalog import find_reading_policies, judge_catalog
+from app.doctor.findings import Finding, Verdict, command, unchecked
+from app.doctor.functions import examine_functions
+from app.doctor.inspection.app_keys import read_subject
+from app.doctor.inspection.catalog import Catalog
+from app.doctor.inspection.project import Project
+from app.doctor.inspection.reach import Reach
+from app.doctor.reach import judge_clock, judge_reach
+from app.doctor.status import examine_status
+from app.doctor.tables import (
     examine_required,
     examine_table,
     examine_writes,
     shows_keys,
 )
-from app.supabase.inspection.app_keys import read_subject
-from app.supabase.inspection.catalog import Catalog
-from app.supabase.inspection.project import Project
-from app.supabase.inspection.reach import Reach
+from app.domain.entities import Kind
 from app.supabase.targets import Targets
 
 
