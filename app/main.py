@@ -22,12 +22,12 @@ from app.api.problems import register_handlers
 from app.api.request_body import BATCH_BYTES, REPLAY_BYTES
 from app.api.services import Services
 from app.api.webhooks import BATCH_PATH, EVENT_PATH, BatchEndpoint, EventEndpoint
-from app.auth.gate import Gate
+from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.domain.contract import EventReader
-from app.domain.failpoints import Reach, ignore
+from app.domain.failpoints import FailpointHook, noop
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leadership import Leadership
@@ -53,7 +53,7 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
-    reach: Reach = ignore,
+    hit: FailpointHook = noop,
 ) -> Application:
     """Make one relay.
 
@@ -62,7 +62,7 @@ def create_app(
         transport: what carries requests to Supabase and the key set; None for the network.
         clock: Unix seconds.
         monotonic: seconds that never step.
-        reach: called at each named failpoint.
+        hit: called at each named failpoint.
 
     Raises:
         ConfigurationInvalid: a setting cannot be used. The sentence names it.
@@ -78,7 +78,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
-            store = await Store.open(settings.store_url, reach=reach)
+            store = await Store.open(settings.store_url, hit=hit)
             resources.push_async_callback(store.close)
             http = await resources.enter_async_context(
                 open_http_client(
@@ -98,7 +98,7 @@ def create_app(
                 clock=clock,
                 jitter=random.random,
                 targets=targets,
-                reach=reach,
+                hit=hit,
                 measurements=measurements,
             )
             dispatching = await resources.enter_async_context(AsyncExitStack())
@@ -123,7 +123,7 @@ def create_app(
 
             app.state.services = Services(
                 clock=clock,
-                gate=Gate(
+                authenticator=Authenticator(
                     settings.webhook_auth,
                     signatures=verifier,
                     tokens=tokens,
@@ -144,7 +144,7 @@ def create_app(
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
                 batches_in_flight=ConcurrencyLimiter(BATCHES_AT_ONCE),
                 waits=ConcurrencyLimiter(settings.max_in_flight),
-                reach=reach,
+                hit=hit,
                 measurements=measurements,
                 begin_stop=begin_stop,
             )

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.auth.gate import WebhookAuth
+from app.auth.authentication import WebhookAuth
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.supabase.mapping import read_target

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.auth.gate import WebhookAuth
+from app.auth.authentication import WebhookAuth
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import SecretSettings, Settings, StoreSettings, read_settings

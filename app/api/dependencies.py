@@ -29,7 +29,7 @@ def get_services(request: Request) -> Services:
 ServicesDependency = Annotated[Services, Depends(get_services)]
 
 
-class OperatorDoor:
+class OperatorAuth:
     """Admits the operator that a request comes from, at the moment the endpoint chooses.
 
     The order of the checks is part of the contract: what can be judged without knowing who asks
@@ -42,7 +42,7 @@ class OperatorDoor:
         self._request = request
         self._services = services
 
-    async def admit(self, scope: Scope) -> Claims:
+    async def authorize(self, scope: Scope) -> Claims:
         """Give the claims of a caller who has the scope.
 
         Raises:
@@ -52,11 +52,11 @@ class OperatorDoor:
         """
         authorization = read_headers(self._request.scope).get(b"authorization")
         try:
-            return await self._services.gate.admit_operator(authorization, scope)
+            return await self._services.authenticator.authorize_operator(authorization, scope)
         except RequestRejected as error:
             reason = error.reason if isinstance(error, Unauthenticated) else str(error)
             logger.info("rejected %s: %s", self._request.url.path, reason)
             raise
 
 
-Operator = Annotated[OperatorDoor, Depends()]
+Operator = Annotated[OperatorAuth, Depends()]

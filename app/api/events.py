@@ -139,7 +139,7 @@ async def list_events(
 
     Events that arrive meanwhile change nothing in the pages that follow.
     """
-    await operator.admit(Scope.EVENTS_READ)
+    await operator.authorize(Scope.EVENTS_READ)
     query = read_query(EventQuery, request.query_params.multi_items())
     listing = f"events {write_criteria(query.criteria)}"
     before = None
@@ -162,7 +162,7 @@ async def get_event(
     operator: Operator,
 ) -> EventBody:
     """Give one event, its entity, status, attempts and last error. Needs `events:read`."""
-    await operator.admit(Scope.EVENTS_READ)
+    await operator.authorize(Scope.EVENTS_READ)
     event = None
     if is_event_id(event_id):
         event = await services.store.find_event(EventId(event_id))

@@ -199,7 +199,7 @@ async def post_replay(
     # asks who he is.
     content = await read_body(request.receive, limit_bytes=REPLAY_BYTES)
     require_json(read_headers(request.scope))
-    claims = await operator.admit(Scope.REPLAY_WRITE)
+    claims = await operator.authorize(Scope.REPLAY_WRITE)
     body = read_form(ReplayBody, content)
     if body.dry_run:
         response.status_code = 200
@@ -232,7 +232,7 @@ async def list_replays(
 
     Needs `replay:write`.
     """
-    await operator.admit(Scope.REPLAY_WRITE)
+    await operator.authorize(Scope.REPLAY_WRITE)
     query = read_query(ReplayQuery, request.query_params.multi_items())
     before = None
     if query.cursor is not None:
@@ -253,7 +253,7 @@ async def get_replay(
     operator: Operator,
 ) -> ReplayReport:
     """Give one replay and what has come of it so far. Needs `replay:write`."""
-    await operator.admit(Scope.REPLAY_WRITE)
+    await operator.authorize(Scope.REPLAY_WRITE)
     # What no replay is named is not looked for: PostgreSQL takes not every string.
     if re.fullmatch(UUID_PATTERN, replay_id) is None:
         raise ReplayNotFound

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.api.concurrency import ConcurrencyLimiter
-from app.auth.gate import Gate
+from app.auth.authentication import Authenticator
 from app.domain.contract import EventReader
-from app.domain.failpoints import Reach
+from app.domain.failpoints import FailpointHook
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.measurements import Measurements
@@ -28,7 +28,7 @@ class Services:
     """
 
     clock: Callable[[], float]
-    gate: Gate
+    authenticator: Authenticator
     reader: EventReader
     receiver: Receiver
     replayer: Replayer
@@ -38,6 +38,6 @@ class Services:
     in_flight: ConcurrencyLimiter
     batches_in_flight: ConcurrencyLimiter
     waits: ConcurrencyLimiter
-    reach: Reach
+    hit: FailpointHook
     measurements: Measurements
     begin_stop: Callable[[], object]

@@ -70,7 +70,7 @@ class EventEndpoint(_Endpoint):
     ) -> _Answer:
         body = await read_body(receive, limit_bytes=EVENT_BYTES)
         require_json(headers)
-        await services.gate.admit_webhook(headers, body)
+        await services.authenticator.authenticate_webhook(headers, body)
         with services.in_flight.acquire():
             event = _read_event(services, headers, body)
             receipt = await services.receiver.receive_event(event)
@@ -119,7 +119,7 @@ class EventEndpoint(_Endpoint):
         body: bytes,
         send_response: SendResponse,
     ) -> bool:
-        if b"prefer" in headers or not services.gate.admits_at_once(headers, body):
+        if b"prefer" in headers or not services.authenticator.has_valid_signature(headers, body):
             return False
         if not services.in_flight.try_acquire():
             return False
@@ -136,7 +136,7 @@ class EventEndpoint(_Endpoint):
 
 def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) -> Event:
     """Read an event that has been verified."""
-    services.reach(Failpoint.AFTER_VERIFY)
+    services.hit(Failpoint.AFTER_VERIFY)
     event_id = headers.get(b"webhook-id", b"").decode("latin-1")
     return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
 
@@ -174,9 +174,9 @@ class BatchEndpoint(_Endpoint):
     ) -> _Answer:
         body = await read_body(receive, limit_bytes=BATCH_BYTES)
         require_json(headers)
-        await services.gate.admit_webhook(headers, body)
+        await services.authenticator.authenticate_webhook(headers, body)
         with services.in_flight.acquire(), services.batches_in_flight.acquire():
-            services.reach(Failpoint.AFTER_VERIFY)
+            services.hit(Failpoint.AFTER_VERIFY)
             items = services.reader.read_batch(body, now=from_seconds(services.clock()))
             events = [item.event for item in items if item.event is not None]
             receipts = await services.receiver.receive_events(events) if events else []

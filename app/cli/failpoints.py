@@ -6,12 +6,12 @@ import signal
 from typing import Final
 
 from app.domain.errors import ConfigurationInvalid
-from app.domain.failpoints import Failpoint, Reach, ignore
+from app.domain.failpoints import Failpoint, FailpointHook, noop
 
 VARIABLE: Final = "RELAY_FAILPOINT"
 
 
-def arm_failpoint(text: str | None) -> Reach:
+def arm_failpoint(text: str | None) -> FailpointHook:
     """Give what kills this process the n-th time that a point is reached, or stops it there.
 
     Args:
@@ -22,7 +22,7 @@ def arm_failpoint(text: str | None) -> Reach:
         ConfigurationInvalid: there is no such point.
     """
     if not text:
-        return ignore
+        return noop
     name, _, rest = text.partition(":")
     match = re.fullmatch(r"(\d{0,9})(:stop)?", rest, re.ASCII)
     if name not in list(Failpoint) or match is None:
@@ -33,11 +33,11 @@ def arm_failpoint(text: str | None) -> Reach:
     remaining = max(1, int(match[1] or 1))
     how = signal.SIGSTOP if match[2] else signal.SIGKILL
 
-    def reach(point: Failpoint) -> None:
+    def hit(point: Failpoint) -> None:
         nonlocal remaining
         if point == name:
             remaining -= 1
             if remaining == 0:
                 os.kill(os.getpid(), how)
 
-    return reach
+    return hit

@@ -69,13 +69,13 @@ def run_server(*, host: str | None, port: int | None) -> None:
     settings = read_settings(Settings)
     configure_logging(level=settings.log_level, format_name=settings.log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    reach = arm_failpoint(os.environ.get(VARIABLE))
-    app = create_app(settings, reach=reach)
+    hit = arm_failpoint(os.environ.get(VARIABLE))
+    app = create_app(settings, hit=hit)
     # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
     # again when it opens it, which takes milliseconds where there is nothing to do.
     # In a thread: a signal is handled at once only while the main thread is in no blocking call.
     with ThreadPoolExecutor(1) as thread:
-        migration = thread.submit(migrate_store, settings.store_url, reach=reach)
+        migration = thread.submit(migrate_store, settings.store_url, hit=hit)
         before, after = migration.result()
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)

@@ -21,8 +21,8 @@ class Failpoint(StrEnum):
     IN_MIGRATION = "in-migration"
 
 
-Reach = Callable[[Failpoint], None]
+FailpointHook = Callable[[Failpoint], None]
 
 
-def ignore(_: Failpoint) -> None:
-    """Go on: what every point does unless it is armed."""
+def noop(_: Failpoint) -> None:
+    """Do nothing: what every failpoint does unless it is armed."""

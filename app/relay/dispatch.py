@@ -13,7 +13,7 @@ from typing import Final
 
 from app.domain.entities import EntityState, Priority
 from app.domain.errors import LeaseLost, StoreUnavailable
-from app.domain.failpoints import Failpoint, Reach, ignore
+from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.instants import Instant, from_seconds, seconds_between
 from app.domain.retry import (
@@ -93,7 +93,7 @@ class Dispatcher:
         monotonic: seconds that only rise.
         jitter: spreads retries.
         targets: the tables.
-        reach: named points.
+        hit: named points.
         measurements: counts outcomes.
     """
 
@@ -107,7 +107,7 @@ class Dispatcher:
         jitter: Jitter,
         monotonic: Callable[[], float] = time.monotonic,
         targets: Targets = MINIMAL_TARGETS,
-        reach: Reach = ignore,
+        hit: FailpointHook = noop,
         measurements: Measurements | None = None,
     ) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class Dispatcher:
         self._monotonic = monotonic
         self._jitter = jitter
         self._targets = targets
-        self._reach = reach
+        self._hit = hit
         self._measurements = measurements or Measurements()
         self._leadership: Leadership | None = None
         self._signal = asyncio.Event()
@@ -249,9 +249,9 @@ class Dispatcher:
         self._last_priority = batch.priority
         operations = plan_request(batch.entities, self._targets)
         budget_ms = RETRY_BUDGET_MS if batch.priority.is_retry else BUDGET_MS
-        self._reach(Failpoint.BEFORE_WRITE)
+        self._hit(Failpoint.BEFORE_WRITE)
         answer = await self._send(operations, budget_ms)
-        self._reach(Failpoint.AFTER_WRITE)
+        self._hit(Failpoint.AFTER_WRITE)
         match answer:
             case Answer():
                 outcomes = self._outcomes.read_answer(operations, answer)

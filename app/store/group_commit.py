@@ -9,7 +9,7 @@ from typing import Final, TypeVar, cast
 
 from sqlalchemy import Engine
 
-from app.domain.failpoints import Failpoint, Reach, ignore
+from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.store.checkpointing import Checkpointer
 from app.store.engine import is_shared
 from app.store.grouping import FRESH_SECONDS, GroupThread
@@ -32,12 +32,12 @@ class GroupCommit(GroupThread[Operation | Arrival]):
     """Runs write operations in groups, and stores what arrives, in the order of both."""
 
     def __init__(
-        self, engine: Engine, *, watchdog: Watchdog | None = None, reach: Reach = ignore
+        self, engine: Engine, *, watchdog: Watchdog | None = None, hit: FailpointHook = noop
     ) -> None:
         super().__init__("store-writer", maximum_weight=MAXIMUM_GROUP)
         self._engine = engine
         self._watchdog = watchdog
-        self._reach = reach
+        self._hit = hit
         self._session: WriteSession | None = None
         self._checkpointer = None if is_shared(engine.url) else Checkpointer(engine)
         # The log that a killed process left may hold what was erased since it was written.
@@ -69,8 +69,8 @@ class GroupCommit(GroupThread[Operation | Arrival]):
                 self._checkpointer.finish(session.cursor)
             with session.transaction():
                 results = list(_perform(session, group))
-                self._reach(Failpoint.BEFORE_COMMIT)
-            self._reach(Failpoint.AFTER_COMMIT)
+                self._hit(Failpoint.BEFORE_COMMIT)
+            self._hit(Failpoint.AFTER_COMMIT)
             session.truncate_if_requested()
             if self._checkpointer is not None:
                 self._checkpointer.tend(session.cursor)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import Connection, Engine, func, select
 
-from app.domain.failpoints import Failpoint, Reach, ignore
+from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.store import statements
 from app.store.grouping import FRESH_SECONDS, GroupThread
 from app.store.receiving import Arrival, Receipt
@@ -160,11 +160,11 @@ def create_function(connection: Connection) -> None:
 class Inbox(GroupThread[Arrival]):
     """Stores events in groups; `store_events` returns after the commit that holds them."""
 
-    def __init__(self, engine: Engine, watchdog: Watchdog, *, reach: Reach = ignore) -> None:
+    def __init__(self, engine: Engine, watchdog: Watchdog, *, hit: FailpointHook = noop) -> None:
         super().__init__("store-inbox", maximum_weight=MAXIMUM_EVENTS)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._watchdog = watchdog
-        self._reach = reach
+        self._hit = hit
         self._connection: Connection | None = None
         self._used_at = 0.0
         self.start()
@@ -182,10 +182,10 @@ class Inbox(GroupThread[Arrival]):
             else [getattr(event, name) for event, _ in events]
             for name in _FIELDS
         ]
-        self._reach(Failpoint.BEFORE_COMMIT)
+        self._hit(Failpoint.BEFORE_COMMIT)
         with self._watchdog.limit(connection, _CALL_SECONDS):
             found = driver.execute(_CALL, arguments).fetchone()
-        self._reach(Failpoint.AFTER_COMMIT)
+        self._hit(Failpoint.AFTER_COMMIT)
         self._used_at = time.monotonic()
         numbers = chain.from_iterable(found or ())
         receipts = (_RECEIPTS[number] for number in numbers)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.domain.errors import ConfigurationInvalid
-from app.domain.failpoints import Failpoint, Reach, ignore
+from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.store.engine import (
     check_server,
     describe_failure,
@@ -32,7 +32,7 @@ _STATEMENT_SECONDS = 1800
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def migrate_store(store_url: str, *, reach: Reach = ignore) -> tuple[str | None, str]:
+def migrate_store(store_url: str, *, hit: FailpointHook = noop) -> tuple[str | None, str]:
     """Open a store that no relay is using and migrate it.
 
     Raises:
@@ -42,12 +42,12 @@ def migrate_store(store_url: str, *, reach: Reach = ignore) -> tuple[str | None,
     with hold_lock(url):
         engine = open_engine(url)
         try:
-            return migrate(engine, reach=reach)
+            return migrate(engine, hit=hit)
         finally:
             engine.dispose()
 
 
-def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
+def migrate(engine: Engine, *, hit: FailpointHook = noop) -> tuple[str | None, str]:
     """Run what is missing, all in one transaction, and give the revision before and after.
 
     Raises:
@@ -67,7 +67,7 @@ def migrate(engine: Engine, *, reach: Reach = ignore) -> tuple[str | None, str]:
             if before != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, head)
-                reach(Failpoint.IN_MIGRATION)
+                hit(Failpoint.IN_MIGRATION)
             if connection.dialect.name == "postgresql":
                 create_function(connection)
             connection.commit()

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from app.domain.criteria import Criteria
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
-from app.domain.failpoints import Reach, ignore
+from app.domain.failpoints import FailpointHook, noop
 from app.domain.history import (
     Backlog,
     EventPage,
@@ -78,7 +78,7 @@ class Store:
     """
 
     def __init__(
-        self, url: URL, engine: Engine, resources: ExitStack, *, reach: Reach = ignore
+        self, url: URL, engine: Engine, resources: ExitStack, *, hit: FailpointHook = noop
     ) -> None:
         self._url = url
         self._engine = engine
@@ -89,8 +89,8 @@ class Store:
             self._watchdog = Watchdog()
             self._watchdog.try_before_use(engine)
             resources.callback(self._watchdog.close)
-            self._inbox = Inbox(engine, self._watchdog, reach=reach)
-        self._commits = GroupCommit(engine, watchdog=self._watchdog, reach=reach)
+            self._inbox = Inbox(engine, self._watchdog, hit=hit)
+        self._commits = GroupCommit(engine, watchdog=self._watchdog, hit=hit)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._lookers = ThreadPoolExecutor(
             _LOOKERS, thread_name_prefix="store-looker", initializer=_give_way
@@ -105,7 +105,7 @@ class Store:
         self._ahead: dict[int, replaying.Targets] = {}
 
     @classmethod
-    async def open(cls, store_url: str, *, reach: Reach = ignore) -> Self:
+    async def open(cls, store_url: str, *, hit: FailpointHook = noop) -> Self:
         """Open the store and migrate it.
 
         Raises:
@@ -120,7 +120,7 @@ class Store:
             exposure = None if is_shared(url) else describe_exposure(Path(url.database or ""))
             if exposure is not None:
                 logger.warning("%s", exposure)
-            return cls(url, engine, resources.pop_all(), reach=reach)
+            return cls(url, engine, resources.pop_all(), hit=hit)
 
     async def close(self) -> None:
         """Commit what waits, then let go of the store."""

@@ -19,7 +19,7 @@ from starlette.types import Message
 from app.api.application import Application
 from app.auth.signatures import sign
 from app.auth.tokens import mint_token
-from app.domain.failpoints import Reach, ignore
+from app.domain.failpoints import FailpointHook, noop
 from app.main import create_app
 from app.settings import Settings
 from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer
@@ -243,14 +243,14 @@ class RelayStarter:
         postgrest: the Supabase.
         key_server: the issuer's key set, at `KEY_SET_URL`.
         clock: the time.
-        reach: called at each named failpoint.
+        hit: called at each named failpoint.
     """
 
     folder: Path
     postgrest: FakePostgrest
     key_server: KeyServer = field(default_factory=KeyServer)
     clock: Clock = field(default_factory=lambda: Clock(NOW))
-    reach: Reach = ignore
+    hit: FailpointHook = noop
 
     def make_settings(self, **changes: object) -> Settings:
         """Make the settings of a deployment, untouched by the environment."""
@@ -271,7 +271,7 @@ class RelayStarter:
             transport=httpx.MockTransport(self._carry),
             clock=self.clock,
             monotonic=self.clock,
-            reach=self.reach,
+            hit=self.hit,
         )
 
     @contextlib.asynccontextmanager

@@ -43,7 +43,7 @@ async def test_health_of_a_store_whose_commits_hang_is_down_and_recovers(
     starter: RelayStarter,
 ) -> None:
     stall = Stall()
-    async with dataclasses.replace(starter, reach=stall).start() as relay:
+    async with dataclasses.replace(starter, hit=stall).start() as relay:
         await relay.watch_health(is_well)
         stall.begin()
         sending = asyncio.create_task(relay.send(make_body("trip.created")))

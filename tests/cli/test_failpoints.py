@@ -32,10 +32,10 @@ def test_failpoint_reached_so_often_kills_the_process(text: str, survived: int) 
     script = (
         "from app.cli.failpoints import arm_failpoint\n"
         "from app.domain.failpoints import Failpoint\n"
-        f"reach = arm_failpoint({text!r})\n"
+        f"hit = arm_failpoint({text!r})\n"
         "for _ in range(5):\n"
-        "    reach(Failpoint.BEFORE_WRITE)\n"
-        "    reach(Failpoint.AFTER_WRITE)\n"
+        "    hit(Failpoint.BEFORE_WRITE)\n"
+        "    hit(Failpoint.AFTER_WRITE)\n"
         "    print('alive', flush=True)\n"
     )
     done = subprocess.run(  # noqa: S603
@@ -48,9 +48,9 @@ def test_failpoint_that_stops_the_process_lets_it_go_on_once() -> None:
     script = (
         "from app.cli.failpoints import arm_failpoint\n"
         "from app.domain.failpoints import Failpoint\n"
-        "reach = arm_failpoint('after-write:2:stop')\n"
+        "hit = arm_failpoint('after-write:2:stop')\n"
         "for _ in range(4):\n"
-        "    reach(Failpoint.AFTER_WRITE)\n"
+        "    hit(Failpoint.AFTER_WRITE)\n"
         "    print('alive', flush=True)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:  # noqa: S603

@@ -28,7 +28,7 @@ class Disk:
         self.is_full = False
         self.url = ""
 
-    def reach(self, point: Failpoint) -> None:
+    def hit(self, point: Failpoint) -> None:
         if point is Failpoint.BEFORE_COMMIT and self.is_full:
             if self.url.startswith("sqlite"):
                 raise sqlite3.OperationalError("database or disk is full")
@@ -43,7 +43,7 @@ def disk() -> Disk:
 @asynccontextmanager
 async def open_bench(store_url: str, disk: Disk, *, is_running: bool) -> AsyncIterator[Bench]:
     disk.url = store_url
-    store = await Store.open(store_url, reach=disk.reach)
+    store = await Store.open(store_url, hit=disk.hit)
     postgrest = FakePostgrest()
     async with open_http_client(
         "http://supabase.test", {}, timeout_seconds=5, transport=postgrest.transport()
@@ -129,15 +129,15 @@ async def test_full_disk_is_tried_once_a_second(bench: Bench, disk: Disk) -> Non
     await receive_both(bench, 5)
     tries = 0
 
-    def reach(point: Failpoint) -> None:
+    def hit(point: Failpoint) -> None:
         nonlocal tries
         tries += point is Failpoint.BEFORE_COMMIT
-        Disk.reach(disk, point)
+        Disk.hit(disk, point)
 
     disk.is_full = True
-    disk.reach = reach  # type: ignore[method-assign]
+    disk.hit = hit  # type: ignore[method-assign]
     await bench.store.close()
-    bench.store = await Store.open(disk.url, reach=reach)
+    bench.store = await Store.open(disk.url, hit=hit)
     bench.dispatcher = bench.start_dispatcher()
     for _ in range(100):
         await bench.drain()

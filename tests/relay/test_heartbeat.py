@@ -26,7 +26,7 @@ def stall() -> Iterator[Stall]:
 
 @pytest.fixture
 async def store(store_url: str, stall: Stall) -> AsyncIterator[Store]:
-    opened = await Store.open(store_url, reach=stall)
+    opened = await Store.open(store_url, hit=stall)
     yield opened
     stall.end()
     await opened.close()

@@ -217,7 +217,7 @@ def test_event_that_is_not_stored_is_offered_to_the_store_once(starter: RelaySta
     with serve(starter) as relay:
         with relay.open() as client:
             client.ask(write_request("evt_1"))
-        relay.app.state.services = replace(relay.services, reach=points.append)
+        relay.app.state.services = replace(relay.services, hit=points.append)
         with relay.open() as client:
             assert client.ask(write_request("evt_1", OTHER_BODY)).status == 409
             with full_disk():

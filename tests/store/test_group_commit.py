@@ -47,7 +47,7 @@ class Insert:
         return self.n
 
 
-class Gate:
+class Authenticator:
     """Holds the writer until opened, so that what comes after it forms one group."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def read_numbers(engine: Engine) -> list[int]:
 async def run_as_one_group(
     commits: GroupCommit, operations: Sequence[Callable[[WriteSession], object]]
 ) -> list[object]:
-    gate = Gate()
+    gate = Authenticator()
     waiting = asyncio.ensure_future(commits.run(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
     running = [asyncio.ensure_future(commits.run(operation)) for operation in operations]
@@ -189,7 +189,7 @@ async def test_close_finishes_what_waits(engine: Engine) -> None:
 async def test_caller_that_gives_up_does_not_disturb_the_group(
     commits: GroupCommit, engine: Engine
 ) -> None:
-    gate = Gate()
+    gate = Authenticator()
     waiting = asyncio.ensure_future(commits.run(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
     gone = asyncio.ensure_future(commits.run(Insert(1)))

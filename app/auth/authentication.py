@@ -23,8 +23,8 @@ class WebhookAuth(StrEnum):
 _BY_SIGNATURE_ALONE: Final = (WebhookAuth.HMAC, WebhookAuth.ANY)
 
 
-class Gate:
-    """Admits callers.
+class Authenticator:
+    """Authenticates senders and authorizes operators.
 
     Args:
         mode: what a webhook must carry.
@@ -46,7 +46,7 @@ class Gate:
         self._tokens = tokens
         self._clock = clock
 
-    async def admit_webhook(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    async def authenticate_webhook(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
         """Let an authentic webhook pass.
 
         Raises:
@@ -70,8 +70,8 @@ class Gate:
                         raise
                     await self._check_token(headers, body)
 
-    def admits_at_once(self, headers: Mapping[bytes, bytes], body: bytes) -> bool:
-        """Tell whether a signature is enough and is there; if not, `admit_webhook` has the say."""
+    def has_valid_signature(self, headers: Mapping[bytes, bytes], body: bytes) -> bool:
+        """Tell whether a signature is enough and valid; if not, `authenticate_webhook` decides."""
         if self._mode not in _BY_SIGNATURE_ALONE:
             return False
         try:
@@ -80,7 +80,7 @@ class Gate:
             return False
         return True
 
-    async def admit_operator(self, authorization: bytes | None, scope: Scope) -> Claims:
+    async def authorize_operator(self, authorization: bytes | None, scope: Scope) -> Claims:
         """Let an operator pass who has the scope, and say who it is.
 
         Raises:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.gate import Gate, WebhookAuth
+from app.auth.authentication import Authenticator, WebhookAuth
 from app.auth.signatures import SignatureFailure, SignatureVerifier, sign
 from app.auth.tokens import Scope, TokenFailure, TokenVerifier, mint_token
 from app.domain.errors import (
@@ -31,7 +31,9 @@ BODY_SHA256 = hashlib.sha256(BODY).hexdigest()
 Refusal = type[Unauthenticated] | type[ScopeMissing] | None
 
 
-def make_gate(mode: WebhookAuth, *, has_signatures: bool = True, has_tokens: bool = True) -> Gate:
+def make_authenticator(
+    mode: WebhookAuth, *, has_signatures: bool = True, has_tokens: bool = True
+) -> Authenticator:
     signatures = SignatureVerifier([SECRET], tolerance=timedelta(seconds=300))
     tokens = TokenVerifier(
         algorithms=["HS256"],
@@ -41,7 +43,7 @@ def make_gate(mode: WebhookAuth, *, has_signatures: bool = True, has_tokens: boo
         audience=None,
         clock=lambda: float(NOW),
     )
-    return Gate(
+    return Authenticator(
         mode,
         signatures=signatures if has_signatures else None,
         tokens=tokens if has_tokens else None,
@@ -83,12 +85,14 @@ def make_token_headers(token: str) -> dict[bytes, bytes]:
     return {} if token == "absent" else {b"authorization": f"Bearer {made[token]}".encode()}
 
 
-async def assert_answers(gate: Gate, headers: dict[bytes, bytes], refusal: Refusal) -> None:
+async def assert_answers(
+    authenticator: Authenticator, headers: dict[bytes, bytes], refusal: Refusal
+) -> None:
     if refusal is None:
-        await gate.admit_webhook(headers, BODY)
+        await authenticator.authenticate_webhook(headers, BODY)
         return
     with pytest.raises(refusal):
-        await gate.admit_webhook(headers, BODY)
+        await authenticator.authenticate_webhook(headers, BODY)
 
 
 # Webhooks: every mode, signature and token
@@ -136,7 +140,7 @@ async def test_webhook_in_each_mode_is_admitted_or_refused(
     mode: WebhookAuth, signature: str, token: str
 ) -> None:
     headers = make_signature_headers(signature) | make_token_headers(token)
-    await assert_answers(make_gate(mode), headers, OUTCOMES[mode][signature][token])
+    await assert_answers(make_authenticator(mode), headers, OUTCOMES[mode][signature][token])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ async def test_webhook_in_each_mode_is_admitted_or_refused(
         (ANY, False, True, "absent", "no scope", ScopeMissing),
         (HMAC, True, False, "good", "absent", ADMITTED),
         (JWT, False, True, "absent", "good", ADMITTED),
-        # Settings do not let these start; were they to, the gate would stay shut.
+        # Settings do not let these start; were they to, the authenticator would stay shut.
         (HMAC, False, True, "good", "good", Unauthenticated),
         (JWT, True, False, "good", "good", Unauthenticated),
         (BOTH, True, False, "good", "good", Unauthenticated),
@@ -165,9 +169,9 @@ async def test_webhook_without_a_verifier_is_admitted_by_the_other_alone(
     token: str,
     refusal: Refusal,
 ) -> None:
-    gate = make_gate(mode, has_signatures=has_signatures, has_tokens=has_tokens)
+    authenticator = make_authenticator(mode, has_signatures=has_signatures, has_tokens=has_tokens)
     headers = make_signature_headers(signature) | make_token_headers(token)
-    await assert_answers(gate, headers, refusal)
+    await assert_answers(authenticator, headers, refusal)
 
 
 # The token of a webhook
@@ -180,7 +184,7 @@ async def test_webhook_with_a_token_alone_must_carry_the_digest_of_its_body(
 ) -> None:
     headers = {b"authorization": f"Bearer {mint(request_body_sha256=claim)}".encode()}
     with pytest.raises(Unauthenticated) as caught:
-        await make_gate(mode).admit_webhook(headers, BODY)
+        await make_authenticator(mode).authenticate_webhook(headers, BODY)
     assert caught.value.reason == "token-for-another-body"
 
 
@@ -189,7 +193,7 @@ async def test_webhook_with_a_signature_and_a_token_needs_no_digest_in_the_token
     headers = make_signature_headers("good") | {
         b"authorization": f"Bearer {mint(request_body_sha256=None)}".encode()
     }
-    await make_gate(BOTH).admit_webhook(headers, BODY)
+    await make_authenticator(BOTH).authenticate_webhook(headers, BODY)
 
 
 @pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
@@ -226,10 +230,10 @@ async def test_webhook_with_a_token_for_an_id_is_admitted_under_that_id_alone(
         headers[b"webhook-signature"] = b"v1," + made
         headers[b"webhook-timestamp"] = b"%d" % NOW
     if is_admitted:
-        await make_gate(mode).admit_webhook(headers, BODY)
+        await make_authenticator(mode).authenticate_webhook(headers, BODY)
         return
     with pytest.raises(Unauthenticated) as caught:
-        await make_gate(mode).admit_webhook(headers, BODY)
+        await make_authenticator(mode).authenticate_webhook(headers, BODY)
     reasons = {"token-for-another-id"}
     if mode is BOTH and not header:
         reasons = {SignatureFailure.HEADER_MISSING}
@@ -240,25 +244,29 @@ async def test_webhook_with_a_token_for_an_id_is_admitted_under_that_id_alone(
 async def test_webhook_with_a_token_for_an_id_that_is_no_text_is_refused(claim: object) -> None:
     headers = {b"authorization": f"Bearer {mint(webhook_id=claim)}".encode(), b"webhook-id": b"7"}
     with pytest.raises(Unauthenticated):
-        await make_gate(JWT).admit_webhook(headers, BODY)
+        await make_authenticator(JWT).authenticate_webhook(headers, BODY)
 
 
 async def test_webhook_digest_in_capitals_is_admitted() -> None:
     token = mint(request_body_sha256=BODY_SHA256.upper())
-    await make_gate(JWT).admit_webhook({b"authorization": f"Bearer {token}".encode()}, BODY)
+    await make_authenticator(JWT).authenticate_webhook(
+        {b"authorization": f"Bearer {token}".encode()}, BODY
+    )
 
 
 async def test_webhook_with_a_token_for_another_body_and_no_scope_is_unauthenticated() -> None:
     # 401 before 403: nothing is said of its scopes to who replays a captured token.
     token = mint(scope="events:read", request_body_sha256="0" * 64)
     with pytest.raises(Unauthenticated):
-        await make_gate(JWT).admit_webhook({b"authorization": f"Bearer {token}".encode()}, BODY)
+        await make_authenticator(JWT).authenticate_webhook(
+            {b"authorization": f"Bearer {token}".encode()}, BODY
+        )
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
 async def test_authorization_scheme_is_read_in_any_case(scheme: str) -> None:
     headers = {b"authorization": f"{scheme}{mint()} ".encode()}
-    await make_gate(JWT).admit_webhook(headers, BODY)
+    await make_authenticator(JWT).authenticate_webhook(headers, BODY)
 
 
 @pytest.mark.parametrize(
@@ -266,13 +274,15 @@ async def test_authorization_scheme_is_read_in_any_case(scheme: str) -> None:
 )
 async def test_authorization_that_is_no_bearer_token_is_refused(authorization: bytes) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        await make_gate(JWT).admit_webhook({b"authorization": authorization}, BODY)
+        await make_authenticator(JWT).authenticate_webhook({b"authorization": authorization}, BODY)
     assert caught.value.reason == "bearer-missing"
 
 
 async def test_authorization_without_its_scheme_is_refused() -> None:
     with pytest.raises(Unauthenticated):
-        await make_gate(JWT).admit_webhook({b"authorization": mint().encode()}, BODY)
+        await make_authenticator(JWT).authenticate_webhook(
+            {b"authorization": mint().encode()}, BODY
+        )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +299,7 @@ async def test_refusal_tells_the_reason_to_the_log_and_one_sentence_to_the_calle
     mode: WebhookAuth, headers: dict[bytes, bytes], reason: str
 ) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        await make_gate(mode).admit_webhook(headers, BODY)
+        await make_authenticator(mode).authenticate_webhook(headers, BODY)
     assert caught.value.reason == reason
     assert str(caught.value) == "The request is not authenticated."
 
@@ -308,7 +318,7 @@ async def test_webhook_with_any_headers_and_body_is_refused(
     mode: WebhookAuth, headers: dict[bytes, bytes], body: bytes
 ) -> None:
     with pytest.raises(Unauthenticated):
-        await make_gate(mode).admit_webhook(headers, body)
+        await make_authenticator(mode).authenticate_webhook(headers, body)
 
 
 # Header lines of one name, which arrive joined by ", " (RFC 9110, section 5.3)
@@ -323,7 +333,7 @@ async def test_webhook_with_several_signature_lines_is_admitted_if_one_is_good(
     headers = make_signature_headers("good") | make_token_headers("good")
     good = headers[b"webhook-signature"]
     for lines in ([good, other], [other, good], [other, good, other]):
-        await make_gate(mode).admit_webhook(
+        await make_authenticator(mode).authenticate_webhook(
             headers | {b"webhook-signature": separator.join(lines)}, BODY
         )
 
@@ -340,11 +350,11 @@ async def test_webhook_whose_signed_header_is_repeated_is_refused(
     for joined in (b"%b, %b", b"%b,%b"):
         line = headers[name] if second == "same" else second
         with pytest.raises(Unauthenticated):
-            await make_gate(mode).admit_webhook(
+            await make_authenticator(mode).authenticate_webhook(
                 headers | {name: joined % (headers[name], line)}, BODY
             )
         with pytest.raises(Unauthenticated):
-            await make_gate(mode).admit_webhook(
+            await make_authenticator(mode).authenticate_webhook(
                 headers | {name: joined % (line or b"x", headers[name])}, BODY
             )
 
@@ -359,13 +369,15 @@ async def test_webhook_whose_authorization_is_repeated_is_refused(
     lines = [make_token_headers(token)[b"authorization"] for token in ("good", second)]
     for joined in (separator.join(lines), separator.join(reversed(lines))):
         with pytest.raises(Unauthenticated):
-            await make_gate(mode).admit_webhook(headers | {b"authorization": joined}, BODY)
+            await make_authenticator(mode).authenticate_webhook(
+                headers | {b"authorization": joined}, BODY
+            )
 
 
 async def test_operator_whose_authorization_is_repeated_is_refused() -> None:
     line = f"Bearer {mint(scope='events:read')}".encode()
     with pytest.raises(Unauthenticated):
-        await make_gate(JWT).admit_operator(line + b", " + line, Scope.EVENTS_READ)
+        await make_authenticator(JWT).authorize_operator(line + b", " + line, Scope.EVENTS_READ)
 
 
 # Operators
@@ -377,14 +389,16 @@ async def test_operator_with_the_scope_is_admitted_in_every_mode(
     mode: WebhookAuth, scope: Scope
 ) -> None:
     token = mint(sub="ops", scope=scope.value, request_body_sha256=None)
-    claims = await make_gate(mode).admit_operator(f"Bearer {token}".encode(), scope)
+    claims = await make_authenticator(mode).authorize_operator(f"Bearer {token}".encode(), scope)
     assert claims.subject == "ops"
 
 
 async def test_operator_without_the_scope_is_told_which_is_missing() -> None:
     token = mint(scope="webhooks:write events:read")
     with pytest.raises(ScopeMissing, match="replay:write"):
-        await make_gate(HMAC).admit_operator(f"Bearer {token}".encode(), Scope.REPLAY_WRITE)
+        await make_authenticator(HMAC).authorize_operator(
+            f"Bearer {token}".encode(), Scope.REPLAY_WRITE
+        )
 
 
 @pytest.mark.parametrize("authorization", [None, b"", b"Bearer ", b"Bearer x.y.z", b"Basic x"])
@@ -392,22 +406,22 @@ async def test_operator_without_a_valid_token_is_unauthenticated(
     authorization: bytes | None,
 ) -> None:
     with pytest.raises(Unauthenticated):
-        await make_gate(HMAC).admit_operator(authorization, Scope.EVENTS_READ)
+        await make_authenticator(HMAC).authorize_operator(authorization, Scope.EVENTS_READ)
 
 
 @pytest.mark.parametrize("authorization", [None, b"Bearer x.y.z"])
 async def test_operator_where_nothing_says_who_is_one_is_told_so(
     authorization: bytes | None,
 ) -> None:
-    gate = make_gate(HMAC, has_tokens=False)
+    authenticator = make_authenticator(HMAC, has_tokens=False)
     with pytest.raises(OperatorAccessNotConfigured):
-        await gate.admit_operator(authorization, Scope.EVENTS_READ)
+        await authenticator.authorize_operator(authorization, Scope.EVENTS_READ)
 
 
 # Tokens of an issuer with a key set
 
 
-def make_issuer_gate(mode: WebhookAuth, server: KeyServer) -> Gate:
+def make_issuer_authenticator(mode: WebhookAuth, server: KeyServer) -> Authenticator:
     tokens = TokenVerifier(
         algorithms=["ES256"],
         secret=None,
@@ -417,7 +431,7 @@ def make_issuer_gate(mode: WebhookAuth, server: KeyServer) -> Gate:
         clock=lambda: float(NOW),
     )
     signatures = SignatureVerifier([SECRET], tolerance=timedelta(seconds=300))
-    return Gate(mode, signatures=signatures, tokens=tokens, clock=lambda: float(NOW))
+    return Authenticator(mode, signatures=signatures, tokens=tokens, clock=lambda: float(NOW))
 
 
 def mint_asymmetric() -> bytes:
@@ -432,10 +446,10 @@ def mint_asymmetric() -> bytes:
 
 
 async def test_issuer_whose_keys_are_known_lets_operators_and_webhooks_in() -> None:
-    gate = make_issuer_gate(WebhookAuth.JWT, KeyServer([public_jwk("ES256")]))
-    claims = await gate.admit_operator(mint_asymmetric(), Scope.EVENTS_READ)
+    authenticator = make_issuer_authenticator(WebhookAuth.JWT, KeyServer([public_jwk("ES256")]))
+    claims = await authenticator.authorize_operator(mint_asymmetric(), Scope.EVENTS_READ)
     assert claims.subject == "ops"
-    await gate.admit_webhook({b"authorization": mint_asymmetric()}, BODY)
+    await authenticator.authenticate_webhook({b"authorization": mint_asymmetric()}, BODY)
 
 
 @pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
@@ -443,7 +457,7 @@ async def test_issuer_that_cannot_be_asked_is_no_fault_of_the_caller(mode: Webho
     server = KeyServer(answer=lambda _: httpx.Response(503))
     signature = make_signature_headers("good" if mode is BOTH else "absent")
     with pytest.raises(KeySetUnavailable):
-        await make_issuer_gate(mode, server).admit_webhook(
+        await make_issuer_authenticator(mode, server).authenticate_webhook(
             signature | {b"authorization": mint_asymmetric()}, BODY
         )
 
@@ -452,14 +466,14 @@ async def test_issuer_that_cannot_be_asked_is_no_fault_of_the_caller(mode: Webho
 async def test_issuer_is_not_asked_where_the_signature_is_enough(mode: WebhookAuth) -> None:
     server = KeyServer(answer=lambda _: httpx.Response(503))
     headers = make_signature_headers("good") | {b"authorization": mint_asymmetric()}
-    await make_issuer_gate(mode, server).admit_webhook(headers, BODY)
+    await make_issuer_authenticator(mode, server).authenticate_webhook(headers, BODY)
     assert server.requests == []
 
 
 async def test_issuer_is_not_asked_for_what_is_not_signed_where_both_are_needed() -> None:
     server = KeyServer([public_jwk("ES256")])
     with pytest.raises(Unauthenticated):
-        await make_issuer_gate(BOTH, server).admit_webhook(
+        await make_issuer_authenticator(BOTH, server).authenticate_webhook(
             {b"authorization": mint_asymmetric()}, BODY
         )
     assert server.requests == []
