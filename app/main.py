@@ -1,4 +1,4 @@
-"""The application: the only place that wires the rooms together."""
+"""The application: the only place that wires the packages together."""
 
 import asyncio
 import logging
@@ -32,10 +32,10 @@ from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.replay import Replayer
-from app.relay.settlements import Settlements
 from app.settings import Settings
 from app.store import signals
 from app.store.store import Store
@@ -89,12 +89,12 @@ def create_app(
                 )
             )
             await resources.enter_async_context(key_set_client)
-            settlements = Settlements()
+            notifier = OutcomeNotifier()
             measurements = Measurements()
             dispatcher = Dispatcher(
                 store,
                 SupabaseClient(http, clock=clock),
-                settlements,
+                notifier,
                 clock=clock,
                 jitter=random.random,
                 targets=targets,
@@ -102,13 +102,17 @@ def create_app(
                 measurements=measurements,
             )
             dispatching = await resources.enter_async_context(AsyncExitStack())
-            leadership = await _share(store, dispatcher, dispatching)
-            leads = _leads(leadership)
-            purger = Purger(store, clock=clock, retention_days=settings.retention_days, leads=leads)
-            replayer = Replayer(store, clock=clock, wake_dispatcher=dispatcher.wake, leads=leads)
+            leadership = await _start_leadership(store, dispatcher, dispatching)
+            is_leader = _make_is_leader(leadership)
+            purger = Purger(
+                store, clock=clock, retention_days=settings.retention_days, is_leader=is_leader
+            )
+            replayer = Replayer(
+                store, clock=clock, wake_dispatcher=dispatcher.wake, is_leader=is_leader
+            )
             receiver = Receiver(
                 store,
-                settlements,
+                notifier,
                 clock=clock,
                 wake_dispatcher=dispatcher.wake,
                 measurements=measurements,
@@ -149,7 +153,7 @@ def create_app(
                 begin_stop=begin_stop,
             )
             if store.replicas is not None and leadership is not None:
-                handler = _make_handler(dispatcher, replayer, leadership, settlements)
+                handler = _make_handler(dispatcher, replayer, leadership, notifier)
                 store.replicas.listen(signals.Pooler(settings.store_pooler), handler)
             for name, work in (("purger", purger.run), ("replayer", replayer.run)):
                 background = asyncio.create_task(work(), name=name)
@@ -180,16 +184,16 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         redoc_url=None,
     )
     register_handlers(app)
-    for room in (health, metrics, events, replay):
-        app.include_router(room.router)
+    for module in (health, metrics, events, replay):
+        app.include_router(module.router)
     describe_api(app)
     return app
 
 
-async def _share(
+async def _start_leadership(
     store: Store, dispatcher: Dispatcher, dispatching: AsyncExitStack
 ) -> Leadership | None:
-    """Have the dispatcher seek and keep the lease, where other relays share the store."""
+    """Acquire and renew the lease, if other relays share the store."""
     if store.replicas is None:
         return None
     leadership = Leadership(
@@ -206,12 +210,12 @@ async def _share(
     return leadership
 
 
-def _leads(leadership: Leadership | None) -> Callable[[], bool]:
+def _make_is_leader(leadership: Leadership | None) -> Callable[[], bool]:
     return lambda: leadership is None or leadership.is_held
 
 
 def _make_handler(
-    dispatcher: Dispatcher, replayer: Replayer, leadership: Leadership, settlements: Settlements
+    dispatcher: Dispatcher, replayer: Replayer, leadership: Leadership, notifier: OutcomeNotifier
 ) -> Callable[[str], None]:
     """Give what handles the signals of other replicas."""
 
@@ -222,11 +226,11 @@ def _make_handler(
             case signals.REPLAY:
                 replayer.wake()
             case signals.LEASE:
-                leadership.look()
+                leadership.poll_now()
             case _:
                 marks = signals.read_settled(payload)
                 if marks is not None:
-                    settlements.announce_marks(marks)
+                    notifier.publish_marks(marks)
 
     return handle
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import Operator, ServicesDependency
 from app.api.filters import EntityPath, InstantText, TypesParameter, check_range
-from app.api.forms import REPEATABLE, describe_query, read_query
+from app.api.validation import REPEATABLE, describe_query, read_query
 from app.auth.tokens import Scope
 from app.domain.contract import is_event_id
 from app.domain.criteria import Criteria, write_criteria

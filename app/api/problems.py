@@ -83,7 +83,7 @@ def make_problem_of(error: RelayError) -> JSONResponse:
     return make_problem(status, code, str(error), field_errors=field_errors, headers=headers)
 
 
-def make_fault() -> JSONResponse:
+def internal_error() -> JSONResponse:
     """Write the problem of an error that nobody foresaw: it is logged, and never shown."""
     return make_problem(500, "internal-error", "The relay failed; this is no fault of the request.")
 
@@ -112,7 +112,7 @@ async def _answer_request_validation_error(_: Request, error: Exception) -> JSON
 
 
 async def _answer_fault(_: Request, __: Exception) -> JSONResponse:
-    return make_fault()
+    return internal_error()
 
 
 async def _answer_nobody(_: Request, __: Exception) -> Response:

@@ -4,7 +4,7 @@ import logging
 
 from starlette.responses import Response
 
-from app.api.problems import PROBLEMS, make_fault, make_problem_of
+from app.api.problems import PROBLEMS, internal_error, make_problem_of
 from app.domain.errors import InputInvalid, RelayError, RequestRejected, Unauthenticated
 from app.relay.measurements import Measurements
 
@@ -21,7 +21,7 @@ def error_response(measurements: Measurements, subject: str, error: BaseExceptio
     """
     if not isinstance(error, RelayError):
         logger.error("%s failed", subject, exc_info=error)
-        return make_fault()
+        return internal_error()
     _, code = PROBLEMS[type(error)]
     measurements.rejections.labels(code).inc()
     if isinstance(error, RequestRejected):

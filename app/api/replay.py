@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import Operator, ServicesDependency
 from app.api.filters import Entity, InstantText, Types, check_range
-from app.api.forms import describe_query, read_form, read_query
 from app.api.request_body import REPLAY_BYTES, read_body, read_headers, require_json
+from app.api.validation import describe_query, parse_body, read_query
 from app.auth.tokens import Scope
 from app.domain.contract import UUID_PATTERN
 from app.domain.criteria import Criteria
@@ -200,7 +200,7 @@ async def post_replay(
     content = await read_body(request.receive, limit_bytes=REPLAY_BYTES)
     require_json(read_headers(request.scope))
     claims = await operator.authorize(Scope.REPLAY_WRITE)
-    body = read_form(ReplayBody, content)
+    body = parse_body(ReplayBody, content)
     if body.dry_run:
         response.status_code = 200
         matches = await services.replayer.count(body.criteria)

@@ -27,8 +27,8 @@ from app.relay.dispatcher_status import DispatcherStatus, HeldTable
 from app.relay.fence import Fence
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.outcomes import OutcomeReader
-from app.relay.settlements import Settlements
 from app.store.dispatch_queries import Applied, Batch, Failed, Outcome, Postponed, Wanted
 from app.store.store import Store
 from app.supabase.client import Answer, SupabaseClient
@@ -88,7 +88,7 @@ class Dispatcher:
     Args:
         store: holds what is pending.
         supabase: calls the functions.
-        settlements: told which entities have an outcome.
+        notifier: told which entities have an outcome.
         clock: Unix seconds.
         monotonic: seconds that only rise.
         jitter: spreads retries.
@@ -101,7 +101,7 @@ class Dispatcher:
         self,
         store: Store,
         supabase: SupabaseClient,
-        settlements: Settlements,
+        notifier: OutcomeNotifier,
         *,
         clock: Callable[[], float],
         jitter: Jitter,
@@ -111,7 +111,7 @@ class Dispatcher:
         measurements: Measurements | None = None,
     ) -> None:
         self._store = store
-        self._settlements = settlements
+        self._notifier = notifier
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
@@ -344,7 +344,7 @@ class Dispatcher:
         self._unrecorded = []
         self._note_store_recovery()
         self._measurements.count_outcomes(recorded, now)
-        self._settlements.announce(outcome.entity.ref for outcome in recorded)
+        self._notifier.publish(outcome.entity.ref for outcome in recorded)
         return batch
 
     def _choose_wanted(self) -> Wanted | None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 # Another replica takes over within the lease and one look, 3.5 s, of a `kill -9`.
 LEASE_SECONDS: Final = 3.0
 _RENEW_SECONDS: Final = 0.75
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 # The holder counts from before it asked, and stops this much before the database does.
 _MARGIN_SECONDS: Final = 0.5
 
@@ -28,7 +28,7 @@ def read_clock() -> float:
 
 
 class Leadership:
-    """Seeks the lease and keeps it.
+    """Acquires the lease and renews it.
 
     Args:
         replicas: where it is kept.
@@ -53,13 +53,13 @@ class Leadership:
         self._get_status = get_status
         self._clock = clock
         self._token: int | None = None
-        self._sure_until = 0.0
-        self._look = asyncio.Event()
+        self._valid_until = 0.0
+        self._poll = asyncio.Event()
 
     @property
     def is_held(self) -> bool:
         """Whether this replica dispatches, and nobody else can."""
-        return self._token is not None and self._clock() < self._sure_until
+        return self._token is not None and self._clock() < self._valid_until
 
     @property
     def poll_seconds(self) -> float:
@@ -80,30 +80,30 @@ class Leadership:
             raise LeaseLost
         return self._token
 
-    def look(self) -> None:
-        """The lease may be free."""
-        self._look.set()
+    def poll_now(self) -> None:
+        """Ask for the lease now: it may be free."""
+        self._poll.set()
 
     async def run(self) -> None:
-        """Seek the lease, or keep it, until cancelled."""
-        outage = OutageLog(logger, "the lease cannot be renewed or sought")
+        """Acquire and renew the lease, until cancelled."""
+        outage = OutageLog(logger, "the lease cannot be acquired or renewed")
         while True:
             try:
-                await self.seek()
+                await self.acquire_or_renew()
             except StoreUnavailable:
                 # What is held is held until it expires.
                 outage.begin()
             except Exception:
-                logger.exception("seeking the lease failed and is tried again")
+                logger.exception("acquiring or renewing the lease failed; retrying")
             else:
                 outage.end()
-            self._look.clear()
-            seconds = _LOOK_SECONDS if self._token is None else _RENEW_SECONDS
+            self._poll.clear()
+            seconds = _POLL_SECONDS if self._token is None else _RENEW_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._look.wait()
+                    await self._poll.wait()
 
-    async def seek(self) -> None:
+    async def acquire_or_renew(self) -> None:
         """Ask once.
 
         Raises:
@@ -115,12 +115,12 @@ class Leadership:
             if self._token is None:
                 return
             logger.info("this replica dispatches (lease %d)", self._token)
-            self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
+            self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
             self._on_gain()
             return
         report = write_status(self._get_status())
         if await self._replicas.renew_lease(self._token, LEASE_SECONDS, report):
-            self._sure_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
+            self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
         else:
             logger.warning("another replica dispatches now (lease %d is lost)", self._token)
             self._token = None

@@ -31,12 +31,12 @@ class Purger:
         *,
         clock: Callable[[], float],
         retention_days: int,
-        leads: Callable[[], bool] = lambda: True,
+        is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._clock = clock
         # One replica is enough.
-        self._leads = leads
+        self._is_leader = is_leader
         self._retention_seconds = retention_days * _DAY_SECONDS
         # Of a purge that is not finished.
         self._cutoff: Instant | None = None
@@ -48,7 +48,7 @@ class Purger:
         while True:
             seconds = _POLL_SECONDS
             try:
-                count = await self.purge() if self._leads() else 0
+                count = await self.purge() if self._is_leader() else 0
             except StoreUnavailable:
                 outage.begin()
                 seconds = _RETRY_SECONDS

@@ -9,7 +9,7 @@ from app.domain.errors import EventIdConflict, EventNotFound, StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import from_seconds
 from app.relay.measurements import Measurements
-from app.relay.settlements import Settlements
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.store.receiving import Receipt
 from app.store.store import Store
 
@@ -20,14 +20,14 @@ class Receiver:
     def __init__(
         self,
         store: Store,
-        settlements: Settlements,
+        notifier: OutcomeNotifier,
         *,
         clock: Callable[[], float],
         wake_dispatcher: Callable[[], None],
         measurements: Measurements,
     ) -> None:
         self._store = store
-        self._settlements = settlements
+        self._notifier = notifier
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
         # Looked up by label once: it costs more than the counting.
@@ -83,7 +83,7 @@ class Receiver:
         Raises:
             EventNotFound: it is not stored.
         """
-        with self._settlements.watch(ref) as signal:
+        with self._notifier.subscribe(ref) as signal:
             try:
                 async with self._bound_wait(seconds):
                     while (status := await self._read_status(event_id)) is EventStatus.PENDING:

@@ -37,13 +37,13 @@ class Replayer:
         *,
         clock: Callable[[], float],
         wake_dispatcher: Callable[[], None],
-        leads: Callable[[], bool] = lambda: True,
+        is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
         # One replica is enough.
-        self._leads = leads
+        self._is_leader = is_leader
         self._signal = asyncio.Event()
         # Set, and replaced, whenever a replay has ended.
         self._ended = asyncio.Event()
@@ -104,7 +104,7 @@ class Replayer:
             if replay.status is not ReplayStatus.RUNNING or remaining <= 0:
                 return replay
             # Where another replica marks, its end is found by looking.
-            seconds = remaining if self._leads() else min(remaining, _LOOK_SECONDS)
+            seconds = remaining if self._is_leader() else min(remaining, _LOOK_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await ended.wait()
@@ -130,7 +130,7 @@ class Replayer:
         while True:
             self._signal.clear()
             try:
-                number = await self._store.find_running_replay() if self._leads() else None
+                number = await self._store.find_running_replay() if self._is_leader() else None
                 if number is not None:
                     await self._complete(number)
                 outage.end()
@@ -151,7 +151,7 @@ class Replayer:
 
     async def _complete(self, number: int) -> None:
         try:
-            while self._leads() and await self._advance(number):
+            while self._is_leader() and await self._advance(number):
                 pass
         except StoreUnavailable:
             raise

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
-from app.api.problems import make_fault
+from app.api.problems import internal_error
 from app.server.responses import Headers
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class RequestCycle:
             self._responder.abort()
             return
         self._is_complete = True
-        response = make_fault()
+        response = internal_error()
         self._responder.respond(500, tuple(response.raw_headers), bytes(response.body))
 
     async def _receive(self) -> Message:

@@ -12,9 +12,9 @@ from openapi_spec_validator import validate
 from starlette.routing import BaseRoute, Route, compile_path
 
 from app.api.examples import EXAMPLES
-from app.api.forms import read_form
 from app.api.problems import MEDIA_TYPE, PROBLEMS
 from app.api.replay import ReplayBody
+from app.api.validation import parse_body
 from app.domain.errors import InputInvalid
 from app.main import create_api
 from tests.api.running import USER, RunningRelay, full_disk, make_body
@@ -267,11 +267,11 @@ def test_document_describes_replays_by_the_form_that_is_read(document: dict[str,
     ]
     for body in taken:
         check(document, form, body)
-        read_form(ReplayBody, json.dumps(body).encode())
+        parse_body(ReplayBody, json.dumps(body).encode())
     for body in refused:
         assert not OAS31Validator({**form, "components": document["components"]}).is_valid(body)
         with pytest.raises(InputInvalid):
-            read_form(ReplayBody, json.dumps(body).encode())
+            parse_body(ReplayBody, json.dumps(body).encode())
     reference = document["paths"]["/replay"]["post"]["requestBody"]["content"]["application/json"]
     assert reference["schema"] == {"$ref": "#/components/schemas/ReplayBody"}
 

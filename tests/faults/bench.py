@@ -13,8 +13,8 @@ from app.domain.history import ReplayStatus, StoredEvent
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.domain.retry import BACKOFF_LIMIT_SECONDS
 from app.relay.dispatch import Dispatcher
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.replay import Replayer
-from app.relay.settlements import Settlements
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
 from tests.auth.issuer import Clock
@@ -136,7 +136,7 @@ class Bench:
         return Dispatcher(
             self._store,
             self._supabase,
-            Settlements(),
+            OutcomeNotifier(),
             clock=self.clock,
             monotonic=self.clock,
             jitter=lambda: 0.999,

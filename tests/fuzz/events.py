@@ -6,8 +6,8 @@ An input is a webhook-id and a body; the body is read as an event, as a batch an
 import json
 from typing import Final
 
-from app.api.forms import read_form
 from app.api.replay import ReplayBody
+from app.api.validation import parse_body
 from app.domain.contract import MAXIMUM_AHEAD_SECONDS, MAXIMUM_BATCH_EVENTS, BatchItem, EventReader
 from app.domain.documents import write_row
 from app.domain.entities import Kind
@@ -69,7 +69,7 @@ def _read_batch(reader: EventReader, body: bytes) -> list[BatchItem]:
 
 def _read_replay(body: bytes) -> None:
     try:
-        form = read_form(ReplayBody, body)
+        form = parse_body(ReplayBody, body)
     except InputInvalid as error:
         _check_errors(error.errors)
     else:

@@ -16,7 +16,7 @@ from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.domain.retry import Jitter
 from app.relay.dispatch import Dispatcher
 from app.relay.health import Health, HealthReporter
-from app.relay.settlements import Settlements
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.targets import MINIMAL_TARGETS, Targets
@@ -60,7 +60,7 @@ class Bench:
         self.postgrest = postgrest
         self.clock = make_clock(NOW / MICROSECONDS_PER_SECOND)
         self.monotonic = make_clock(_BOOTED_AT)
-        self.settlements = Settlements()
+        self.notifier = OutcomeNotifier()
         self._http = http
         self._targets = targets
         self._jitter = jitter
@@ -71,7 +71,7 @@ class Bench:
         return Dispatcher(
             self.store,
             SupabaseClient(self._http, clock=self.clock),
-            self.settlements,
+            self.notifier,
             clock=self.clock,
             monotonic=self.monotonic,
             jitter=self._jitter,
@@ -113,7 +113,7 @@ class Bench:
     async def wait_until_applied(self, event: Event, *, seconds: float = 10) -> None:
         """Wait until the running dispatcher has recorded that an event is applied."""
         async with asyncio.timeout(seconds):
-            with self.settlements.watch(EntityRef(event.kind, event.key)) as settled:
+            with self.notifier.subscribe(EntityRef(event.kind, event.key)) as settled:
                 while await self.status_of(event) is not EventStatus.APPLIED:
                     await settled.wait()
                     settled.clear()

@@ -238,7 +238,7 @@ async def test_new_leader_claims_the_fence_so_that_the_last_ones_request_is_stal
 ) -> None:
     boot_clock = Clock()
     one, two = share(first, "first", boot_clock), share(second, "second", Clock())
-    await one.seek()
+    await one.acquire_or_renew()
     world = World()
     await first.receive(world.user("created"))
     await first.drain()
@@ -251,7 +251,7 @@ async def test_new_leader_claims_the_fence_so_that_the_last_ones_request_is_stal
     await one.release()
     boot_clock.advance(LEASE_SECONDS)
     postgrest.hang(of=lambda request: request is held_back)
-    await two.seek()
+    await two.acquire_or_renew()
     newer = world.user("updated", at=2, name="new")
     await second.receive(newer)
     await second.drain()
@@ -270,7 +270,7 @@ async def test_lease_held_again_after_another_leader_claims_the_fence_anew(
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())
     for leadership, bench in ((one, first), (two, second), (one, first)):
-        await leadership.seek()
+        await leadership.acquire_or_renew()
         await bench.receive(trip := World().trip("created"))
         await bench.drain()
         assert await bench.status_of(trip) is EventStatus.APPLIED
@@ -284,13 +284,13 @@ async def test_leader_deposed_in_a_request_records_nothing_and_warns(
     first: Bench, second: Bench, postgrest: FakePostgrest, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())
-    await one.seek()
+    await one.acquire_or_renew()
     await first.receive(trip := World().trip("created"))
     gate = postgrest.hang(of=is_write)
     dispatching = asyncio.create_task(first.dispatcher.dispatch_due())
     await postgrest.wait_for_hanging()
     await one.release()
-    await two.seek()
+    await two.acquire_or_renew()
     gate.set()
     assert not await dispatching
     assert "another replica dispatches" in caplog.text

@@ -16,7 +16,7 @@ from app.domain.failures import RequestFailureKind
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.relay.dispatch import REQUEST_ENTITIES, Dispatcher
 from app.relay.leadership import LEASE_SECONDS, Leadership
-from app.relay.settlements import Settlements
+from app.relay.outcome_notifier import OutcomeNotifier
 from app.store.replicas import Replicas
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
@@ -40,7 +40,7 @@ class Replica:
     boot_clock: Clock
 
     async def lead(self) -> None:
-        await self.leadership.seek()
+        await self.leadership.acquire_or_renew()
         assert self.leadership.is_held
 
     async def drain(self) -> None:
@@ -66,7 +66,7 @@ class Scene:
             dispatcher = Dispatcher(
                 store,
                 SupabaseClient(http, clock=self.clock),
-                Settlements(),
+                OutcomeNotifier(),
                 clock=self.clock,
                 monotonic=self.clock,
                 jitter=lambda: 0.999,
@@ -141,12 +141,12 @@ async def test_lease_is_held_by_one_until_it_expires(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
     await first.lead()
-    await second.leadership.seek()
+    await second.leadership.acquire_or_renew()
     assert not second.leadership.is_held
     scene.expire_lease(first)
     assert not first.leadership.is_held
     await second.lead()
-    await first.leadership.seek()
+    await first.leadership.acquire_or_renew()
     assert not first.leadership.is_held
     with pytest.raises(LeaseLost):
         first.leadership.require()
@@ -158,7 +158,7 @@ async def test_lease_that_nobody_else_took_goes_on_under_the_same_token(
     await first.lead()
     token = first.leadership.require()
     scene.expire_lease(first)
-    await first.leadership.seek()
+    await first.leadership.acquire_or_renew()
     assert first.leadership.require(token) == token
 
 
@@ -183,7 +183,7 @@ async def test_request_begun_under_an_earlier_lease_is_stale_after_another_has_l
         await scene.receive(second.store, world.membership("deleted", at=2))
         await second.drain()
         await second.leadership.release()
-        await first.leadership.seek()
+        await first.leadership.acquire_or_renew()
         await first.lead()
     assert scene.supabase.rows("trip_memberships") == []
     await first.drain()
@@ -317,7 +317,7 @@ async def test_leader_tells_the_others_of_its_dispatcher(
     await scene.receive(first.store, World().user("created"))
     scene.supabase.answer_with(401, {"message": "Invalid API key"})
     await first.drain()
-    await first.leadership.seek()
+    await first.leadership.acquire_or_renew()
     status = await second.leadership.read_leader_status()
     assert status == first.dispatcher.status
     assert status.failure is not None

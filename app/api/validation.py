@@ -15,7 +15,7 @@ REPEATABLE: Final[dict[str, JsonValue]] = {}
 """As a field's `json_schema_extra`: the parameter may be given several times."""
 
 
-def read_form(model: type[M], content: bytes) -> M:
+def parse_body(model: type[M], content: bytes) -> M:
     """Read a body into a model.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from app.api.forms import read_form
+from app.api.validation import parse_body
 from app.domain.errors import InputInvalid
 
 VALUE = "what-somebody-wrote"
@@ -38,7 +38,7 @@ class Form(BaseModel):
 
 def read_wrong(content: bytes) -> dict[str, str]:
     with pytest.raises(InputInvalid) as caught:
-        read_form(Form, content)
+        parse_body(Form, content)
     errors = {error.pointer: error.detail for error in caught.value.errors}
     assert all(errors.values())
     assert VALUE not in str(errors.values())
@@ -46,7 +46,7 @@ def read_wrong(content: bytes) -> dict[str, str]:
 
 
 def test_form_that_is_right_is_read() -> None:
-    form = read_form(Form, b'{"parts": [{"count": 1}], "name": "\xc3\xa9"}')
+    form = parse_body(Form, b'{"parts": [{"count": 1}], "name": "\xc3\xa9"}')
     assert form == Form(name="é", parts=[Inner(count=1)])
 
 
