@@ -2,8 +2,9 @@
 
 A connection that waits for its client (for a request, for the rest of one, or for the client to
 read an answer) may be closed to make room: the longest waiting first, and those that have never
-delivered an authentic event before those that have. So callers who are not authenticated can only
-take room from each other. A request that is complete is never dropped.
+delivered an authentic event before those that have. A request that is complete is never dropped.
+So callers who are not authenticated take room from each other only, and from a sender whose
+connection is so new that its request has not arrived: it has to send again.
 """
 
 import asyncio

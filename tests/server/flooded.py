@@ -96,6 +96,7 @@ class Sender:
         is_keeping_alive: whether all use one connection; else each has one of its own.
         answered: how many were accepted in time.
         slowest_seconds: the longest wait for an answer.
+        retries: how many were sent again.
         failures: what became of each other one.
     """
 
@@ -103,6 +104,7 @@ class Sender:
     is_keeping_alive: bool
     answered: int = 0
     slowest_seconds: float = 0.0
+    retries: int = 0
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -117,21 +119,31 @@ class Sender:
         self._connection.close()
 
     def send_event(self) -> None:
-        """Send one event; a failure is noted, and the next one is sent on a new connection."""
+        """Send one event; a failure is noted, and the next one is sent on a new connection.
+
+        A new connection may be closed to make room before its request arrives. So an event on one
+        is sent again, as every sender does, as long as there is time. One kept alive never is.
+        """
         started = time.monotonic()
-        try:
-            self._send()
-        except (OSError, HTTPException, AssertionError) as error:
-            self.failures.append(f"after {time.monotonic() - started:.3f} s: {error!r}")
-            self.close()
-            return
+        event = make_event(self.relay.secret)
+        while True:
+            try:
+                self._send(*event)
+                break
+            except (OSError, HTTPException, AssertionError) as error:
+                self.close()
+                seconds = time.monotonic() - started
+                is_broken = not isinstance(error, AssertionError)
+                if self.is_keeping_alive or not is_broken or seconds >= ANSWER_SECONDS:
+                    self.failures.append(f"after {seconds:.3f} s: {error!r}")
+                    return
+                self.retries += 1
         self.answered += 1
         self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - started)
         if not self.is_keeping_alive:
             self.close()
 
-    def _send(self) -> None:
-        event_id, body, fields = make_event(self.relay.secret)
+    def _send(self, event_id: str, body: bytes, fields: dict[str, str]) -> None:
         self._connection.request("POST", "/webhooks", body, fields)
         response = self._connection.getresponse()
         document = json.loads(response.read())
@@ -176,7 +188,8 @@ class Flood:
         return (
             f"RSS {self.before_mib:.0f} -> {self.peak_mib:.0f} MiB; events answered: "
             f"{kept_alive.answered} kept alive, {fresh.answered} fresh; slowest: "
-            f"{kept_alive.slowest_seconds:.2f} s, {fresh.slowest_seconds:.2f} s; failed: "
+            f"{kept_alive.slowest_seconds:.2f} s, {fresh.slowest_seconds:.2f} s; "
+            f"sent again: {fresh.retries}; failed: "
             f"{len(kept_alive.failures)}, {len(fresh.failures)}"
         )
 
