@@ -6,10 +6,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from app.api.refusals import find_reason
 from app.api.request_body import read_headers
 from app.api.services import Services
 from app.auth.tokens import Claims, Scope
-from app.domain.errors import RequestRejected, Unauthenticated
+from app.domain.errors import RequestRejected
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,7 @@ class OperatorAuth:
         try:
             return await self._services.authenticator.authorize_operator(authorization, scope)
         except RequestRejected as error:
-            reason = error.reason if isinstance(error, Unauthenticated) else str(error)
-            logger.info("rejected %s: %s", self._request.url.path, reason)
+            logger.info("rejected %s: %s", self._request.url.path, find_reason(error))
             raise
 
 

@@ -64,7 +64,7 @@ _FIELD_ERROR_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 
-# What is wrong with a request whatever its path; named where bodies are sent.
+# Errors of any request; documented for the operations that take a body.
 _REQUEST_ERRORS: Final = (
     errors.RequestMalformed,
     errors.HeadTooSlow,

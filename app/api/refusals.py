@@ -25,11 +25,12 @@ def error_response(measurements: Measurements, subject: str, error: BaseExceptio
     _, code = PROBLEMS[type(error)]
     measurements.rejections.labels(code).inc()
     if isinstance(error, RequestRejected):
-        logger.info("rejected %s: %s (%s)", subject, type(error).__name__, _find_reason(error))
+        logger.info("rejected %s: %s (%s)", subject, type(error).__name__, find_reason(error))
     return make_problem_of(error)
 
 
-def _find_reason(error: RequestRejected) -> str:
+def find_reason(error: RequestRejected) -> str:
+    """Give what exactly was wrong, for the log only."""
     if isinstance(error, Unauthenticated):
         return error.reason
     if isinstance(error, InputInvalid):

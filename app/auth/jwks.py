@@ -84,7 +84,7 @@ class KeySet:
         self._callers += 1
         try:
             async with self._lock:
-                # Whoever held the lock before may have fetched what is missing here.
+                # The previous holder of the lock may have fetched the missing key.
                 missing = self._pick(kid, kty) is None
                 if (missing or not self._is_young()) and self._may_fetch():
                     await self._refresh()

@@ -20,7 +20,7 @@ class _UtcFormatter(logging.Formatter):
 
 
 class _TextFormatter(_UtcFormatter):
-    """Writes lines that a terminal shows as they are, whatever is logged.
+    """Writes lines that cannot control a terminal.
 
     Paths, ids and error messages come from strangers: control characters and invisible ones are
     escaped. Only a record begins at the margin, so that nothing logged can pass for one.

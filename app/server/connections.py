@@ -47,8 +47,8 @@ class Connection(Protocol):
     def time_out(self) -> None:
         """End the wait: its deadline has passed."""
 
-    def evict(self) -> None:
-        """Close at once: others need the room."""
+    def abort(self) -> None:
+        """Close at once, with no answer."""
 
 
 class Connections:
@@ -90,7 +90,7 @@ class Connections:
 
     def wait(self, connection: Connection) -> None:
         """Note that a connection begins to wait for its client."""
-        self._held_bytes -= self._waiting.pop(connection, 0)
+        self.end_wait(connection)
         self.hold(connection)
 
     def hold(self, connection: Connection) -> None:
@@ -123,7 +123,7 @@ class Connections:
 
     def _evict(self, connection: Connection, reason: Reason) -> None:
         self.remove(connection)
-        connection.evict()
+        connection.abort()
         self.evictions[reason] += 1
         now = asyncio.get_running_loop().time()
         if now >= self._log_again_at[reason]:

@@ -1,11 +1,11 @@
 """uvicorn's HTTP protocol: one connection, its bounds, and the fast path.
 
-Requests are read whole, one at a time, and answered before the next one is begun. What comes
-meanwhile stays in the socket. A complete `POST /webhooks` is offered to the fast path; everything
-else, and whatever the fast path declines, runs as an ASGI request.
+Requests are read whole and one at a time: the next one begins after the response. Further bytes
+stay in the socket until then. A complete `POST /webhooks` is offered to the fast path. Everything
+else, and every request that the fast path declines, runs as an ASGI request.
 
-Of uvicorn this uses what it calls a protocol with, and three attributes of its `ServerState`
-(`app.server.server` checks them at start).
+Of uvicorn this uses the arguments of a protocol and three attributes of `ServerState`, which
+`app.server.server` checks at start.
 """
 
 import asyncio
@@ -92,11 +92,11 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._connections.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of the interface
-        """Give the room for the next piece: one for all connections, as it is copied at once."""
+        """Give the buffer to read into: all connections share it, as it is copied at once."""
         return self._connections.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read on, or let the rest wait until the request at hand is answered."""
+        """Read a request, or stop reading while the current one has no response."""
         if self._is_closing:
             return
         self._parser.feed(bytes(self._connections.read_buffer[:nbytes]))
@@ -112,13 +112,13 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Go on with what has come meanwhile."""
+        """Begin the next request, if one has arrived in the meantime."""
         self._writable.set()
         if self._request is None and not self._is_closing:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
-        """Tell whoever is answering that the client is gone."""
+        """Tell the application that the client is gone."""
         self._is_closing = True
         self._connections.remove(self)
         self._peers.discard(self)
@@ -149,14 +149,15 @@ class RelayProtocol(asyncio.BufferedProtocol):
                 # The client does not read its answers, or does not close what has ended.
                 self.abort()
 
-    def evict(self) -> None:
-        """Close at once, with no answer: others need the room."""
-        self.abort()
+    def abort(self) -> None:
+        """Close at once, with no answer."""
+        self._is_closing = True
+        self._transport.abort()
 
-    # --- called by whoever answers a request ---
+    # --- called with the response to a request ---
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer the request at hand, and go on to the next."""
+        """Send the response to the current request, and begin the next one."""
         if self._transport.is_closing():
             self._finish()
             return
@@ -177,7 +178,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
     async def stream(
         self, head: tuple[int, Headers] | None, chunk: bytes, *, is_last: bool
     ) -> None:
-        """Answer the request at hand in parts: in chunks, to HTTP/1.0 until the connection ends."""
+        """Send a part of the response to the current request.
+
+        In chunks; to HTTP/1.0 as it is, until the connection ends.
+        """
         await self._writable.wait()
         if self._transport.is_closing():
             self._finish()
@@ -198,11 +202,6 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if is_last:
             self._finish()
 
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._is_closing = True
-        self._transport.abort()
-
     # --- one request after another ---
 
     def _advance(self) -> None:
@@ -215,8 +214,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if request is not None:
             self._begin(request)
             return
-        if not self._is_reading:
-            self._resume_reading()
+        self._resume_reading()
         self._wait_for_client()
 
     def _begin(self, request: Request) -> None:
@@ -244,7 +242,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
         task.add_done_callback(self._server_state.tasks.discard)
 
     def _finish(self) -> None:
-        """Go on after an answer."""
+        """End the current request: begin the next one, or close."""
         request = self._request
         self._request = None
         self._cycle = None

@@ -22,7 +22,7 @@ from app.server.limits import Limits
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
 _LENGTH_DIGITS: Final = 19
-# Beside the fields: the request line, and the empty one.
+# The request line and the empty line are not fields.
 _OTHER_LINES: Final = 2
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 _OWNER_ONLY: Final = 0o600
-# Beside a SQLite database: its write-ahead log, the log's index, a rollback journal, our lock.
+# The database, its write-ahead log, the log's index, a rollback journal, the lock of the relay.
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 def open_private(path: Path, mode: Literal["ab", "wb", "r+b"]) -> IO[bytes]:
-    """Open a file; where that creates it, only its owner may read it, whatever the umask.
+    """Open a file. A new one is created for its owner alone, with any umask.
 
     Raises:
         OSError: it cannot be opened.

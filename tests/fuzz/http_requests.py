@@ -9,15 +9,10 @@ from typing import Final
 
 import h11
 
-from app.domain.errors import RequestRejected
-from app.server.limits import Limits
-from app.server.request_parser import Request, RequestParser, Stage
+from tests.server.reading import Reading, read_requests
 from tests.server.variants import make_variants
 
 _BODY_LIMIT_BYTES: Final = 1000
-
-Reading = tuple[list[Request], str]
-"""The requests that were read, and why no more were."""
 
 
 def check(data: bytes) -> bool:
@@ -28,20 +23,11 @@ def check(data: bytes) -> bool:
     assert _read(stream[n : n + 1] for n in range(len(stream))) == (requests, reason)
     for ours, theirs in zip(requests, _read_by_h11(stream), strict=False):
         assert (ours.method.encode(), ours.target, ours.body) == theirs
-    return bool(requests) and reason == ""
+    return bool(requests) and reason is None
 
 
 def _read(pieces: Iterable[bytes]) -> Reading:
-    parser = RequestParser(Limits(), lambda _: _BODY_LIMIT_BYTES)
-    requests: list[Request] = []
-    try:
-        for piece in pieces:
-            parser.feed(piece)
-            while (request := parser.read()) is not None:
-                requests.append(request)
-    except RequestRejected as error:
-        return requests, type(error).__name__
-    return requests, "" if parser.stage is Stage.START else "incomplete"
+    return read_requests(pieces, body_limit_bytes=_BODY_LIMIT_BYTES)
 
 
 def _read_by_h11(stream: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

@@ -1,7 +1,6 @@
 """What a connection's bytes are read as, however they are cut."""
 
 import random
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,40 +10,22 @@ from app.domain.errors import (
     BodyTooLarge,
     HeadTooLarge,
     RequestMalformed,
-    RequestRejected,
 )
 from app.server.limits import Limits
 from app.server.request_parser import Request, RequestParser, Stage
 from tests.server.raw_http import BODY, write_request
+from tests.server.reading import read_requests
 from tests.server.variants import SMUGGLED, UPGRADES, make_variants
 
 VARIANTS = make_variants()
-
-Reading = tuple[list[Request], str | None]
-"""The requests that were read, and why no more were."""
 
 
 def make_parser(limits: Limits | None = None) -> RequestParser:
     return RequestParser(limits or Limits(), lambda _: EVENT_BYTES)
 
 
-def read(pieces: Iterable[bytes], limits: Limits | None = None) -> Reading:
-    """Read all that comes, as a connection does."""
-    parser = make_parser(limits)
-    requests: list[Request] = []
-    try:
-        for piece in pieces:
-            parser.feed(piece)
-            while (request := parser.read()) is not None:
-                requests.append(request)
-    except RequestRejected as error:
-        # llhttp words an error by what it has seen.
-        return requests, type(error).__name__
-    return requests, None if parser.stage is Stage.START else "incomplete"
-
-
 def read_one(request: bytes) -> Request:
-    (found,), reason = read([request])
+    (found,), reason = read_requests([request])
     assert reason is None
     return found
 
@@ -56,17 +37,17 @@ def test_there_are_enough_variants() -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_request_reads_the_same_wherever_it_is_cut(name: str) -> None:
     request = VARIANTS[name]
-    whole = read([request])
+    whole = read_requests([request])
     for end in range(1, len(request)):
-        assert read([request[:end], request[end:]]) == whole, end
-    assert read(request[n : n + 1] for n in range(len(request))) == whole
+        assert read_requests([request[:end], request[end:]]) == whole, end
+    assert read_requests(request[n : n + 1] for n in range(len(request))) == whole
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_request_is_followed_by_another_only_where_its_framing_ends(name: str) -> None:
     """What is valid is read alone and leaves the next request as it is."""
-    requests, reason = read([VARIANTS[name] + write_request("evt_next")])
-    alone, alone_reason = read([VARIANTS[name]])
+    requests, reason = read_requests([VARIANTS[name] + write_request("evt_next")])
+    alone, alone_reason = read_requests([VARIANTS[name]])
     if alone_reason is None:
         assert requests == [*alone, read_one(write_request("evt_next"))]
         assert reason is None
@@ -77,20 +58,20 @@ def test_request_is_followed_by_another_only_where_its_framing_ends(name: str) -
 
 def test_random_pipelines_read_the_same_however_they_are_cut() -> None:
     source = random.Random(16)  # noqa: S311 - not for secrets
-    valid = [request for request in VARIANTS.values() if read([request])[1] is None]
+    valid = [request for request in VARIANTS.values() if read_requests([request])[1] is None]
     assert len(valid) > 50
     for _ in range(200):
         chosen = source.choices(valid, k=source.randint(2, 8))
         stream = b"".join(chosen)
-        expected = [found for request in chosen for found in read([request])[0]]
+        expected = [found for request in chosen for found in read_requests([request])[0]]
         cuts = sorted(source.choices(range(len(stream)), k=source.randint(0, 12)))
         pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-        assert read(piece for piece in pieces if piece) == (expected, None)
+        assert read_requests(piece for piece in pieces if piece) == (expected, None)
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 def test_body_of_an_upgrade_request_is_its_body(upgrade: str) -> None:
-    (request,), reason = read([VARIANTS[f"upgrade-stranger-{upgrade}"]])
+    (request,), reason = read_requests([VARIANTS[f"upgrade-stranger-{upgrade}"]])
     assert (request.body, reason) == (SMUGGLED, None)
 
 
@@ -105,7 +86,7 @@ def test_ambiguous_or_malformed_request_is_refused(name: str) -> None:
         "malformed-5",  # two spaces before the target
         "malformed-17",  # a path of odd bytes
     }
-    assert (read([VARIANTS[name]])[1] is None) == (name in accepted)
+    assert (read_requests([VARIANTS[name]])[1] is None) == (name in accepted)
 
 
 def test_headers_are_lists_by_name() -> None:
@@ -122,9 +103,9 @@ def test_chunks_may_be_small_but_not_without_end() -> None:
     # As a proxy sends on what it receives.
     segments = read_one(head + (b"200\r\n%b\r\n" % (b"x" * 512)) * 128 + b"0\r\n\r\n")
     assert len(segments.body) == EVENT_BYTES
-    assert read([head + b"1\r\nx\r\n" * 520])[1] == "RequestMalformed"
-    assert read([head + b"1;extension\r\nx\r\n" * 520])[1] == "RequestMalformed"
-    assert read([head + b"0\r\n" + b"X: y\r\n" * 1100])[1] == "RequestMalformed"
+    assert read_requests([head + b"1\r\nx\r\n" * 520])[1] == "RequestMalformed"
+    assert read_requests([head + b"1;extension\r\nx\r\n" * 520])[1] == "RequestMalformed"
+    assert read_requests([head + b"0\r\n" + b"X: y\r\n" * 1100])[1] == "RequestMalformed"
 
 
 def test_trailers_are_not_headers() -> None:
@@ -160,7 +141,9 @@ def test_head_within_the_limits_is_read_and_beyond_them_refused(is_cut: bool) ->
 
     def try_(head: bytes) -> str | None:
         step = 7 if is_cut else len(head)
-        return read((head[n : n + step] for n in range(0, len(head), step)), limits)[1]
+        return read_requests(
+            (head[n : n + step] for n in range(0, len(head), step)), limits=limits
+        )[1]
 
     start = b"GET / HTTP/1.1\r\nA: "
     assert try_(start + b"x" * (1000 - len(start) - 4) + b"\r\n\r\n") is None
@@ -174,10 +157,12 @@ def test_head_within_the_limits_is_read_and_beyond_them_refused(is_cut: bool) ->
 
 def test_default_limits_are_those_of_the_contract() -> None:
     start = b"GET / HTTP/1.1\r\nA: "
-    assert read([start + b"x" * (32_768 - len(start) - 4) + b"\r\n\r\n"])[1] is None
-    assert read([start + b"x" * (32_769 - len(start) - 4) + b"\r\n\r\n"])[1] == "HeadTooLarge"
-    assert read([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n"])[1] is None
-    assert read([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n"])[1] == "HeadTooLarge"
+    assert read_requests([start + b"x" * (32_768 - len(start) - 4) + b"\r\n\r\n"])[1] is None
+    assert (
+        read_requests([start + b"x" * (32_769 - len(start) - 4) + b"\r\n\r\n"])[1] == "HeadTooLarge"
+    )
+    assert read_requests([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n"])[1] is None
+    assert read_requests([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n"])[1] == "HeadTooLarge"
 
 
 def test_body_of_the_longest_length_is_read_and_a_longer_one_refused_at_its_head() -> None:

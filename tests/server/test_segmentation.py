@@ -6,10 +6,8 @@ from typing import Final
 
 import pytest
 
-from app.domain.errors import RequestRejected
-from app.server.limits import Limits
-from app.server.request_parser import RequestParser, Stage
 from tests.server.raw_http import BODY, OTHER_BODY, write_chunked, write_request
+from tests.server.reading import read_requests
 from tests.server.served import Served
 from tests.server.variants import make_variants
 
@@ -22,14 +20,7 @@ _CUTS: Final = 12
 
 def is_complete(request: bytes) -> bool:
     """Tell what is answered without more bytes: whole requests, and what cannot be one."""
-    parser = RequestParser(Limits(), lambda _: 65_536)
-    parser.feed(request)
-    try:
-        while parser.read() is not None:
-            pass
-    except RequestRejected:
-        return True
-    return parser.stage is Stage.START
+    return read_requests([request])[1] != "incomplete"
 
 
 def ask(served: Served, *pieces: bytes) -> bytes:
