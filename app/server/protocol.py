@@ -283,10 +283,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._connections.wait(self)
 
     def _refuse(self, error: RequestRejected) -> None:
-        """Answer what cannot be read as a request, and close.
+        """Send the response to bytes that are not an acceptable request, and close.
 
-        What the client still sends is dropped for a while: closed at once, the connection would be
-        reset, and the answer lost with it.
+        Further bytes are dropped for a while: closing at once would reset the connection, and the
+        client would lose the response.
         """
         if self._transport.is_closing():
             return

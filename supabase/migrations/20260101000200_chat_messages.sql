@@ -5,7 +5,7 @@ create table public.chat_messages (
   trip_id uuid not null references public.trips (id) on delete cascade,
   -- No foreign key: what was said stays when its author's account goes.
   user_id uuid not null,
-  -- A long message, and below Realtime's 1 MiB with the old row beside the new, however escaped.
+  -- With the old and the new row fully escaped, a change stays below Realtime's limit of 1 MiB.
   body text not null check (char_length(body) between 1 and 8000),
   created_at timestamptz not null default now()
 );
