@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from app.supabase.client import open_http_client
 from benchmarks.figures import Measurement, run_in_turn
 from benchmarks.filled_store import fill_backlog

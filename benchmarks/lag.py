@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from benchmarks.figures import Measurement
 from benchmarks.load import Plan, run_load
 from benchmarks.pacing import Pace, pick_quantile

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from benchmarks.machine import on_processor
 from benchmarks.recording import Recording
 from benchmarks.requests import SECRET

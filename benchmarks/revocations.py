@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from benchmarks.figures import Measurement, run_in_turn
 from benchmarks.filled_store import fill_backlog
 from benchmarks.load import Plan, Seen, run_load

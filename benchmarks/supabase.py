@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 
-from app.cli.local_supabase import LocalSupabase, run_local_supabase
+from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from benchmarks.machine import on_processors
 from benchmarks.world import name_membership, name_parents
 from tests.postgres import run_postgres

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.cli.node import Node, read_tail
+from app.demo.node import Node, read_tail
 
 
 class Driver:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.auth.tokens import mint_token
-from app.cli.local_supabase import LocalSupabase, run_local_supabase
+from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from tests.postgres import PostgresServer
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import make_url
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from tests.daemons import run_daemon
 from tests.postgres import PostgresServer
 from tests.postgres_binaries import choose_owner

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from tests.postgres_binaries import (
     Owner,
     PostgresError,

@@ -5,9 +5,20 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import access, demo, doctor, events, keys, maintenance, replay, send, serve, sql
-from app.cli.console import complain, errors, tidy
-from app.cli.failures import CommandFailed
+from app.cli.commands import (
+    access,
+    demo,
+    doctor,
+    events,
+    keys,
+    maintenance,
+    replay,
+    send,
+    serve,
+    sql,
+)
+from app.cli.errors import CommandFailed
+from app.cli.output.console import complain, errors, tidy
 from app.domain.errors import ConfigurationInvalid
 
 app = typer.Typer(

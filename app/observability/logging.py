@@ -52,7 +52,7 @@ def _escape(text: str) -> str:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    # app.cli.server says where it listens, for each socket.
+    # app.cli.commands.server says where it listens, for each socket.
     return not str(record.msg).startswith("Uvicorn running on ")
 
 

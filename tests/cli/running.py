@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 
 WEBHOOK_SECRET = "whsec_ZG9jdG9yLWRvY3Rvci1kb2N0b3ItZG9jdG9yLWRvY3Rvcg=="
 JWT_SECRET = "the secret of the operators' tokens, long enough"

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from app.auth.tokens import mint_token
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from tests.cli.running import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 

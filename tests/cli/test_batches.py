@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from app.auth.signatures import SignatureVerifier
-from app.cli.batches import BatchSender, Verdict
-from app.cli.event_lines import EventLine, Place, read_lines
-from app.cli.failures import CommandFailed, Refused, RelayAway, Unconfirmed
+from app.cli.client.batches import BatchSender, Verdict
+from app.cli.client.ndjson import EventLine, Place, read_lines
+from app.cli.errors import CommandFailed, Refused, RelayAway, Unconfirmed
 from app.domain.errors import FieldError
 from tests.api.running import WEBHOOK_SECRET
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.bookmark import Bookmark, Progress, Tally, find_place
+from app.cli.client.resume_file import Bookmark, Progress, Tally, find_place
 
 CONTENT = b'{"id":"1"}\n{"id":"2"}\n'
 FIRST = len(CONTENT) // 2

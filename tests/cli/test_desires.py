@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from app.cli.desires import ask_relay
+from app.cli.client.relay_lookup import ask_relay
 from tests.api.running import JWT_SECRET, TRIP, USER
 from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Wire, document

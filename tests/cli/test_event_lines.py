@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.event_lines import BATCH_BYTES, EventLine, Place, gather_batches, read_lines
-from app.cli.event_lines import write_batch as write
+from app.cli.client.ndjson import BATCH_BYTES, EventLine, Place, gather_batches, read_lines
+from app.cli.client.ndjson import write_batch as write
 from tests.api.running import make_body
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.auth.tokens import Scope
-from app.cli.operators import OwnToken
+from app.cli.client.operator_token import OwnToken
 from tests.auth.issuer import Clock
 from tests.cli.conftest import Done, RunCommand, verify_token
 from tests.cli.documents import make_event, make_page

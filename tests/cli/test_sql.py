@@ -9,13 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.cli.local_supabase import CHECKOUT
+from app.demo.local_supabase import CHECKOUT, LITE
 from tests.postgres import PostgresServer
 
 RELAY = Path(sys.executable).with_name("relay")
 MIGRATIONS = sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql"))
 HOSTED = (
-    CHECKOUT / "local" / "hosted_defaults.sql",
+    LITE / "hosted_defaults.sql",
     CHECKOUT / "tests" / "contract" / "hosted.sql",
 )
 

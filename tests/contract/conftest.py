@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from tests.contract.database import Database, open_database, run_database
 from tests.contract.project import Project, describe_local, read_project
 from tests.contract.world import World, WorldMaker

@@ -10,8 +10,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from app.cli.local_supabase import CHECKOUT, GUARD
-from app.cli.node import find_node, install_packages
+from app.demo.local_supabase import CHECKOUT, GUARD, LITE
+from app.demo.node import find_node, install_packages
 from tests.drivers import run_driver
 
 HERE: Final = Path(__file__).parent
@@ -130,7 +130,7 @@ def run_database(folder: Path, migrations: Sequence[Path] | None = None) -> Iter
     node = find_node()
     modules = install_packages(
         node,
-        manifests=CHECKOUT / "local",
+        manifests=LITE,
         guard=GUARD,
         cache=CHECKOUT / ".local",
         report=lambda _: None,
@@ -138,7 +138,7 @@ def run_database(folder: Path, migrations: Sequence[Path] | None = None) -> Iter
     pglite = modules / "@electric-sql" / "pglite" / "dist" / "index.js"
     with run_driver(node, HERE / "database.mjs", pglite.as_uri(), folder=folder) as driver:
         database = Database(driver)
-        hosted = (CHECKOUT / "local" / "hosted_defaults.sql", HERE / "hosted.sql")
+        hosted = (LITE / "hosted_defaults.sql", HERE / "hosted.sql")
         own = sorted(MIGRATIONS.glob("*.sql")) if migrations is None else migrations
         for path in (*hosted, *own):
             database.run_script(path.read_text())

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.auth.tokens import mint_token
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 
 REQUIRED: Final = ("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SUPABASE_DB_URL")
 SWITCH: Final = "RELAY_CONFORMANCE"

@@ -7,7 +7,7 @@ import subprocess
 import psycopg
 import pytest
 
-from app.cli.local_supabase import CHECKOUT, LocalSupabase
+from app.demo.local_supabase import CHECKOUT, LocalSupabase
 from tests.contract.project import REQUIRED, SWITCH, read_project
 
 COUNTS = """

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 
-from app.cli.sending import make_body, sign_body
+from app.cli.client.signing import make_body, sign_body
 from app.domain.entities import Kind
 from tests.crash.process import CrashingRelay
 

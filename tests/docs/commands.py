@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from tests.docs.conftest import CHECKOUT, Relay
 from tests.docs.test_integration_snippets import read_region
 

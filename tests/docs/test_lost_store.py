@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from app.store.schema import metadata
 from tests.docs.commands import USER, USER_ID, await_settled, await_that, read_health, run_region
 from tests.docs.conftest import SupabaseWire, run_relay

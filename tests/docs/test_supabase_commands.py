@@ -9,8 +9,8 @@ import httpx
 import pytest
 import typer
 
-from app.cli.local_supabase import LocalSupabase
 from app.cli.relay import app
+from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from tests.cli.running import name_settings, run_relay_command

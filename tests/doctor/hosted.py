@@ -18,7 +18,7 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from app.cli.local_supabase import CHECKOUT
+from app.demo.local_supabase import CHECKOUT, LITE
 from app.supabase.migration_files import list_function_files, list_migrations
 from tests.postgres import PostgresServer
 
@@ -28,7 +28,7 @@ JWT_SECRET: Final = "the secret of the hosted project's tokens"
 URL: Final = "https://project.supabase.test"
 
 _BASE: Final = (
-    CHECKOUT / "local" / "hosted_defaults.sql",
+    LITE / "hosted_defaults.sql",
     CHECKOUT / "tests" / "contract" / "hosted.sql",
     *list_function_files(),
 )

@@ -18,8 +18,8 @@ import pytest
 
 from app.auth.signatures import generate_symmetric_secret
 from app.auth.tokens import mint_token
-from app.cli.local_supabase import LocalSupabase
-from app.cli.sending import make_body, sign_body
+from app.cli.client.signing import make_body, sign_body
+from app.demo.local_supabase import LocalSupabase
 
 JWT_SECRET: Final = "the secret of the operators' tokens, long enough"
 READY_SECONDS: Final = 30.0

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from tests.cli.running import name_settings, run_relay_command
 from tests.e2e.conftest import JWT_SECRET, RelayMaker, RelayProcess, await_that
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from tests.e2e.conftest import RelayMaker, RelayProcess, find_free_port, strip_colours
 
 USER = str(uuid.uuid4())

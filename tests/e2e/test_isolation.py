@@ -11,8 +11,8 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from app.cli.local_supabase import LocalSupabase, run_local_supabase
-from app.cli.sending import sign_body
+from app.cli.client.signing import sign_body
+from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from tests.e2e.conftest import RelayProcess, await_that, run_relays
 from tests.postgres import PostgresServer
 

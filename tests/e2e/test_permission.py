@@ -12,8 +12,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
-from app.cli.sending import sign_body
+from app.cli.client.signing import sign_body
+from app.demo.local_supabase import LocalSupabase
 from tests.e2e.conftest import RelayMaker, RelayProcess, find_free_port
 
 AsUser = Callable[[UUID], httpx.Client]

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from app.cli.sending import make_body, sign_body
+from app.cli.client.signing import make_body, sign_body
 from app.store.migrating import migrate_store
 from tests.e2e.conftest import READY_SECONDS, RelayProcess, await_that
 

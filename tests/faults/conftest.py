@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
+from app.demo.local_supabase import LocalSupabase
 from app.supabase.client import open_http_client
 from tests.faults.bench import Bench
 from tests.faults.proxy import FaultProxy, run_fault_proxy

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from app.cli.local_supabase import CHECKOUT, GUARD, LocalSupabase
-from app.cli.node import find_node, install_packages
+from app.demo.local_supabase import CHECKOUT, GUARD, LocalSupabase
+from app.demo.node import find_node, install_packages
 from tests.drivers import Driver, run_driver
 from tests.e2e.conftest import relay as relay  # the fixture: use ids of your own
 

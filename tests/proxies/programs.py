@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from tests.daemons import run_daemon
 from tests.postgres_binaries import choose_owner
 

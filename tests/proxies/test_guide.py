@@ -12,7 +12,7 @@ from typing import Final, cast
 import pytest
 
 from app.api.webhooks import MAXIMUM_WAIT_SECONDS
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from app.server.limits import Limits
 from tests.docs.conftest import CHECKOUT
 from tests.docs.test_integration_snippets import read_blocks, read_region

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self
 
-from app.cli.sending import make_body, sign_body
+from app.cli.client.signing import make_body, sign_body
 
 Headers = list[tuple[str, str]]
 

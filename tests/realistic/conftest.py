@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.auth.tokens import mint_token
-from app.cli.local_supabase import LocalSupabase, run_local_supabase
+from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from app.supabase.migration_files import list_function_files
 from tests.e2e.conftest import RelayMaker, RelayProcess, run_relays
 from tests.local import open_rest

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.cli.local_supabase import CHECKOUT, LocalSupabase, run_local_supabase
+from app.demo.local_supabase import CHECKOUT, LocalSupabase, run_local_supabase
 from app.supabase.migration_files import list_function_files
 from tests.cli.running import name_settings, read_json, run_relay_command
 from tests.local import open_rest

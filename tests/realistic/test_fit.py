@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.cli.local_supabase import LocalSupabase
-from app.cli.sending import sign_body
+from app.cli.client.signing import sign_body
+from app.demo.local_supabase import LocalSupabase
 from tests.e2e.conftest import RelayMaker, await_that
 from tests.realistic.conftest import (
     PLACE_AND_TIME,

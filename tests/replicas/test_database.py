@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from app.cli.sending import sign_body
+from app.cli.client.signing import sign_body
 from tests.e2e.conftest import await_that
 from tests.postgres import PostgresServer, run_postgres
 from tests.replicas.cluster import Cluster, Replica, open_cluster, start_all

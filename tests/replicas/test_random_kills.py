@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from app.cli.sending import sign_body
+from app.cli.client.signing import sign_body
 from tests.crash.backend import Delivery
 from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write

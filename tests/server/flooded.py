@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from app.cli.sending import make_body, sign_body
+from app.cli.client.signing import make_body, sign_body
 from tests.e2e.conftest import RelayProcess
 
 # Other processes take their share of the machine and of its disk.

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.local_supabase import find_free_port
+from app.demo.local_supabase import find_free_port
 from app.domain.errors import ConfigurationInvalid
 from app.store.engine import (
     describe_failure,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.local_supabase import CHECKOUT
+from app.demo.local_supabase import CHECKOUT
 from app.supabase.migration_files import list_function_files, list_migrations
 
 MIGRATIONS = CHECKOUT / "supabase" / "migrations"

@@ -12,7 +12,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from app.cli.local_supabase import CHECKOUT, LocalSupabase
+from app.demo.local_supabase import LITE, LocalSupabase
 from tests.contract.database import HERE, MIGRATIONS
 from tests.contract.project import Project, describe_local, is_project_given, read_project
 from tests.contract.wire.driver import Call, PostgresCaller, Wire, call_over_http
@@ -21,7 +21,7 @@ from tests.contract.wire.tables import Tables, open_tables
 from tests.postgres import PostgresServer, run_postgres
 from tests.postgres_binaries import PostgresError, find_postgres
 
-HOSTED: Final = (CHECKOUT / "local" / "hosted_defaults.sql", HERE / "hosted.sql")
+HOSTED: Final = (LITE / "hosted_defaults.sql", HERE / "hosted.sql")
 
 
 @dataclass(frozen=True, slots=True)

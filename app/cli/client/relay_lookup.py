@@ -1,9 +1,9 @@
 """Asking a relay what it desires of a membership."""
 
 from app.auth.tokens import Scope
-from app.cli.answers import EventAnswer, EventPage
-from app.cli.failures import CommandFailed, Unconfirmed
-from app.cli.remote import CHECK_THE_WAY, open_relay
+from app.cli.client.api_models import EventAnswer, EventPage
+from app.cli.client.relay_client import CHECK_THE_WAY, open_relay
+from app.cli.errors import CommandFailed, Unconfirmed
 from app.doctor.access_reasons import Desired
 from app.domain.errors import ConfigurationInvalid
 

@@ -1,13 +1,14 @@
 """Looking up one replay, and making sure that it is the one that was asked for."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from app.cli.answers import ReplayAnswer, ReplayMatch
-from app.cli.delivery import deliver, report_wait
-from app.cli.failures import Unconfirmed
-from app.cli.remote import CHECK_THE_WAY, Document, RemoteRelay
+from app.cli.client.api_models import ReplayAnswer, ReplayMatch
+from app.cli.client.delivery import deliver
+from app.cli.client.relay_client import CHECK_THE_WAY, Document, RemoteRelay
+from app.cli.errors import Unconfirmed
 from app.domain.criteria import write_criteria
 
 _PATIENCE_SECONDS: Final = 60.0  # a restart of the relay takes less
@@ -24,7 +25,13 @@ def get_replay(relay: RemoteRelay, replay_id: str) -> Document:
     return relay.get_named(path, "replay_id", replay_id.lower())
 
 
-def confirm_replay(relay: RemoteRelay, started: ReplayMatch, body: Document) -> str:
+def confirm_replay(
+    relay: RemoteRelay,
+    started: ReplayMatch,
+    body: Document,
+    *,
+    report_wait: Callable[[str, float], None],
+) -> str:
     """Give the id of the replay that was started, once it is sure that it is the one asked for.
 
     Raises:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import count, errors, output
-from app.cli.failures import CommandFailed, Misused
+from app.cli.errors import CommandFailed, Misused
+from app.cli.output.console import count, errors, output
 
 
 def migrate(

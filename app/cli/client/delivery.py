@@ -7,9 +7,8 @@ from typing import Final, TypeVar
 
 import httpx
 
-from app.cli.console import errors, tidy, write_duration
-from app.cli.failures import NoRelay, RelayAway, Unconfirmed
-from app.cli.remote import CHECK_THE_WAY, Document, read_document
+from app.cli.client.relay_client import CHECK_THE_WAY, Document, read_document
+from app.cli.errors import NoRelay, RelayAway, Unconfirmed
 from app.domain.contract import is_event_id
 from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 
@@ -55,13 +54,6 @@ def deliver(
                 raise
             report_wait(str(away), wait)
             pause(wait)
-
-
-def report_wait(reason: str, seconds: float) -> None:
-    """Tell the user why nothing is sent, and for how long."""
-    errors.print(
-        f"{tidy(reason).rstrip('.')}; again in {write_duration(seconds)}", style="dim", markup=False
-    )
 
 
 def confirm_event(response: httpx.Response, event_id: str) -> Document:
@@ -124,7 +116,7 @@ def _is_result(result: object, event_id: str | None) -> bool:
 
 
 def _quote(response: httpx.Response) -> str:
-    said = tidy(response.text)
+    said = response.text.strip()
     if len(said) > _SHOWN_CHARACTERS:
         said = f"{said[:_SHOWN_CHARACTERS]}…"
     status = f"{response.status_code} {response.reason_phrase}".strip()

@@ -12,9 +12,9 @@ import httpx
 
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
-from app.cli.console import errors, output
-from app.cli.finding_views import show_findings
-from app.cli.projects import open_project, read_supabase_settings
+from app.cli.output.console import errors, output
+from app.cli.output.finding_views import show_findings
+from app.cli.supabase_project import open_project, read_supabase_settings
 from app.doctor.examination import Examination, examine_supabase
 from app.doctor.findings import Finding, Verdict, fine, judge, problem, setting, unchecked
 from app.doctor.inspection.catalog import Catalog, CatalogUnreadable, read_catalog

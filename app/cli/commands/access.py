@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.doctor import TRIP_TABLES, JwtSecret, PublishableKey, UserToken
+from app.cli.commands.doctor import TRIP_TABLES, JwtSecret, PublishableKey, UserToken
 from app.cli.options import DEFAULT_URL, AsJson, Token, Url
 
 
@@ -38,7 +38,7 @@ def access(
             "is needed to read as the user, or --user-token", param_hint="--jwt-secret"
         )
     # Here and not above: completion and --help need not wait for what asks.
-    from app.cli.inquiry import Question, inquire
+    from app.cli.commands.inquiry import Question, inquire
 
     question = Question(
         str(user), str(trip), tuple(table or TRIP_TABLES), publishable_key, jwt_secret, user_token

@@ -8,8 +8,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.answers import EntityAnswer, EventAnswer
-from app.cli.console import STATUS_STYLES, count, errors, output, tidy, write_duration, write_time
+from app.cli.client.api_models import EntityAnswer, EventAnswer
+from app.cli.output.console import (
+    STATUS_STYLES,
+    count,
+    errors,
+    output,
+    tidy,
+    write_duration,
+    write_time,
+)
 
 # received, status, type, entity: together 75 columns.
 _COLUMNS: Final = (19, 10, 18, 19)

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.answers import ReplayAnswer, ReplayPage
-from app.cli.console import STATUS_STYLES, complain, count, errors, output, tidy, write_time
-from app.cli.failures import CommandFailed, RelayAway
-from app.cli.remote import Document, RemoteRelay
-from app.cli.replay_lookup import get_replay
+from app.cli.client.api_models import ReplayAnswer, ReplayPage
+from app.cli.client.relay_client import Document, RemoteRelay
+from app.cli.client.replay_lookup import get_replay
+from app.cli.errors import CommandFailed, RelayAway
+from app.cli.output.console import STATUS_STYLES, complain, count, errors, output, tidy, write_time
 
 _LISTED: Final = 20
 _POLL_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)

@@ -9,9 +9,9 @@ from typing import Final
 
 from rich.text import Text
 
-from app.cli.console import errors, output
-from app.cli.desires import ask_relay
-from app.cli.projects import open_project, read_supabase_settings
+from app.cli.client.relay_lookup import ask_relay
+from app.cli.output.console import errors, output
+from app.cli.supabase_project import open_project, read_supabase_settings
 from app.doctor.access import Access, Verdict, examine_access
 from app.doctor.access_reasons import Desired
 from app.doctor.inspection.app_keys import read_subject

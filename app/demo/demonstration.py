@@ -20,11 +20,17 @@ from rich.table import Table
 
 from app.auth.signatures import generate_symmetric_secret
 from app.auth.tokens import mint_token
-from app.cli.console import errors, output
-from app.cli.delivery import confirm_event, deliver, report_wait
-from app.cli.local_supabase import LocalSupabase, LocalSupabaseError, run_local_supabase
-from app.cli.remote import make_failure, translated_failures
-from app.cli.sending import TIMEOUT_SECONDS, make_body, make_event_id, name_endpoint, sign_body
+from app.cli.client.delivery import confirm_event, deliver
+from app.cli.client.relay_client import make_failure, translated_failures
+from app.cli.client.signing import (
+    TIMEOUT_SECONDS,
+    make_body,
+    make_event_id,
+    name_endpoint,
+    sign_body,
+)
+from app.cli.output.console import errors, output, report_wait
+from app.demo.local_supabase import LocalSupabase, LocalSupabaseError, run_local_supabase
 from app.observability.logging import configure_logging
 from app.settings import Settings
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.console import errors, output, tidy
-from app.cli.failures import Misused
+from app.cli.errors import Misused
+from app.cli.output.console import errors, output, report_wait, tidy
 
 if TYPE_CHECKING:
     import httpx
@@ -98,7 +98,7 @@ def send(
         if event_type or as_curl or (event_id, timestamp, wait) != (None, None, None):
             raise Misused("--file takes no TYPE, --id, --timestamp, --wait or --curl")
         # Here and not above: completion and --help need not wait for what only a request needs.
-        from app.cli.send_file import send_file
+        from app.cli.commands.send_file import send_file
 
         send_file(
             file,
@@ -113,7 +113,7 @@ def send(
         raise Misused("--rejects goes with --file")
     if event_type is None:
         raise Misused("give the TYPE of an event, - to read a body, or --file")
-    from app.cli.sending import make_body, make_event_id, name_endpoint, sign_body
+    from app.cli.client.signing import make_body, make_event_id, name_endpoint, sign_body
 
     if event_type == "-":
         body = sys.stdin.buffer.read()
@@ -139,10 +139,15 @@ def _post(
     patience_seconds: float,
     as_json: bool,
 ) -> None:
-    from app.cli.delivery import confirm_event, deliver, report_wait
-    from app.cli.failures import RelayAway
-    from app.cli.remote import make_failure, open_client, read_document, translated_failures
-    from app.cli.sending import name_endpoint
+    from app.cli.client.delivery import confirm_event, deliver
+    from app.cli.client.relay_client import (
+        make_failure,
+        open_client,
+        read_document,
+        translated_failures,
+    )
+    from app.cli.client.signing import name_endpoint
+    from app.cli.errors import RelayAway
 
     answers: list[tuple[httpx.Response, float]] = []
 
@@ -207,8 +212,8 @@ def _write_curl(endpoint: str, headers: dict[str, str], body: bytes) -> str:
 
 
 def _show(response: "httpx.Response", took_milliseconds: float) -> None:
-    from app.cli.batches import explain_unsigned
-    from app.cli.remote import list_errors
+    from app.cli.client.batches import explain_unsigned
+    from app.cli.client.relay_client import list_errors
 
     document: dict[str, Any] = response.json()
     if response.is_success:

@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.text import Text
 
-from app.cli.console import output
+from app.cli.output.console import output
 from app.doctor.findings import Finding, Fix, FixKind, Verdict
 
 _TITLES: Final = {FixKind.SQL: "SQL", FixKind.SETTING: "setting", FixKind.COMMAND: "command"}

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli.console import errors, output
-from app.cli.failures import Misused
+from app.cli.errors import Misused
+from app.cli.output.console import errors, output
 from app.domain.errors import ConfigurationInvalid
 
 _MAXIMUM_HOURS: Final = 24
@@ -126,7 +126,7 @@ def token(
     or [bold]export RELAY_TOKEN=$(relay token --scope events:read)[/]
     """
     from app.auth.tokens import Scope, mint_token
-    from app.cli.operators import make_claims
+    from app.cli.client.operator_token import make_claims
     from app.settings import SecretSettings, read_settings
 
     if hours > _MAXIMUM_HOURS and not force:

@@ -18,6 +18,6 @@ def demo(
     Example: [bold]relay demo --once[/]
     """
     # Here and not above: no other command need wait for what only this one needs.
-    from app.cli.demonstration import run_demonstration
+    from app.demo.demonstration import run_demonstration
 
     run_demonstration(once=once, port=port)

@@ -54,7 +54,7 @@ def doctor(
     Example: [bold]relay doctor --publishable-key sb_publishable_… --db-url postgresql://…[/]
     """
     # Here and not above: completion and --help need not wait for the database toolkit.
-    from app.cli.diagnosis import Keys, diagnose
+    from app.cli.commands.diagnosis import Keys, diagnose
 
     keys = Keys(publishable_key, jwt_secret, user_token, db_url)
     raise typer.Exit(diagnose(keys, tuple(trip_table or TRIP_TABLES), as_json=as_json))

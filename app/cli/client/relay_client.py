@@ -11,9 +11,9 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from app.auth.tokens import Scope
-from app.cli.failures import CommandFailed, NoRelay, Refused, RelayAway, Unconfirmed
-from app.cli.operators import OwnToken, check_token
-from app.cli.sending import TIMEOUT_SECONDS
+from app.cli.client.operator_token import OwnToken, check_token
+from app.cli.client.signing import TIMEOUT_SECONDS
+from app.cli.errors import CommandFailed, NoRelay, Refused, RelayAway, Unconfirmed
 
 CHECK_THE_WAY: Final = (
     "Check the URL and every proxy before the relay: one of them answers by itself, or gives the"

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.cli.event_lines import Place
+from app.cli.client.ndjson import Place
 from app.store.private_files import open_private
 
 _SUFFIX: Final = ".relay-progress"

@@ -13,14 +13,13 @@ from typing import IO, BinaryIO, Final
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.cli.batches import BatchSender, Verdict
-from app.cli.bookmark import Bookmark, Tally, find_place
-from app.cli.bookmark import Progress as Sent
-from app.cli.console import count, errors, output, tidy, write_duration
-from app.cli.delivery import report_wait
-from app.cli.event_lines import EventLine, Place, gather_batches, read_lines
-from app.cli.failures import CommandFailed
-from app.cli.remote import open_client
+from app.cli.client.batches import BatchSender, Verdict
+from app.cli.client.ndjson import EventLine, Place, gather_batches, read_lines
+from app.cli.client.relay_client import open_client
+from app.cli.client.resume_file import Bookmark, Tally, find_place
+from app.cli.client.resume_file import Progress as Sent
+from app.cli.errors import CommandFailed
+from app.cli.output.console import count, errors, output, report_wait, tidy, write_duration
 from app.domain.errors import ConfigurationInvalid
 from app.store.private_files import open_private
 

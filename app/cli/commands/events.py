@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from app.cli import options
-from app.cli.console import output
-from app.cli.failures import Misused
+from app.cli.errors import Misused
+from app.cli.output.console import output
 from app.domain.entities import EventStatus
 
 if TYPE_CHECKING:
-    from app.cli.remote import Document, RemoteRelay
+    from app.cli.client.relay_client import Document, RemoteRelay
 
 _PAGE_EVENTS: Final = 200  # as many as the relay gives at once
 
@@ -47,7 +47,7 @@ def events(
     """
     # Here and not above: completion and --help need not wait for what only a request needs.
     from app.auth.tokens import Scope
-    from app.cli.remote import open_relay
+    from app.cli.client.relay_client import open_relay
 
     criteria = {
         "since": since,
@@ -68,7 +68,7 @@ def events(
 
 
 def _page(relay: "RemoteRelay", criteria: dict[str, Any], limit: int) -> Iterator["Document"]:
-    from app.cli.answers import EventPage
+    from app.cli.client.api_models import EventPage
 
     cursor: dict[str, str] = {}
     while limit > 0:
@@ -83,8 +83,8 @@ def _page(relay: "RemoteRelay", criteria: dict[str, Any], limit: int) -> Iterato
 
 
 def _list(relay: "RemoteRelay", found: Iterator["Document"], *, as_json: bool) -> None:
-    from app.cli.answers import EventAnswer
-    from app.cli.event_views import EventList, write_plain_line
+    from app.cli.client.api_models import EventAnswer
+    from app.cli.output.event_views import EventList, write_plain_line
 
     if as_json:
         for document in found:
@@ -99,8 +99,8 @@ def _list(relay: "RemoteRelay", found: Iterator["Document"], *, as_json: bool) -
 
 
 def _show(relay: "RemoteRelay", document: "Document", *, as_json: bool) -> None:
-    from app.cli.answers import EventAnswer
-    from app.cli.event_views import show_event
+    from app.cli.client.api_models import EventAnswer
+    from app.cli.output.event_views import show_event
 
     if as_json:
         output.print_json(data=document)

@@ -10,11 +10,11 @@ from typing import Final
 
 import httpx
 
-from app.cli.delivery import confirm_batch, deliver
-from app.cli.event_lines import EventLine, write_batch
-from app.cli.failures import CommandFailed, Refused
-from app.cli.remote import Document, make_failure, read_document, translated_failures
-from app.cli.sending import sign_body
+from app.cli.client.delivery import confirm_batch, deliver
+from app.cli.client.ndjson import EventLine, write_batch
+from app.cli.client.relay_client import Document, make_failure, read_document, translated_failures
+from app.cli.client.signing import sign_body
+from app.cli.errors import CommandFailed, Refused
 from app.domain.errors import FieldError
 
 _CONFLICT: Final = FieldError("", "this id was stored before with another body")

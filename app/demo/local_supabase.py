@@ -1,7 +1,8 @@
 """A local Supabase for the demo and the tests: started, awaited, and gone without a trace.
 
 It is `@supabase/lite` over PGlite or a PostgreSQL, made to hold privileges as hosted Supabase does
-(`local/*.sql`). It serves PostgREST at `<url>/rest/v1` and Auth at `<url>/auth/v1`, no Realtime.
+(`supabase_lite/*.sql`). It serves PostgREST at `<url>/rest/v1` and Auth at `<url>/auth/v1`, no
+Realtime.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from app.cli.node import (
+from app.demo.node import (
     Node,
     NodeError,
     NodeSource,
@@ -32,7 +33,8 @@ from app.cli.node import (
 )
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-GUARD = CHECKOUT / "local" / "exit_with_parent.mjs"
+LITE = Path(__file__).with_name("supabase_lite")
+GUARD = LITE / "exit_with_parent.mjs"
 MIGRATE_SECONDS = 120.0
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -96,7 +98,7 @@ def run_local_supabase(
         LocalSupabaseError: no checkout, no Node.js, SQL that the database refuses, a taken port.
             The sentence includes the tail of the log.
     """
-    if not (CHECKOUT / "local" / "package-lock.json").is_file():
+    if not (LITE / "package-lock.json").is_file():
         raise LocalSupabaseError(
             "The local Supabase needs a checkout of the repository: clone it and run this there."
         )
@@ -111,7 +113,7 @@ def run_local_supabase(
             node = find_node(node_source)
             modules = install_packages(
                 node,
-                manifests=CHECKOUT / "local",
+                manifests=LITE,
                 guard=GUARD,
                 cache=CHECKOUT / ".local",
                 report=report,
@@ -133,13 +135,13 @@ def run_local_supabase(
 
 def _list_sql_files(migrations: Path, extra_sql: Sequence[Path]) -> Mapping[str, Path]:
     """Name every SQL file as a migration; the order of the names is the order of application."""
-    files = {"00000000000000_hosted_defaults.sql": CHECKOUT / "local" / "hosted_defaults.sql"}
+    files = {"00000000000000_hosted_defaults.sql": LITE / "hosted_defaults.sql"}
     own = {path.name: path for path in sorted(migrations.glob("*.sql"))}
     if not own:
         raise LocalSupabaseError(f"There are no migrations in {migrations}.")
     files |= own
     files |= {f"{90000000000000 + n}_{path.name}": path for n, path in enumerate(extra_sql)}
-    files["99999999999999_keep_privileges.sql"] = CHECKOUT / "local" / "keep_privileges.sql"
+    files["99999999999999_keep_privileges.sql"] = LITE / "keep_privileges.sql"
     return files
 
 
@@ -150,7 +152,7 @@ def _build_template(
 
     Migrating takes 5 s, copying the 39 MB that come of it 0.2 s.
     """
-    digest = hashlib.sha256((CHECKOUT / "local" / "package-lock.json").read_bytes())
+    digest = hashlib.sha256((LITE / "package-lock.json").read_bytes())
     for name, path in sql_files.items():
         digest.update(f"\0{name}\0".encode() + path.read_bytes())
 

@@ -16,6 +16,6 @@ def serve(
     Example: [bold]relay serve --port 8080[/]
     """
     # Here and not above: no other command need wait for what only a server needs.
-    from app.cli.server import run_server
+    from app.cli.commands.server import run_server
 
     run_server(host=host, port=port)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.console import count, errors, output
-from app.cli.failures import Misused, Unconfirmed
+from app.cli.errors import Misused, Unconfirmed
+from app.cli.output.console import count, errors, output, report_wait
 from app.domain.entities import EntityState
 
 if TYPE_CHECKING:
-    from app.cli.answers import ReplayMatch
-    from app.cli.remote import Document, RemoteRelay
+    from app.cli.client.api_models import ReplayMatch
+    from app.cli.client.relay_client import Document, RemoteRelay
 
 
 def replay(
@@ -59,8 +59,8 @@ def replay(
     """
     # Here and not above: completion and --help need not wait for what only a request needs.
     from app.auth.tokens import Scope
-    from app.cli.remote import open_relay
-    from app.cli.replay_views import list_replays, show_replay
+    from app.cli.client.relay_client import open_relay
+    from app.cli.output.replay_views import list_replays, show_replay
 
     criteria: dict[str, Any] = {
         "event_ids": event_ids or None,
@@ -103,8 +103,8 @@ def _split_entity(text: str | None) -> dict[str, str] | None:
 
 
 def _count(relay: "RemoteRelay", body: "Document") -> tuple["Document", "ReplayMatch"]:
-    from app.cli.answers import ReplayMatch
-    from app.cli.remote import CHECK_THE_WAY
+    from app.cli.client.api_models import ReplayMatch
+    from app.cli.client.relay_client import CHECK_THE_WAY
 
     document = relay.post("/replay", {**body, "dry_run": True})
     match = relay.read(document, ReplayMatch)
@@ -146,13 +146,13 @@ def _confirm(relay: "RemoteRelay", body: "Document") -> bool:
 def _start(
     relay: "RemoteRelay", body: "Document", *, patience: float | None, as_json: bool
 ) -> None:
-    from app.cli.answers import ReplayMatch
-    from app.cli.replay_lookup import confirm_replay
-    from app.cli.replay_views import end_with, print_replay, watch_replay
+    from app.cli.client.api_models import ReplayMatch
+    from app.cli.client.replay_lookup import confirm_replay
+    from app.cli.output.replay_views import end_with, print_replay, watch_replay
 
     document = relay.post("/replay", body)
     started = relay.read(document, ReplayMatch)
-    replay_id = confirm_replay(relay, started, body)
+    replay_id = confirm_replay(relay, started, body, report_wait=report_wait)
     if patience is None:
         if as_json:
             output.print_json(data=document)

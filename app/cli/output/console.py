@@ -24,6 +24,13 @@ def complain(command: str, sentence: str) -> None:
     errors.print(tidy(sentence), markup=False)
 
 
+def report_wait(reason: str, seconds: float) -> None:
+    """Tell the user why nothing is sent, and for how long."""
+    errors.print(
+        f"{tidy(reason).rstrip('.')}; again in {write_duration(seconds)}", style="dim", markup=False
+    )
+
+
 def tidy(text: str) -> str:
     """Make a text from elsewhere safe for a terminal: on one line, and without control codes."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -15,8 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from app.cli.local_supabase import CHECKOUT, LocalSupabase, LocalSupabaseError, run_local_supabase
-from app.cli.node import NodeError, NodeSource, build_once, find_node, run_command, run_process
+from app.demo.local_supabase import CHECKOUT, LocalSupabase, LocalSupabaseError, run_local_supabase
+from app.demo.node import NodeError, NodeSource, build_once, find_node, run_command, run_process
 from tests.local import open_as_user, open_rest
 from tests.postgres import PostgresServer
 
@@ -24,7 +24,7 @@ GONE_SECONDS = 20.0
 
 KILLED_PARENT = """
 import os, signal
-from app.cli.local_supabase import run_local_supabase
+from app.demo.local_supabase import run_local_supabase
 with run_local_supabase() as supabase:
     print(supabase.pid, os.readlink(f"/proc/{supabase.pid}/cwd"), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -236,7 +236,7 @@ def test_local_supabase_on_a_taken_port_says_so() -> None:
 
 def test_local_supabase_outside_a_checkout_asks_for_one(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "app", tmp_path / "app")
-    script = "from app.cli.local_supabase import run_local_supabase as r\nwith r(): pass"
+    script = "from app.demo.local_supabase import run_local_supabase as r\nwith r(): pass"
 
     answer = subprocess.run(  # noqa: S603 - our own interpreter and script
         [sys.executable, "-P", "-c", script],
