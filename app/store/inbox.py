@@ -79,7 +79,6 @@ DECLARE
     v_sequence bigint;
     v_event_sequence bigint;
     v_priority smallint;
-    v_cohort integer := 0;
     v_removed_at bigint;
     v_removal_sequence bigint;
     v_is_older boolean;

@@ -110,9 +110,6 @@ def _store_run(session: WriteSession, run: list[_Values]) -> list[Receipt]:
     if not new:
         return receipts
     erased = _obey_removals(session, new)
-    (cohort,) = session.cursor.execute(statements.SELECT_COHORT).fetchone()
-    for values in new:
-        values["cohort"] = cohort
     if session.cursor.executemany(statements.UPSERT_ENTITY, new).rowcount < len(new):
         # Some came too late to move their entities. For the others this repeats what stands.
         session.cursor.executemany(statements.NOTE_LATEST_EVENT, new)

@@ -80,13 +80,6 @@ entities = Table(
     Column("applied_at", BigInteger),
     Column("latest_event", BigInteger, comment="received last, also if it lost"),
     Column("replay", BigInteger, comment="the last one that had it written again"),
-    Column(
-        "cohort",
-        Integer,
-        nullable=False,
-        server_default="0",
-        comment="in SQLite, those that came about the same time; in PostgreSQL, all",
-    ),
     # In the order in which the dispatcher claims, and no larger than the backlog: users and trips
     # before the memberships that refer to them.
     Index(
@@ -112,23 +105,7 @@ entities = Table(
         sqlite_where=text("replay IS NOT NULL AND state <> 'applied'"),
         postgresql_where=text("replay IS NOT NULL AND state <> 'applied'"),
     ),
-    # Users come in no order: in an index of them all, each new membership has a page of its own to
-    # be read, written and copied back. By cohort first, the new ones share a few pages; who looks
-    # for a user looks into one cohort after the other (docs/decisions/0002-the-store.md).
-    Index(
-        "entities_of_user",
-        "cohort",
-        "user_id",
-        sqlite_where=text("user_id IS NOT NULL"),
-        postgresql_where=text("user_id IS NOT NULL"),
-    ),
-    # Asked for every user that is written; no larger than what waits.
-    Index(
-        "entities_awaiting",
-        "user_id",
-        sqlite_where=text("awaits_parent"),
-        postgresql_where=text("awaits_parent"),
-    ),
+    Index("entities_of_user", "user_id"),
 )
 
 heartbeat = Table(

@@ -24,18 +24,14 @@ SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'events'
 
 SELECT_STORED = "SELECT sequence, digest FROM events WHERE event_id = :event_id"
 
-# Of SQLite: the cohort of entities that are inserted next. In larger ones an event writes more, in
-# smaller ones a user is looked for in more places (docs/decisions/0002-the-store.md has figures).
-SELECT_COHORT = "SELECT COALESCE(MAX(rowid), 0) / 4096 FROM entities"
-
 # Moves an entity to a version, unless it stands at that one or a later one. The newer row is due at
 # once, whatever became of the older one.
 UPSERT_ENTITY = """
 INSERT INTO entities AS e
-    (kind, key, user_id, cohort, occurred_at, is_removal, sequence, row, state, priority,
+    (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
      revision, pending_since, due_at, attempts, awaits_parent, latest_event)
 VALUES
-    (:kind, :key, :user_id, :cohort, :occurred_at, :is_removal, :sequence, :row, 'pending',
+    (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending',
      :priority, 1, :received_at, 0, 0, FALSE, :event_sequence)
 ON CONFLICT (kind, key) DO UPDATE SET
     user_id = excluded.user_id,
@@ -102,18 +98,8 @@ WHERE kind = :kind AND key = :key
 
 # A membership's key is <trip_id>/<user_id>, and 0 is the character after the slash.
 _OF_TRIP = "kind = 'membership' AND key > :key || '/' AND key < :key || '0'"
-# A user's are looked for in one cohort after the other (`app.store.schema`), if at all. Told that
-# the kind is a membership's, SQLite would look at every membership instead.
-_OF_USER = """
-      kind <> 'trip' AND user_id = :key AND cohort IN (
-        WITH RECURSIVE cohorts (number) AS (
-            SELECT -1 {if_at_all}
-            UNION ALL
-            SELECT (SELECT MIN(cohort) FROM entities WHERE user_id IS NOT NULL AND cohort > number)
-            FROM cohorts WHERE number IS NOT NULL
-        )
-        SELECT number FROM cohorts)
-"""
+# Told that the kind is a membership's, SQLite would look at every membership instead.
+_OF_USER = "kind <> 'trip' AND user_id = :key"
 
 _CASCADE = """
 UPDATE entities SET
@@ -142,7 +128,7 @@ WHERE {of_parent}
 
 # Removes the memberships of a removed trip or user that are not newer than its removal.
 CASCADE_FROM_TRIP = _CASCADE.format(of_parent=_OF_TRIP)
-CASCADE_FROM_USER = _CASCADE.format(of_parent=_OF_USER.format(if_at_all=""))
+CASCADE_FROM_USER = _CASCADE.format(of_parent=_OF_USER)
 
 # What the events of a removed user still say of him, but his id.
 ERASE_EVENTS = """
@@ -240,7 +226,7 @@ WHERE {of_parent} AND row IS NOT NULL AND state = 'applied'
 
 # Supabase itself may have cascaded the removal of a trip or a user to what stands again.
 WRITE_CHILDREN_OF_TRIP_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_TRIP)
-WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER.format(if_at_all=""))
+WRITE_CHILDREN_OF_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(of_parent=_OF_USER)
 
 # The same where a removal may have landed that was never recorded (a crash, a lost answer) and the
 # parent stands again since. To be run before the parent is recorded as applied.
@@ -255,9 +241,8 @@ _AFTER_UNRECORDED_REMOVAL = """
 WRITE_CHILDREN_OF_RETURNED_TRIP_AGAIN = (
     f"{WRITE_CHILDREN_OF_TRIP_AGAIN} AND {_AFTER_UNRECORDED_REMOVAL}"
 )
-# Run for every user that is written, so no cohort is looked at before it is known to be wanted.
-WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = _WRITE_CHILDREN_AGAIN.format(
-    of_parent=_OF_USER.format(if_at_all=f"WHERE {_AFTER_UNRECORDED_REMOVAL}")
+WRITE_CHILDREN_OF_RETURNED_USER_AGAIN = (
+    f"{WRITE_CHILDREN_OF_USER_AGAIN} AND {_AFTER_UNRECORDED_REMOVAL}"
 )
 
 # Supabase misses a parent that we believe it holds: somebody else removed it there. It is written

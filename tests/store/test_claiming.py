@@ -742,3 +742,23 @@ def count_steps(connection: sqlite3.Connection, statement: str, values: Mapping[
     connection.execute(statement, values).fetchall()
     connection.set_progress_handler(None, 0)
     return steps
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        statements.CASCADE_FROM_USER,
+        statements.WRITE_CHILDREN_OF_USER_AGAIN,
+        statements.WRITE_CHILDREN_OF_RETURNED_USER_AGAIN,
+        statements.RELEASE_CHILDREN_OF_USER,
+    ],
+)
+def test_sqlite_statement_finds_the_entities_of_a_user_by_index(
+    store_path: Path, statement: str
+) -> None:
+    connection = sqlite3.connect(store_path)
+    values = dict.fromkeys(("kind", "key", "occurred_at", "sequence", "received_at", "now"))
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    connection.close()
+    assert plan[0][-1] == "SEARCH entities USING INDEX entities_of_user (user_id=?)"

@@ -300,30 +300,36 @@ async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_appl
         await have_applied(store)
 
 
-async def test_store_removed_parent_has_what_stands_again_written_again(store: Store) -> None:
+@pytest.mark.parametrize("parent", ["trip", "user"])
+async def test_store_removed_parent_has_newer_memberships_written_again(
+    store: Store, parent: str
+) -> None:
     # Supabase may have cascaded the removal to a membership that was written before it.
     world = World()
-    membership = world.membership("created", at=3)
-    fallen = world.membership("created", user=1, at=1)
-    for event in (world.trip("created", at=1), fallen, world.trip("deleted", at=2), membership):
+    make_parent = world.trip if parent == "trip" else world.user
+    newer = world.membership("created", at=3)
+    older = world.membership("created", trip=parent == "user", user=parent == "trip", at=1)
+    for event in (make_parent("created", at=1), older, make_parent("deleted", at=2), newer):
         await store.store_events([event], NOW)
     await have_applied(store)
-    assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
+    assert [entity.ref for entity in await pick(store)] == [ref_of(newer)]
     await have_applied(store)
     assert await pick(store) == []
 
 
-async def test_store_parent_back_after_a_removal_of_unknown_outcome_has_its_children_written_again(
-    store: Store,
+@pytest.mark.parametrize("parent", ["trip", "user"])
+async def test_store_parent_created_after_an_unconfirmed_removal_has_its_children_written_again(
+    store: Store, parent: str
 ) -> None:
-    # The removal was sent and its answer lost: Supabase may have cascaded it.
+    # The removal was sent and its response lost: Supabase may have cascaded it.
     world = World()
+    make_parent = world.trip if parent == "trip" else world.user
     membership = world.membership("created", at=6)
     await store.store_events([world.user("created", at=1), membership], NOW)
     await store.store_events([world.trip("created", at=1)], NOW)
     await have_applied(store)
-    await store.store_events([world.trip("deleted", at=5)], NOW)
-    await store.store_events([world.trip("created", at=7)], NOW)
+    await store.store_events([make_parent("deleted", at=5)], NOW)
+    await store.store_events([make_parent("created", at=7)], NOW)
     await have_applied(store)
     assert [entity.ref for entity in await pick(store)] == [ref_of(membership)]
     await have_applied(store)

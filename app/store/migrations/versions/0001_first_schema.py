@@ -43,14 +43,10 @@ def upgrade() -> None:
         sa.Column("applied_at", sa.BigInteger()),
         sa.Column("latest_event", sa.BigInteger()),
         sa.Column("replay", sa.BigInteger()),
-        sa.Column("cohort", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("kind", "key"),
     )
-    _create_partial_index("entities_awaiting", "entities", ["user_id"], "awaits_parent")
     _create_partial_index("entities_dead", "entities", ["kind", "key"], "state = 'dead'")
-    _create_partial_index(
-        "entities_of_user", "entities", ["cohort", "user_id"], "user_id IS NOT NULL"
-    )
+    op.create_index("entities_of_user", "entities", ["user_id"])
     _create_partial_index(
         "entities_replayed",
         "entities",
