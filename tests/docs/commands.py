@@ -1,4 +1,4 @@
-"""Running the commands that docs/operations.md and docs/scaling.md show, as they stand."""
+"""Running the commands that the guides show, as they stand."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from app.demo.local_supabase import find_free_port
-from tests.docs.conftest import CHECKOUT, Relay
-from tests.docs.test_integration_snippets import read_region
+from tests.docs.conftest import Relay
+from tests.docs.pages import CHECKOUT, read_region
 
 SETTLE_SECONDS = 15.0
 USER_ID = "123e4567-e89b-12d3-a456-426614174000"

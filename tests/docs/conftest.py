@@ -18,7 +18,6 @@ import pytest
 
 from tests.postgres import PostgresServer
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 RELAY = Path(sys.executable).with_name("relay")
 SECRET = "whsec_ZG9jdW1lbnRhdGlvbi1kb2N1bWVudGF0aW9uLWRvY3U="
 JWT_SECRET = "the secret of the operators' tokens, long enough"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.wire import WRONG_SUCCESSES, Wire, confirm, run_wire
 from tests.docs.conftest import SECRET
-from tests.docs.test_integration_snippets import (
+from tests.docs.test_integrate import (
     GO,
     GO_SECONDS,
     PYTHON,

@@ -13,7 +13,7 @@ from app.demo.local_supabase import LocalSupabase
 from app.store.schema import metadata
 from tests.docs.commands import USER, USER_ID, await_settled, await_that, read_health, run_region
 from tests.docs.conftest import SupabaseWire, run_relay
-from tests.docs.test_integration_snippets import read_region
+from tests.docs.pages import read_region
 from tests.postgres import PostgresServer
 
 BACKEND_TABLES = """

@@ -1,4 +1,4 @@
-"""The settings and commands of docs/supabase.md are as the page says."""
+"""The settings and commands of docs/guides/supabase.md are as the page says."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from tests.cli.running import name_settings, run_relay_command
-from tests.docs.conftest import CHECKOUT
+from tests.docs.pages import GUIDES
 from tests.e2e.conftest import JWT_SECRET, run_relays
 from tests.e2e.test_access import make_trip
 
-PAGE = (CHECKOUT / "docs" / "supabase.md").read_text()
+PAGE = (GUIDES / "supabase.md").read_text()
 KINDS = {
     "TARGET_USERS": Kind.USER,
     "TARGET_TRIPS": Kind.TRIP,

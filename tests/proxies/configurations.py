@@ -1,12 +1,11 @@
-"""How operators set up nginx and Caddy: as docs/proxies.md shows it, and as many do elsewhere."""
+"""Configurations of nginx and Caddy: those of docs/guides/deploy.md, and other usual ones."""
 
 from pathlib import Path
 from typing import Final
 
-from tests.docs.conftest import CHECKOUT
+from tests.docs.pages import SNIPPETS
 from tests.proxies.programs import Configuration
 
-SNIPPETS: Final = CHECKOUT / "docs" / "snippets"
 NGINX_GUIDE: Final = SNIPPETS / "nginx" / "relay.conf"
 CADDY_GUIDE: Final = SNIPPETS / "caddy" / "Caddyfile"
 

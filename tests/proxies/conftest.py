@@ -31,7 +31,7 @@ def proxy(request: pytest.FixtureRequest, relay: RelayProcess) -> Iterator[Proxy
 
 @pytest.fixture(scope="module", params=GUIDES, ids=lambda each: each.name)
 def guide_proxy(request: pytest.FixtureRequest, relay: RelayProcess) -> Iterator[Proxy]:
-    """Run a proxy before it as docs/proxies.md has it."""
+    """Run a proxy before it as docs/guides/deploy.md has it."""
     with ExitStack() as stack:
         yield start_proxy(stack, request.param, relay.port)
 

@@ -1,4 +1,4 @@
-"""docs/proxies.md: what it says of its two configurations holds for them."""
+"""docs/guides/deploy.md: what it says of its two configurations holds for them."""
 
 import re
 import signal
@@ -14,8 +14,7 @@ import pytest
 from app.api.webhooks import MAXIMUM_WAIT_SECONDS
 from app.demo.local_supabase import find_free_port
 from app.server.limits import Limits
-from tests.docs.conftest import CHECKOUT
-from tests.docs.test_integration_snippets import read_blocks, read_region
+from tests.docs.pages import DOCS
 from tests.e2e.conftest import READY_SECONDS, RelayProcess, await_that, run_relays
 from tests.proxies.configurations import CADDY, CADDY_GUIDE, GUIDES, NGINX, NGINX_GUIDE
 from tests.proxies.conftest import UNREACHABLE, read_stored_ids, start_proxy
@@ -23,7 +22,7 @@ from tests.proxies.programs import Configuration, Proxy
 from tests.proxies.test_connections import find_connections
 from tests.proxies.wire import Client, make_event, write_request
 
-GUIDE: Final = CHECKOUT / "docs" / "proxies.md"
+GUIDE: Final = DOCS / "guides" / "deploy.md"
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -59,23 +58,6 @@ def serve_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
         finally:
             socket.create_connection(("127.0.0.1", port)).close()
             thread.join()
-
-
-def test_page_shows_the_configurations_that_are_tested() -> None:
-    blocks = list(read_blocks(GUIDE))
-    assert {source for _, source, _ in blocks} == {
-        "nginx/relay.conf#relay",
-        "caddy/Caddyfile#relay",
-    }
-    for _, source, code in blocks:
-        assert source is not None
-        assert code == read_region(source)
-
-
-def test_files_that_the_page_links_to_exist() -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)]+)\)", GUIDE.read_text())
-    assert links
-    assert [link for link in links if not (GUIDE.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_hole_is_found_with_nothing_but_url_and_keys_and_closed_by_the_printed_f
 
     # With the catalog read, too: first what is off is switched on, and then what it shows then.
     deep = name_all_settings(open_supabase)
-    page = (CHECKOUT / "docs" / "supabase.md").read_text()
+    page = (CHECKOUT / "docs" / "guides" / "supabase.md").read_text()
     wanted = re.search(r"^```text\n(problem: .*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert wanted is not None
     assert wanted[1] in run_relay_command(tmp_path, deep, "doctor").stdout

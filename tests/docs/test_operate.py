@@ -1,4 +1,4 @@
-"""docs/operations.md and docs/scaling.md: every command that they show is run here."""
+"""docs/guides/operate.md: its commands run, and its alerts name metrics that exist."""
 
 import json
 import re
@@ -14,7 +14,6 @@ import yaml  # type: ignore[import-untyped]  # uvicorn brings it
 from app.api.problems import PROBLEMS
 from app.domain.failures import RequestFailureKind
 from app.relay.outcomes import HELD
-from app.settings import Settings
 from tests.docs.commands import (
     USER,
     USER_ID,
@@ -27,60 +26,16 @@ from tests.docs.commands import (
     run_region,
     serve_region,
 )
-from tests.docs.conftest import CHECKOUT, RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
-from tests.docs.test_integration_snippets import SNIPPETS, read_blocks, read_region
+from tests.docs.conftest import RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
+from tests.docs.pages import GUIDES, SNIPPETS
 
-OPERATIONS = CHECKOUT / "docs" / "operations.md"
-SCALING = CHECKOUT / "docs" / "scaling.md"
-PAGES = (OPERATIONS, SCALING)
-COMMANDS = SNIPPETS / "sh" / "operations.sh"
+OPERATE = GUIDES / "operate.md"
 ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
 
 REFUSED = {
     "sqlstate": "23514",
     "message": 'new row for relation "users" violates check constraint "c"',
 }
-
-
-# --- The pages show what is in docs/snippets ------------------------------------------------------
-
-
-@pytest.mark.parametrize(("language", "source", "code"), list(read_blocks(*PAGES)))
-def test_code_block_is_identical_to_its_snippet(
-    language: str, source: str | None, code: str
-) -> None:
-    assert source is not None, f"no snippet is named before:\n{code}"
-    assert {"sh": "sh", "sql": "sql", "yaml": "prometheus"}[language] == source.partition("/")[0]
-    assert code == read_region(source)
-
-
-def test_every_command_is_shown_and_run_here() -> None:
-    regions = set(re.findall(r"^# region: (\S+)$", COMMANDS.read_text(), re.MULTILINE))
-    shown = {source.partition("#")[2] for _, source, _ in read_blocks(*PAGES) if source}
-    assert regions - shown == set()
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [region for region in regions if f'"{region}"' not in tests] == []
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_settings_that_the_page_names_exist(page: Path) -> None:
-    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", page.read_text()))
-    of_shell = {"RELAY_URL", "RELAY_TOKEN", "SUPABASE_DB_URL", "BACKEND_DB_URL"}
-    settings = {name.upper() for name in Settings.model_fields} | {"SUPABASE_SECRET_KEY"}
-    assert named - settings - of_shell == set()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_files_and_headings_that_the_page_links_to_exist(page: Path) -> None:
-    text = page.read_text()
-    links = re.findall(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)", text)
-    anchors = {
-        "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    for path, anchor in links:
-        assert not path or (page.parent / path).exists(), path
-        assert path or anchor in anchors, anchor
 
 
 # --- Alerts ---------------------------------------------------------------------------------------
@@ -109,7 +64,7 @@ def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> No
             assert set(values.split("|")) <= known
         assert rule["labels"]["severity"] in ("page", "ticket")
     assert {rule["alert"] for rule in rules} == set(
-        re.findall(r"`(Relay\w+)`", OPERATIONS.read_text())
+        re.findall(r"`(Relay\w+)`", OPERATE.read_text())
     )
 
 
@@ -234,7 +189,7 @@ def test_what_health_says_of_supabase_is_what_the_page_says(
         lambda: reason in str(read_health(relay_on_wire)["checks"]["supabase"]),
         lambda: read_health(relay_on_wire),
     )
-    assert reason.partition(":")[0] in OPERATIONS.read_text()
+    assert reason.partition(":")[0] in OPERATE.read_text()
     seen = run_region(
         "supabase", relay_on_wire, SUPABASE_URL=supabase_wire.url, SUPABASE_SECRET_KEY="sb_secret_x"
     )
@@ -353,4 +308,4 @@ def test_log_for_machines_is_a_document_a_line(tmp_path: Path, supabase_wire: Su
     lines = [json.loads(line) for line in (tmp_path / "relay.log").read_text().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     assert any("rejected /webhooks: Unauthenticated (" in line["message"] for line in lines)
-    assert "rejected /webhooks: Unauthenticated (" in OPERATIONS.read_text()
+    assert "rejected /webhooks: Unauthenticated (" in OPERATE.read_text()

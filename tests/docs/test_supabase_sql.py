@@ -1,4 +1,4 @@
-"""The SQL of docs/supabase.md does what the page says, on tables as real projects have them."""
+"""The SQL of docs/guides/supabase.md does what the page says, on tables of a real project."""
 
 from collections.abc import Iterator
 from uuid import UUID, uuid4
@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.contract.database import MIGRATIONS, REFUSED, Database, Refused, run_database
-from tests.docs.test_integration_snippets import read_region
+from tests.docs.pages import read_region
 
 # Open to everybody in the ways that the page names.
 EXISTING = """

@@ -1,43 +1,25 @@
-"""The documents show code that is in docs/snippets/, and that code runs."""
+"""docs/guides/integrate.md and docs/reference/events.md: their code runs and does as they say."""
 
-import difflib
 import json
 import os
-import re
 import runpy
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
-from typer.main import get_command
 
-from app.cli.relay import app as command
 from app.domain.contract import EventReader
 from app.domain.events import EventType
 from app.domain.instants import parse_timestamp
 from app.settings import Settings
-from tests.docs.conftest import (
-    CHECKOUT,
-    JWT_SECRET,
-    UNREACHABLE,
-    Relay,
-    SupabaseWire,
-    run_relay,
-)
+from tests.docs.conftest import JWT_SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
+from tests.docs.pages import CHECKOUT, DOCS, SNIPPETS, read_blocks, read_region
 
-DOCUMENT = CHECKOUT / "docs" / "integration.md"
-DOCUMENTS = (
-    DOCUMENT,
-    CHECKOUT / "docs" / "supabase.md",
-    CHECKOUT / "README.md",
-    CHECKOUT / "CONTRIBUTING.md",
-)
-SNIPPETS = CHECKOUT / "docs" / "snippets"
+EVENTS = DOCS / "reference" / "events.md"
 GO = SNIPPETS / "go"
 GO_PATH = Path("/usr/share/gocode")  # where Debian's golang-*-dev packages put their source
 GO_SECONDS = 540  # the first run compiles the standard library: 40 s here, on two cores
@@ -48,100 +30,16 @@ NOW = parse_timestamp("2026-01-02T03:04:06Z")
 USER_ID = "123e4567-e89b-12d3-a456-426614174000"
 USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
 
-_BLOCK = re.compile(
-    r"(?:^<!-- snippet: (?P<source>\S+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-_SHOWN_LANGUAGES = ("go", "python", "sql")
 
-
-def read_blocks(*documents: Path) -> Iterator[tuple[str, str | None, str]]:
-    """Give language, source and code of every fenced block."""
-    for document in documents:
-        for match in _BLOCK.finditer(document.read_text()):
-            yield match["language"], match["source"], match["code"]
-
-
-def read_region(source: str) -> str:
-    """Give a region of a snippet file: `path#name` is what stands between its two comments."""
-    path, _, name = source.partition("#")
-    lines = (SNIPPETS / path).read_text().splitlines()
-    starts = [n for n, line in enumerate(lines) if line.strip(" /#-") == f"region: {name}"]
-    assert len(starts) == 1, f"{path} has {len(starts)} regions called {name}"
-    start = starts[0] + 1
-    end = next(n for n in range(start, len(lines)) if lines[n].strip(" /#-") == "endregion")
-    return textwrap.dedent("\n".join(lines[start:end])).strip("\n") + "\n"
-
-
-@pytest.mark.parametrize(("language", "source", "code"), list(read_blocks(*DOCUMENTS)))
-def test_code_block_of_the_document_is_identical_to_its_snippet(
-    language: str, source: str | None, code: str
-) -> None:
-    if language not in _SHOWN_LANGUAGES:
-        assert source is None
-        return
-    assert source is not None, f"no snippet is named before:\n{code}"
-    region = read_region(source)
-    difference = "".join(difflib.unified_diff(region.splitlines(True), code.splitlines(True)))
-    assert code == region, difference
-
-
-def test_document_shows_every_language() -> None:
-    assert {language for language, _, _ in read_blocks(DOCUMENT)} >= {*_SHOWN_LANGUAGES, "sh"}
-
-
-def test_events_that_the_document_shows_are_valid() -> None:
+def test_event_on_the_page_is_valid() -> None:
     settings = Settings.model_fields
     reader = EventReader(
         roles=settings["membership_roles"].default,
         statuses=settings["membership_statuses"].default,
     )
-    bodies = [code for language, _, code in read_blocks(DOCUMENT) if language == "json"]
+    bodies = [code for language, _, code in read_blocks(EVENTS) if language == "json"]
     types = {reader.read_event("evt_1", body.encode(), now=NOW).type for body in bodies}
-    assert types == {EventType.USER_CREATED, EventType.TRIP_UPDATED, EventType.MEMBERSHIP_CREATED}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
-def test_commands_that_the_document_names_exist(document: Path) -> None:
-    code = _read_code_of(document)
-    # Not "the relay knows", as the command itself prints.
-    named = set(re.findall(r"(?<![\w/.-])(?<!the )relay ([a-z]+)(?= |`|\n)", code)) - {"relay"}
-    assert named
-    known = {entry.callback.__name__ for entry in command.registered_commands if entry.callback}
-    assert named <= known
-
-
-@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
-def test_settings_that_the_document_names_exist(document: Path) -> None:
-    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text()))
-    assert named
-    settings = {name.upper() for name in Settings.model_fields} | {"SUPABASE_SECRET_KEY"}
-    of_callers = {"RELAY_WEBHOOK_SECRET", "USER_TOKEN"} | _find_variables_of_options()
-    of_sql = {"CURRENT_TIMESTAMP"}
-    assert named - settings - of_callers - of_sql == set()
-
-
-def _find_variables_of_options() -> set[str]:
-    variables: set[str] = set()
-    for subcommand in get_command(command).commands.values():  # type: ignore[attr-defined]
-        for option in subcommand.params:
-            given = option.envvar or ()
-            variables |= {given} if isinstance(given, str) else set(given)
-    return variables
-
-
-@pytest.mark.parametrize("document", DOCUMENTS[:3], ids=lambda path: path.name)
-def test_files_that_the_document_links_to_exist(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
-    assert links
-    assert [link for link in links if not (document.parent / link).exists()] == []
-
-
-def _read_code_of(document: Path) -> str:
-    text = document.read_text()
-    return "\n".join(
-        re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`[^`\n]+`", text)
-    )
+    assert types == {EventType.MEMBERSHIP_CREATED}
 
 
 # --- Python ---------------------------------------------------------------------------------------
@@ -237,7 +135,7 @@ def test_token_of_the_snippet_is_good_for_its_own_id_and_body_alone(
     relay_of_tokens: Relay,
 ) -> None:
     make_token = runpy.run_path(str(PYTHON_WITH_TOKEN))["make_token"]
-    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json").encode()
+    body = next(code for language, _, code in read_blocks(EVENTS) if language == "json").encode()
     token = make_token(JWT_SECRET, "evt_1", body)
 
     def post(event_id: str, body: bytes, path: str = "/webhooks") -> int:
@@ -262,11 +160,9 @@ def test_token_of_the_snippet_is_good_for_its_own_id_and_body_alone(
 def test_commands_that_send_with_a_token_are_accepted(relay_of_tokens: Relay) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
-    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json")
+    body = next(code for language, _, code in read_blocks(EVENTS) if language == "json")
     (relay_of_tokens.folder / "event.json").write_text(body)
-    (commands,) = (
-        code for language, _, code in read_blocks(DOCUMENT) if code.startswith("relay token")
-    )
+    commands = read_region("sh/send.sh#token")
     environment = relay_of_tokens.caller_environment
     path = f"{Path(sys.executable).parent}:{environment['PATH']}"
     done = run(
@@ -376,7 +272,7 @@ def test_go_package_alone_and_against_a_relay_keeps_the_contract(relay: Relay) -
 @pytest.mark.timeout(GO_SECONDS + 60)
 def test_go_command_that_sends_one_event_is_accepted_then_a_duplicate(relay: Relay) -> None:
     environment = make_go_environment(relay.folder, relay.caller_environment)
-    body = next(code for language, _, code in read_blocks(DOCUMENT) if language == "json")
+    body = next(code for language, _, code in read_blocks(EVENTS) if language == "json")
     answers = [run_go(["run", "./sendone", "evt_1", body], environment, GO) for _ in range(2)]
     assert answers == ["accepted\n", "duplicate\n"]
 

@@ -1,0 +1,290 @@
+"""`python -m docs.generate` (`make docs`): write the generated parts of docs/reference.
+
+A page marks each part with `<!-- generated: NAME -->` and `<!-- end -->`; the text around the
+markers is written by hand. tests/docs/test_reference.py fails when a part is stale.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from prometheus_client.registry import Collector
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from app.api.problems import PROBLEMS
+from app.cli.relay import app as relay_command
+from app.domain.errors import TemporarilyUnavailable
+from app.relay.measurements import Measurements
+from app.server.connection_metrics import ConnectionMetrics
+from app.server.connections import Connections
+from app.server.limits import Limits
+from app.settings import Settings
+
+CHECKOUT: Final = Path(__file__).parents[1]
+REFERENCE: Final = CHECKOUT / "docs" / "reference"
+_PART: Final = re.compile(
+    r"(?P<start><!-- generated: (?P<name>\S+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
+
+
+def render(page: str) -> str:
+    """Return a page with every generated part up to date."""
+    return _PART.sub(
+        lambda part: f"{part['start']}\n{PARTS[part['name']]()}\n\n{part['end']}", page
+    )
+
+
+def write_settings() -> str:
+    """List every setting: name, type, default, bounds and description."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        names = [f"`{each.upper()}`" for each in _alias_names(name, field)]
+        default = "required" if field.default is PydanticUndefined else _show(field.default)
+        rows.append((" or ".join(names), _setting_values(field), default, field.description or ""))
+    return _table(("Setting", "Values", "Default", "Description"), rows)
+
+
+def _alias_names(name: str, field: FieldInfo) -> Sequence[str]:
+    alias = field.validation_alias
+    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [name]
+
+
+def _setting_values(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return ", ".join(f"`{each}`" for each in annotation)
+    if choices := [each for each in get_args(annotation) if isinstance(each, str)]:
+        return ", ".join(f"`{each}`" for each in choices)
+    bounds = {
+        symbol: getattr(each, name)
+        for each in field.metadata
+        for name, symbol in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+        if hasattr(each, name)
+    }
+    if annotation in (int, float):
+        kind = "integer" if annotation is int else "number"
+        return " ".join((kind, *(f"{symbol} {bound:,}" for symbol, bound in bounds.items())))
+    text = str(annotation)
+    if "tuple" in text:
+        return "list, separated by commas"
+    return "JSON object" if "Target" in text else "text"
+
+
+def _show(value: object) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def write_commands() -> str:
+    """Describe each subcommand as its --help does."""
+    group: Any = get_command(relay_command)
+    context = group.make_context("relay", [], resilient_parsing=True)
+    sections = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        child = command.make_context(name, [], parent=context, resilient_parsing=True)
+        usage = re.sub(r"\s+", " ", command.get_usage(child).removeprefix("Usage: "))
+        rows = [
+            (_option_names(each), _option_values(each, child), each.help or "")
+            for each in command.get_params(child)
+            if not getattr(each, "hidden", False) and each.name != "help"
+        ]
+        sections += [f"## relay {name}", f"`{usage}`", _paragraphs(command.help or "")]
+        sections.append(_table(("Argument or option", "Value", "Description"), rows))
+    return "\n\n".join(sections)
+
+
+def _option_names(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`"
+    return ", ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
+
+
+def _option_values(parameter: Any, context: Any) -> str:
+    parts = []
+    if not getattr(parameter, "is_flag", False):
+        kind = parameter.type
+        choices = getattr(kind, "choices", None)
+        if choices:
+            parts.append(", ".join(f"`{getattr(each, 'value', each)}`" for each in choices))
+        else:
+            bounds = [
+                f"{symbol} {bound}"
+                for symbol, bound in (
+                    ("≥", getattr(kind, "min", None)),
+                    ("≤", getattr(kind, "max", None)),
+                )
+                if bound is not None
+            ]
+            parts.append(" ".join((kind.name.removesuffix(" range"), *bounds)))
+        default = parameter.get_default(context)
+        if default not in (None, (), [], False) and parameter.param_type_name == "option":
+            parts.append(f"default `{default}`")
+    if variables := parameter.envvar:
+        names = [variables] if isinstance(variables, str) else variables
+        parts.append(" or ".join(f"`{each}`" for each in names))
+    return "; ".join(parts)
+
+
+def _paragraphs(text: str) -> str:
+    # An example of Rich's markup becomes code; a word that looks like a tag stays text.
+    text = re.sub(
+        r"\[bold\](.*?)\[/\]", lambda match: f"`{_line(match[1])}`", text, flags=re.DOTALL
+    )
+    paragraphs = text.replace("\\[", "[").split("\n\n")
+    return "\n\n".join(_escape(_line(each)) for each in paragraphs)
+
+
+def write_metrics() -> str:
+    """List every metric: name, type, labels and help."""
+    registry = Measurements().registry
+    registry.register(ConnectionMetrics(Connections(Limits())))
+    rows = []
+    for collector in list(registry._collector_to_names):
+        for metric in collector.collect():
+            suffix = "_total" if metric.type == "counter" else ""
+            labels = ", ".join(f"`{each}`" for each in _labels(collector, metric))
+            rows.append((f"`{metric.name}{suffix}`", metric.type, labels, metric.documentation))
+    return _table(("Metric", "Type", "Labels", "Help"), sorted(rows))
+
+
+def _labels(collector: Collector, metric: Any) -> Iterable[str]:
+    # A metric without samples yet knows its labels, and no public method tells them.
+    declared = getattr(collector, "_labelnames", None)
+    return declared or dict.fromkeys(name for each in metric.samples for name in each.labels)
+
+
+def write_events() -> str:
+    """List the fields of each event type's data."""
+    rows = []
+    mapping = _schemas()["Event"]["discriminator"]["mapping"]
+    by_fields: dict[str, list[str]] = {}
+    for event_type, reference in mapping.items():
+        data = _resolve(_resolve({"$ref": reference})["properties"]["data"])
+        fields = ", ".join(f"`{name}`" for name in data["properties"])
+        by_fields.setdefault(fields, []).append(f"`{event_type}`")
+    rows = [(", ".join(types), fields) for fields, types in by_fields.items()]
+    return _table(("Type", "Fields of `data`"), rows)
+
+
+def write_endpoints() -> str:
+    """List every operation of the OpenAPI document."""
+    rows = []
+    for path, item in _document()["paths"].items():
+        for method, operation in item.items():
+            statuses = ", ".join(sorted(operation["responses"]))
+            rows.append((f"`{method.upper()} {path}`", operation["summary"], statuses))
+    return _table(("Operation", "Purpose", "Statuses"), rows)
+
+
+def write_problems() -> str:
+    """List every problem code with its status and meaning."""
+    rows = []
+    for error, (status, code) in sorted(PROBLEMS.items(), key=lambda each: each[1]):
+        meaning = _line((error.__doc__ or "").split("\n\n")[0])
+        retried = "yes" if issubclass(error, TemporarilyUnavailable) or status == 408 else "no"
+        rows.append((f"{status.value}", f"`{code}`", meaning, retried))
+    return _table(("Status", "`code`", "Meaning", "Send again unchanged"), rows)
+
+
+def write_health() -> str:
+    """List the fields of /health."""
+    rows = []
+    for name, schema in _fields(_schemas()["HealthBody"]):
+        kind = schema.get("type") or " or ".join(each["type"] for each in schema.get("anyOf", ()))
+        if "enum" in schema:
+            kind = ", ".join(f"`{each}`" for each in schema["enum"])
+        rows.append((f"`{name}`", kind, schema.get("description", "")))
+    return _table(("Field", "Values", "Description"), rows)
+
+
+def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, dict[str, Any]]]:
+    for name, given in schema["properties"].items():
+        resolved = _resolve(given)
+        if "properties" in resolved:
+            yield from _fields(resolved, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", resolved
+
+
+def write_functions() -> str:
+    """List the public functions of the migrations, with the comment above each."""
+    rows = []
+    for path in sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql")):
+        for comment, name, arguments, result in re.findall(
+            r"((?:^-- .*\n)*)^create (?:or replace )?function public\.(\w+)\(([^)]*)\)"
+            r"\s+returns ((?:setof )?\w+)",
+            path.read_text(),
+            re.MULTILINE,
+        ):
+            meaning = " ".join(line[3:] for line in comment.splitlines() if line[3] != " ")
+            file = f"[`…{path.name[14:]}`](../../supabase/migrations/{path.name})"
+            rows.append((f"`{name}({arguments})`", result, meaning, file))
+    return _table(("Function", "Returns", "What it does", "Migration"), rows)
+
+
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((CHECKOUT / "openapi" / "openapi.json").read_text())
+    return document
+
+
+def _schemas() -> dict[str, Any]:
+    schemas: dict[str, Any] = _document()["components"]["schemas"]
+    return schemas
+
+
+def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    return {**_schemas()[reference.rpartition("/")[2]], **schema}
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _cell(text: str) -> str:
+    return _escape(_line(text)).replace("|", "\\|")
+
+
+def _escape(text: str) -> str:
+    """Escape what Markdown would read as a tag, outside of code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([_cell(each) for each in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "settings": write_settings,
+    "commands": write_commands,
+    "metrics": write_metrics,
+    "events": write_events,
+    "endpoints": write_endpoints,
+    "problems": write_problems,
+    "health": write_health,
+    "functions": write_functions,
+}
+
+
+def main() -> None:
+    """Rewrite every page of the reference."""
+    for path in sorted(REFERENCE.glob("*.md")):
+        path.write_text(render(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
