@@ -255,7 +255,7 @@ def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:
         return None
     return SignatureVerifier(
         [secret.get_secret_value() for secret in settings.webhook_secrets],
-        tolerance=settings.webhook_tolerance,
+        tolerance_seconds=settings.webhook_tolerance_seconds,
     )
 
 

@@ -1,20 +1,22 @@
-"""Every setting, read from the environment first, then from `.env`. Only main and cli read it."""
+"""The settings of a deployment. Variables of the environment win over those of `.env`."""
 
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import httpx
 from pydantic import (
     AliasChoices,
+    BeforeValidator,
     Field,
     InstanceOf,
     SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.auth.authentication import WebhookAuth
@@ -23,15 +25,36 @@ from app.domain.errors import ConfigurationInvalid
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
 
-Words = Annotated[tuple[str, ...], NoDecode]
-ReadTarget = Annotated[InstanceOf[Target] | None, NoDecode]
-_JWT_SECRET_BYTES = 32
+_JWT_SECRET_BYTES: Final = 32
+_MISSING: Final = {
+    "supabase_url": "SUPABASE_URL is not set; copy the project URL from the Supabase dashboard",
+    "supabase_service_role_key": "SUPABASE_SECRET_KEY is not set, and neither is"
+    " SUPABASE_SERVICE_ROLE_KEY; copy the key from the Supabase dashboard, Settings, API keys",
+}
 
-SecretWords = Annotated[tuple[SecretStr, ...], NoDecode]
+
+def _split_at_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _read_target(kind: Kind, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_target(kind, value)
+    except ValueError as error:
+        raise ValueError(f"is invalid: {error}") from error
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_at_commas)]
+TargetSetting = Annotated[InstanceOf[Target] | None, NoDecode]
 
 
 class StoreSettings(BaseSettings):
-    """Where the relay keeps its state: all that `relay migrate` needs."""
+    """The settings of commands that only open the store."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -42,27 +65,34 @@ class StoreSettings(BaseSettings):
         populate_by_name=True,
     )
 
-    store_url: str = Field("sqlite:///relay.db", description="Where the relay keeps its state.")
+    store_url: str = Field("sqlite:///relay.db", description="The relay's own database.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_utf_8(cls, value: object) -> object:
+        if isinstance(value, str) and value != value.encode(errors="replace").decode():
+            raise ValueError("must be UTF-8 text")
+        return value
 
 
 class SecretSettings(BaseSettings):
-    """What is shared with those who call: all that `relay send` and `relay events` need."""
+    """The settings of commands that sign webhooks or tokens."""
 
     model_config = StoreSettings.model_config
 
-    webhook_secrets: SecretWords = Field(
-        (), description="whsec_ secrets and whpk_ public keys, by commas; several for rotation."
+    webhook_secrets: Secrets = Field(
+        (), description="whsec_ secrets and whpk_ public keys, separated by commas."
     )
     jwt_secret: SecretStr | None = Field(None, description="Secret of HS256 tokens.")
-    jwt_issuer: str | None = Field(None, description="What `iss` must be, if anything.")
-    jwt_audience: str | None = Field(None, description="What `aud` must hold, if anything.")
+    jwt_issuer: str | None = Field(None, description="Required `iss` claim.")
+    jwt_audience: str | None = Field(None, description="Required `aud` claim.")
 
     @field_validator("jwt_secret")
     @classmethod
     def _require_strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return value
-        # RFC 7518 section 3.2: no shorter than the hash; a short one is found by trying.
+        # RFC 7518, section 3.2: at least as long as the hash.
         if len(value.get_secret_value().encode()) < _JWT_SECRET_BYTES:
             raise ValueError(
                 f"must be at least {_JWT_SECRET_BYTES} bytes; `relay secret --kind jwt` makes one"
@@ -73,132 +103,113 @@ class SecretSettings(BaseSettings):
             )
         return value
 
-    @field_validator("webhook_secrets", mode="before")
-    @classmethod
-    def _split_secrets(cls, value: object) -> object:
-        return _split_at_commas(value)
-
 
 class Settings(StoreSettings, SecretSettings):
     """One deployment's settings. The environment variable is the field's name in capitals."""
 
-    supabase_url: str = Field(
-        description="Base URL of the Supabase project, as the dashboard shows it.",
-        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
-    )
+    supabase_url: str = Field(description="Base URL of the Supabase project.")
     supabase_service_role_key: SecretStr = Field(
         validation_alias=AliasChoices("supabase_service_role_key", "supabase_secret_key"),
-        description="The legacy service_role key; or SUPABASE_SECRET_KEY, the new sb_secret_ one.",
+        description="A secret key (SUPABASE_SECRET_KEY), or the legacy service_role key.",
     )
     supabase_timeout_seconds: float = Field(
-        10.0, gt=0, le=120, description="How long one request to Supabase may take."
-    )
-    webhook_auth: WebhookAuth = Field(
-        WebhookAuth.HMAC, description="What a webhook must carry: hmac, jwt, any or both."
-    )
-    webhook_tolerance_seconds: int = Field(
-        300, ge=1, description="How far webhook-timestamp may lie from the clock, both ways."
+        10.0, gt=0, le=120, description="Timeout of one request to Supabase."
     )
     jwt_jwks_url: str | None = Field(
-        None, description="Where the keys of RS256 and ES256 tokens are.", pattern=r"^https?://\S+$"
+        None, description="URL of the key set for RS256 and ES256 tokens."
     )
-    jwt_algorithms: Words = Field(
-        (), description="Algorithms accepted, by commas; by default those that have a key."
+    # After the settings that it depends on, which its validator reads.
+    webhook_auth: WebhookAuth = Field(
+        WebhookAuth.HMAC, description="How senders authenticate: hmac, jwt, any or both."
     )
-    membership_roles: Words = Field(
-        ("OWNER", "ADMIN", "MEMBER"), min_length=1, description="Roles accepted, by commas."
+    webhook_tolerance_seconds: int = Field(
+        300, ge=1, description="Largest difference between webhook-timestamp and the clock."
     )
-    membership_statuses: Words = Field(
+    jwt_algorithms: Names = Field(
+        (), description="Accepted token algorithms; by default those with a key."
+    )
+    membership_roles: Names = Field(
+        ("OWNER", "ADMIN", "MEMBER"), min_length=1, description="Accepted roles."
+    )
+    membership_statuses: Names = Field(
         ("ACTIVE", "INACTIVE"),
         min_length=1,
-        description="Statuses accepted, by commas; all but ACTIVE take access away.",
+        description="Accepted statuses; only ACTIVE grants access.",
     )
     store_pooler: Literal["auto", "transaction"] = Field(
-        "auto",
-        description="Whether a transaction pooler stands before PostgreSQL; auto finds out.",
+        "auto", description="Transaction pooler before PostgreSQL; auto detects it."
     )
-    target_users: ReadTarget = Field(None, description="How users fit a table of your own (JSON).")
-    target_trips: ReadTarget = Field(None, description="The same of trips.")
-    target_memberships: ReadTarget = Field(None, description="The same of memberships.")
+    target_users: Annotated[TargetSetting, BeforeValidator(partial(_read_target, Kind.USER))] = (
+        Field(None, description="Mapping of users to a table of the project (JSON).")
+    )
+    target_trips: Annotated[TargetSetting, BeforeValidator(partial(_read_target, Kind.TRIP))] = (
+        Field(None, description="Mapping of trips.")
+    )
+    target_memberships: Annotated[
+        TargetSetting, BeforeValidator(partial(_read_target, Kind.MEMBERSHIP))
+    ] = Field(None, description="Mapping of memberships.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )
     log_format: Literal["text", "json"] = Field("text", description="For people or for machines.")
-    max_connections: int = Field(
-        2000,
-        ge=1,
-        le=100_000,
-        description="Connections open at once; one more closes the one that has waited longest.",
-    )
+    max_connections: int = Field(2000, ge=1, le=100_000, description="Open connections.")
     max_in_flight: int = Field(
-        1000,
-        ge=1,
-        le=100_000,
-        description="Authentic webhooks worked on at once; one more is answered 429.",
+        1000, ge=1, le=100_000, description="Authenticated webhooks in flight; more get a 429."
     )
-    retention_days: int = Field(
-        30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."
-    )
-    shutdown_seconds: int = Field(
-        8, ge=1, le=600, description="How long a stop may take before what is open is abandoned."
-    )
-
-    @field_validator("jwt_algorithms", "membership_roles", "membership_statuses", mode="before")
-    @classmethod
-    def _split_words(cls, value: object) -> object:
-        return _split_at_commas(value)
+    retention_days: int = Field(30, ge=1, le=36_500, description="How long events are kept.")
+    shutdown_seconds: int = Field(8, ge=1, le=600, description="Deadline of a graceful stop.")
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _raise_case(cls, value: object) -> object:
+    def _convert_to_capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("supabase_url", "jwt_jwks_url")
+    @classmethod
+    def _require_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = httpx.URL(value)
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in ("http", "https") or not url.host or any(map(str.isspace, value)):
+            raise ValueError("must be a URL that begins with https:// or http://")
+        return value
 
     @field_validator("supabase_url")
     @classmethod
-    def _strip_path(cls, value: str) -> str:
-        try:
-            httpx.URL(value)
-        except httpx.InvalidURL as error:
-            raise ValueError("is no URL") from error
+    def _reduce_to_base_url(cls, value: str) -> str:
+        if "?" in value or "#" in value:
+            raise ValueError("must be the base URL of the project, without a query or fragment")
         return value.rstrip("/").removesuffix("/rest/v1").rstrip("/")
 
     @field_validator("membership_statuses")
     @classmethod
     def _require_active(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if "ACTIVE" not in value:
-            raise ValueError("must hold ACTIVE, the one status that gives access")
+            raise ValueError("must contain ACTIVE, the only status that grants access")
         return value
 
-    @field_validator("target_users", "target_trips", "target_memberships", mode="before")
+    @field_validator("webhook_auth")
     @classmethod
-    def _read_target(cls, value: object, info: ValidationInfo) -> object:
-        kinds = {
-            "target_users": Kind.USER,
-            "target_trips": Kind.TRIP,
-            "target_memberships": Kind.MEMBERSHIP,
-        }
-        return read_target(kinds[str(info.field_name)], value) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _require_what_the_mode_needs(self) -> Self:
-        has_tokens = self.jwt_secret is not None or self.jwt_jwks_url is not None
-        needs_signatures = self.webhook_auth is not WebhookAuth.JWT
-        needs_tokens = self.webhook_auth in (WebhookAuth.JWT, WebhookAuth.BOTH)
-        if self.webhook_auth is WebhookAuth.ANY:
-            needs_signatures = not has_tokens
-        if needs_signatures and not self.webhook_secrets:
-            raise ValueError(
-                f"WEBHOOK_AUTH={self.webhook_auth} needs WEBHOOK_SECRETS; `relay secret` makes one"
-            )
-        if needs_tokens and not has_tokens:
-            raise ValueError(f"WEBHOOK_AUTH={self.webhook_auth} needs JWT_SECRET or JWT_JWKS_URL")
-        return self
+    def _require_credentials(cls, value: WebhookAuth, info: ValidationInfo) -> WebhookAuth:
+        if not {"webhook_secrets", "jwt_secret", "jwt_jwks_url"} <= info.data.keys():
+            return value  # One of them is invalid, which is reported already.
+        has_secrets = bool(info.data["webhook_secrets"])
+        has_tokens = info.data["jwt_secret"] is not None or info.data["jwt_jwks_url"] is not None
+        accepts_tokens = value is WebhookAuth.ANY and has_tokens
+        if value is not WebhookAuth.JWT and not has_secrets and not accepts_tokens:
+            raise ValueError(f"is {value}, which needs WEBHOOK_SECRETS; `relay secret` makes one")
+        if value in (WebhookAuth.JWT, WebhookAuth.BOTH) and not has_tokens:
+            raise ValueError(f"is {value}, which needs JWT_SECRET or JWT_JWKS_URL")
+        return value
 
     @property
     def targets(self) -> Targets:
-        """The tables that are written: those configured, else the minimal ones."""
+        """The tables to write to: those configured, else the minimal ones."""
         return Targets(
             users=self.target_users or MINIMAL_TARGETS.users,
             trips=self.target_trips or MINIMAL_TARGETS.trips,
@@ -206,13 +217,8 @@ class Settings(StoreSettings, SecretSettings):
         )
 
     @property
-    def webhook_tolerance(self) -> timedelta:
-        """`webhook_tolerance_seconds` as a duration."""
-        return timedelta(seconds=min(self.webhook_tolerance_seconds, 10**12))
-
-    @property
     def effective_jwt_algorithms(self) -> tuple[str, ...]:
-        """The algorithms accepted: those set, else those that have a key."""
+        """The accepted algorithms: those set, else those with a key."""
         if self.jwt_algorithms:
             return self.jwt_algorithms
         symmetric = ("HS256",) if self.jwt_secret is not None else ()
@@ -223,33 +229,45 @@ class Settings(StoreSettings, SecretSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-def read_settings(kind: type[S], *, env_file: Path | None = Path(".env")) -> S:
+def read_settings(model: type[S], *, env_file: Path | None = Path(".env")) -> S:
     """Read the settings.
 
     Raises:
-        ConfigurationInvalid: names every setting that is missing or unusable, never its value.
+        ConfigurationInvalid: names every setting that is missing or invalid, never its value.
     """
     try:
-        return kind(_env_file=env_file)
+        return model(_env_file=env_file)
     except UnicodeDecodeError as error:
-        raise ConfigurationInvalid(f"{env_file} is not UTF-8") from error
+        raise ConfigurationInvalid(f"{env_file} is not UTF-8; save it as UTF-8") from error
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ConfigurationInvalid(
-            *(_describe(problem["loc"], problem["type"], problem["msg"]) for problem in problems)
-        ) from error
+        problems = error.errors(include_url=False, include_input=False)
+        raise ConfigurationInvalid(*(_describe(problem, model) for problem in problems)) from error
 
 
-def _describe(location: tuple[int | str, ...], problem: str, message: str) -> str:
-    name = str(location[0]).upper() if location else ""
-    if problem == "missing":
-        also = " (nor is SUPABASE_SECRET_KEY)" if name == "SUPABASE_SERVICE_ROLE_KEY" else ""
-        return f"{name} is not set{also}"
-    sentence = message.removeprefix("Value error, ")
-    return f"{name}: {sentence}" if name else sentence
+def _describe(problem: ErrorDetails, model: type[BaseSettings]) -> str:
+    """Write one problem as a sentence that names the environment variable."""
+    name = str(problem["loc"][0])
+    match problem["type"]:
+        case "missing":
+            return _MISSING[name]
+        case "value_error":
+            rule = str(problem["ctx"]["error"])
+        case "enum" | "literal_error":
+            rule = "must be " + problem["ctx"]["expected"].replace("'", "")
+        case "too_short":
+            rule = "must contain at least one name"
+        case _:
+            rule = _describe_number(model.model_fields[name])
+    return f"{name.upper()} {rule}"
 
 
-def _split_at_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return value
+def _describe_number(field: FieldInfo) -> str:
+    noun = "a whole number" if field.annotation is int else "a number"
+    words = {"gt": "more than", "ge": "at least", "le": "at most"}
+    limits = [
+        f"{words[name]} {getattr(constraint, name)}"
+        for constraint in field.metadata
+        for name in words
+        if hasattr(constraint, name)
+    ]
+    return f"must be {noun}, {' and '.join(limits)}"

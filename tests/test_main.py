@@ -43,7 +43,6 @@ def test_app_made_has_opened_nothing_yet(starter: RelayStarter) -> None:
         ("webhook_secrets", "whsec_swordfish", "WEBHOOK_SECRETS"),
         ("jwt_algorithms", "none", "JWT_ALGORITHMS"),
         ("jwt_algorithms", "RS256", "JWT_JWKS_URL"),
-        ("jwt_jwks_url", "https:///jwks", "JWT_JWKS_URL"),
     ],
 )
 def test_app_with_a_setting_that_cannot_be_used_names_it_and_opens_nothing(

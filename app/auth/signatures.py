@@ -17,7 +17,6 @@ import re
 import secrets as randomness
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import Final
@@ -73,18 +72,18 @@ class SignatureVerifier:
     Args:
         secrets: `whsec_` secrets and `whpk_` public keys in any mixture, at least one. Several
             are for rotation: any of them is enough.
-        tolerance: how far `webhook-timestamp` may lie from now, both ways, this far included.
+        tolerance_seconds: the largest accepted difference between `webhook-timestamp` and now.
 
     Raises:
         ConfigurationInvalid: one of the secrets cannot be used. The sentence never repeats it.
     """
 
-    def __init__(self, secrets: Sequence[str], *, tolerance: timedelta) -> None:
+    def __init__(self, secrets: Sequence[str], *, tolerance_seconds: float) -> None:
         if not secrets:
             raise ConfigurationInvalid(
                 "WEBHOOK_SECRETS is empty. Give at least one whsec_ secret or whpk_ public key."
             )
-        self._tolerance_seconds = tolerance.total_seconds()
+        self._tolerance_seconds = tolerance_seconds
         self._symmetric_keys: list[HMAC] = []
         self._public_keys: list[Ed25519PublicKey] = []
         for position, secret in enumerate((secret.strip() for secret in secrets), start=1):

@@ -53,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments)
     except ConfigurationInvalid as error:
-        complain("relay", str(error))
+        if len(error.sentences) == 1:
+            complain("relay", error.sentences[0])
+        else:
+            complain("relay", "the configuration is invalid")
+            for sentence in error.sentences:
+                errors.print(f"  - {tidy(sentence)}", markup=False)
         sys.exit(2)
     except CommandFailed as error:
         complain("relay", str(error))

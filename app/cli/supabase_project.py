@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Final
 
-from pydantic import model_validator
+from pydantic import field_validator
 
+from app.auth.authentication import WebhookAuth
 from app.auth.tokens import mint_token
 from app.doctor.inspection.app_keys import read_app_key
 from app.doctor.inspection.project import Project
@@ -19,9 +20,10 @@ _TOKEN_SECONDS: Final = 300
 class _SupabaseSettings(Settings):
     """The settings of a machine that has those of Supabase, and perhaps no others."""
 
-    @model_validator(mode="after")
-    def _require_what_the_mode_needs(self) -> Self:
-        return self
+    @field_validator("webhook_auth")
+    @classmethod
+    def _require_credentials(cls, value: WebhookAuth, _: object) -> WebhookAuth:
+        return value
 
 
 def read_supabase_settings() -> tuple[Settings, Sequence[str]]:

@@ -51,11 +51,6 @@ def _escape(text: str) -> str:
     )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    # app.cli.commands.server says where it listens, for each socket.
-    return not str(record.msg).startswith("Uvicorn running on ")
-
-
 def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> None:
     """Send all logs to standard error in one form, the server's own included."""
     logging.config.dictConfig(
@@ -75,7 +70,6 @@ def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> No
                     "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
                 },
             },
-            "filters": {"news": {"()": lambda: _is_news}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": format_name}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
@@ -84,7 +78,6 @@ def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> No
                 "httpcore": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},
                 "uvicorn": {"level": level},
-                "uvicorn.error": {"filters": ["news"]},
             },
         }
     )

@@ -1,5 +1,7 @@
-"""uvicorn's server as the relay runs it: with a protocol and bounds of its own."""
+"""uvicorn's server with the relay's protocol and limits."""
 
+import errno
+import os
 import socket
 from functools import partial
 from typing import Any, Final, cast
@@ -37,7 +39,7 @@ class RelayServer(uvicorn.Server):
     def __init__(
         self, app: Application, *, limits: Limits, shutdown_seconds: int, **options: Any
     ) -> None:
-        require_uvicorn()
+        check_uvicorn()
         self._app = app
         self._connections = Connections(limits)
         protocol = partial(
@@ -51,7 +53,7 @@ class RelayServer(uvicorn.Server):
                 ws="none",
                 log_config=None,
                 access_log=False,
-                # Nothing here depends on who the client was.
+                # Nothing depends on the client's address.
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=shutdown_seconds,
@@ -79,12 +81,12 @@ class RelayServer(uvicorn.Server):
         return cast(Services, self._app.state.services)
 
 
-def require_uvicorn() -> None:
-    """Check that uvicorn has what the protocol uses, before anything is served.
+def check_uvicorn() -> None:
+    """Check that uvicorn has what the protocol uses, before the server starts.
 
     Raises:
-        ConfigurationInvalid: it has not. No other protocol takes its place: uvicorn's own has
-            none of the bounds, and takes the body of an upgrade request for another request.
+        ConfigurationInvalid: it has not. uvicorn's own protocol is no replacement: it has none of
+            the limits, and reads the body of an upgrade request as another request.
     """
     state = ServerState()
     missing = [name for name in _NEEDED_STATE if not hasattr(state, name)]
@@ -93,3 +95,40 @@ def require_uvicorn() -> None:
             f"uvicorn {uvicorn.__version__} is not supported: its server state has no "
             f"{' and no '.join(missing)}. Install the version that uv.lock names."
         )
+
+
+def bind_sockets(host: str, port: int) -> list[socket.socket]:
+    """Bind one socket to each address of a host.
+
+    Connections are refused until the server listens.
+
+    Raises:
+        OSError: not every address can be bound; `describe_bind_error` says why.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            sockets.append(socket.socket(family, kind, protocol))
+            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sockets[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sockets[-1].bind(address)
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def describe_bind_error(host: str, port: int, error: OSError) -> str:
+    """Say why the relay cannot listen, and what to do."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} of {host} is in use; stop the other process or set another PORT"
+        case errno.EACCES:
+            return f"port {port} needs privileges; set PORT to 1024 or more"
+        case number:
+            reason = os.strerror(number) if number and number > 0 else "the name is unknown"
+            return f"cannot listen on {host}, port {port}: {reason.lower()}; check HOST and PORT"

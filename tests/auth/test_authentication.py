@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
 from itertools import product
 
 import httpx
@@ -34,7 +33,7 @@ Refusal = type[Unauthenticated] | type[ScopeMissing] | None
 def make_authenticator(
     mode: WebhookAuth, *, has_signatures: bool = True, has_tokens: bool = True
 ) -> Authenticator:
-    signatures = SignatureVerifier([SECRET], tolerance=timedelta(seconds=300))
+    signatures = SignatureVerifier([SECRET], tolerance_seconds=300)
     tokens = TokenVerifier(
         algorithms=["HS256"],
         secret=JWT_SECRET,
@@ -430,7 +429,7 @@ def make_issuer_authenticator(mode: WebhookAuth, server: KeyServer) -> Authentic
         audience=None,
         clock=lambda: float(NOW),
     )
-    signatures = SignatureVerifier([SECRET], tolerance=timedelta(seconds=300))
+    signatures = SignatureVerifier([SECRET], tolerance_seconds=300)
     return Authenticator(mode, signatures=signatures, tokens=tokens, clock=lambda: float(NOW))
 
 

@@ -1,6 +1,7 @@
 """The `relay` command as a person or a script uses it."""
 
 import json
+import socket
 import subprocess
 import sys
 import uuid
@@ -125,6 +126,35 @@ def test_serve_says_once_that_it_has_migrated(make_relay: RelayMaker) -> None:
     assert relay.log.count("migrated the store from revision None to ") == 1
 
 
+def test_serve_on_a_port_in_use_says_so_in_one_sentence_and_exits_with_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        served = run(
+            "serve",
+            "--port",
+            str(port),
+            folder=tmp_path,
+            SUPABASE_URL="http://127.0.0.1:1",
+            SUPABASE_SECRET_KEY="sb_secret_x",
+            WEBHOOK_SECRETS="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            JWT_SECRET="a secret of at least thirty-two bytes",
+        )
+    assert served.returncode == 1
+    assert served.stderr == (
+        f"relay: port {port} of 127.0.0.1 is in use; stop the other process or set another PORT\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_with_several_invalid_settings_lists_them(tmp_path: Path) -> None:
+    served = run("serve", folder=tmp_path, PORT="http", LOG_FORMAT="xml")
+    assert served.returncode == 2
+    first, *lines = served.stderr.splitlines()
+    assert first == "relay: the configuration is invalid"
+    assert [line[:4] for line in lines] == ["  - "] * 5
+    assert "  - PORT must be a whole number, at least 0 and at most 65535" in lines
+
+
 def test_migrate_makes_a_store_and_says_so(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     first = run("migrate", folder=tmp_path, STORE_URL=url)
@@ -139,11 +169,11 @@ def test_migrate_makes_a_store_and_says_so(tmp_path: Path) -> None:
     ("environment", "sentence"),
     [
         ({}, "SUPABASE_URL is not set"),
-        ({}, "SUPABASE_SERVICE_ROLE_KEY is not set (nor is SUPABASE_SECRET_KEY)"),
+        ({}, "SUPABASE_SECRET_KEY is not set, and neither is SUPABASE_SERVICE_ROLE_KEY"),
         ({"SUPABASE_URL": "x"}, "SUPABASE_URL"),
         (
             {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"},
-            "WEBHOOK_AUTH=hmac needs WEBHOOK_SECRETS",
+            "WEBHOOK_AUTH is hmac, which needs WEBHOOK_SECRETS",
         ),
         (
             {
@@ -164,7 +194,7 @@ def test_migrate_makes_a_store_and_says_so(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_serve_that_cannot_start_is_one_sentence_and_exit_code_2(
+def test_serve_with_a_configuration_error_names_it_and_exits_with_2(
     tmp_path: Path, environment: dict[str, str], sentence: str
 ) -> None:
     served = run("serve", folder=tmp_path, **environment)

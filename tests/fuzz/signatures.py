@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import re
-from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -38,7 +37,7 @@ VERIFIER: Final = SignatureVerifier(
         _name("whsec_", _KEY),
         _name("whpk_", _PRIVATE_KEY.public_key().public_bytes_raw()),
     ],
-    tolerance=timedelta(seconds=_TOLERANCE_SECONDS),
+    tolerance_seconds=_TOLERANCE_SECONDS,
 )
 
 

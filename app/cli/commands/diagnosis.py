@@ -73,7 +73,7 @@ async def _examine_own(settings: Settings, problems: Sequence[str]) -> list[Find
         if settings.webhook_secrets:
             SignatureVerifier(
                 [secret.get_secret_value() for secret in settings.webhook_secrets],
-                tolerance=settings.webhook_tolerance,
+                tolerance_seconds=settings.webhook_tolerance_seconds,
             )
     except ConfigurationInvalid as error:
         problems = [*problems, str(error).rstrip(".")]

@@ -13,11 +13,12 @@ from typing import Final
 import typer
 
 from app.cli.failpoints import VARIABLE, arm_failpoint
+from app.cli.failures import CommandFailed
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.server.connections import bound_connections
 from app.server.limits import Limits
-from app.server.server import RelayServer
+from app.server.server import RelayServer, bind_sockets, describe_bind_error
 from app.settings import Settings, read_settings
 from app.store.migrating import migrate_store
 
@@ -71,6 +72,12 @@ def run_server(*, host: str | None, port: int | None) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     hit = arm_failpoint(os.environ.get(VARIABLE))
     app = create_app(settings, hit=hit)
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    try:
+        sockets = bind_sockets(host, port)
+    except OSError as error:
+        raise CommandFailed(describe_bind_error(host, port, error)) from error
     # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
     # again when it opens it, which takes milliseconds where there is nothing to do.
     # In a thread: a signal is handled at once only while the main thread is in no blocking call.
@@ -83,11 +90,9 @@ def run_server(*, host: str | None, port: int | None) -> None:
         app,
         limits=Limits(connections=bound_connections(settings.max_connections)),
         shutdown_seconds=settings.shutdown_seconds,
-        host=settings.host if host is None else host,
-        port=settings.port if port is None else port,
     )
     # When it has stopped, uvicorn raises the signal again: the entry point's handler ends the
     # process with code 0.
-    server.run()
+    server.run(sockets)
     if not server.started:
         raise typer.Exit(1)
