@@ -65,7 +65,9 @@ class StoreSettings(BaseSettings):
         populate_by_name=True,
     )
 
-    store_url: str = Field("sqlite:///relay.db", description="The relay's own database.")
+    store_url: str = Field(
+        "sqlite:///relay.db", description="Database of the relay: SQLite or PostgreSQL."
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -81,9 +83,11 @@ class SecretSettings(BaseSettings):
     model_config = StoreSettings.model_config
 
     webhook_secrets: Secrets = Field(
-        (), description="whsec_ secrets and whpk_ public keys, separated by commas."
+        (), description="whsec_ secrets and whpk_ public keys, separated by commas; any may match."
     )
-    jwt_secret: SecretStr | None = Field(None, description="Secret of HS256 tokens.")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Secret of HS256 tokens, at least 32 bytes."
+    )
     jwt_issuer: str | None = Field(None, description="Required `iss` claim.")
     jwt_audience: str | None = Field(None, description="Required `aud` claim.")
 
@@ -137,29 +141,38 @@ class Settings(StoreSettings, SecretSettings):
         description="Accepted statuses; only ACTIVE grants access.",
     )
     store_pooler: Literal["auto", "transaction"] = Field(
-        "auto", description="Transaction pooler before PostgreSQL; auto detects it."
+        "auto", description="Whether PostgreSQL is behind a transaction pooler; auto detects it."
     )
     target_users: Annotated[TargetSetting, BeforeValidator(partial(_read_target, Kind.USER))] = (
-        Field(None, description="Mapping of users to a table of the project (JSON).")
+        Field(None, description="How users map to a table of the project.")
     )
     target_trips: Annotated[TargetSetting, BeforeValidator(partial(_read_target, Kind.TRIP))] = (
-        Field(None, description="Mapping of trips.")
+        Field(None, description="How trips map to a table.")
     )
     target_memberships: Annotated[
         TargetSetting, BeforeValidator(partial(_read_target, Kind.MEMBERSHIP))
-    ] = Field(None, description="Mapping of memberships.")
+    ] = Field(None, description="How memberships map to a table.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )
-    log_format: Literal["text", "json"] = Field("text", description="For people or for machines.")
-    max_connections: int = Field(2000, ge=1, le=100_000, description="Open connections.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="text for people, json for machines."
+    )
+    max_connections: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        description="Open connections; one more closes the one that has waited longest.",
+    )
     max_in_flight: int = Field(
         1000, ge=1, le=100_000, description="Authenticated webhooks in flight; more get a 429."
     )
-    retention_days: int = Field(30, ge=1, le=36_500, description="How long events are kept.")
-    shutdown_seconds: int = Field(8, ge=1, le=600, description="Deadline of a graceful stop.")
+    retention_days: int = Field(
+        30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."
+    )
+    shutdown_seconds: int = Field(8, ge=1, le=600, description="How long a graceful stop may last.")
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -12,8 +12,8 @@ from typing import Final
 
 import typer
 
+from app.cli.errors import CommandFailed
 from app.cli.failpoints import VARIABLE, arm_failpoint
-from app.cli.failures import CommandFailed
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.server.connections import bound_connections
