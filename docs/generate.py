@@ -1,11 +1,13 @@
-"""`python -m docs.generate` (`make docs`): write the generated parts of docs/reference.
+"""`python -m docs.generate` (`make docs`): bring the pages up to date with the code.
 
-A page marks each part with `<!-- generated: NAME -->` and `<!-- end -->`; the text around the
-markers is written by hand. tests/docs/test_reference.py fails when a part is stale.
+A part between `<!-- generated: NAME -->` and `<!-- end -->` is written from the code. A fenced
+block after `<!-- snippet: PATH#REGION -->` shows a region of a file in docs/snippets. Everything
+else is written by hand. tests/docs/test_pages.py fails when a page is stale.
 """
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -27,17 +29,44 @@ from app.server.limits import Limits
 from app.settings import Settings
 
 CHECKOUT: Final = Path(__file__).parents[1]
-REFERENCE: Final = CHECKOUT / "docs" / "reference"
+DOCS: Final = CHECKOUT / "docs"
+SNIPPETS: Final = DOCS / "snippets"
+PAGES: Final = (
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    CHECKOUT / "benchmarks" / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+)
 _PART: Final = re.compile(
     r"(?P<start><!-- generated: (?P<name>\S+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL
 )
 
 
+_BLOCK: Final = re.compile(
+    r"(?P<start><!-- snippet: (?P<source>\S+) -->\n```\w+\n)(?P<code>.*?)(?P<end>^```$)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
 def render(page: str) -> str:
-    """Return a page with every generated part up to date."""
-    return _PART.sub(
-        lambda part: f"{part['start']}\n{PARTS[part['name']]()}\n\n{part['end']}", page
-    )
+    """Return a page with every generated part and every snippet up to date."""
+
+    def write_part(part: re.Match[str]) -> str:
+        return f"{part['start']}\n{PARTS[part['name']]()}\n\n{part['end']}"
+
+    def write_block(block: re.Match[str]) -> str:
+        return f"{block['start']}{read_region(block['source'])}{block['end']}"
+
+    return _BLOCK.sub(write_block, _PART.sub(write_part, page))
+
+
+def read_region(source: str) -> str:
+    """Return a region of a snippet file: `path#name` is the text between its two comments."""
+    path, _, name = source.partition("#")
+    lines = (SNIPPETS / path).read_text().splitlines()
+    words = [line.strip(" /#-") for line in lines]
+    start = words.index(f"region: {name}") + 1
+    end = words.index("endregion", start)
+    return textwrap.dedent("\n".join(lines[start:end])).strip("\n") + "\n"
 
 
 def write_settings() -> str:
@@ -281,8 +310,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def main() -> None:
-    """Rewrite every page of the reference."""
-    for path in sorted(REFERENCE.glob("*.md")):
+    """Rewrite every page."""
+    for path in PAGES:
         path.write_text(render(path.read_text()))
 
 

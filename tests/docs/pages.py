@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
-DOCS: Final = CHECKOUT / "docs"
-SNIPPETS: Final = DOCS / "snippets"
+from docs.generate import CHECKOUT, DOCS, PAGES, SNIPPETS, read_region
+
+__all__ = ["CHECKOUT", "DOCS", "GUIDES", "PAGES", "SNIPPETS", "read_region"]
+
 GUIDES: Final = DOCS / "guides"
-PAGES: Final = (
-    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    CHECKOUT / "benchmarks" / "README.md",
-    *sorted(DOCS.rglob("*.md")),
-)
 
 _BLOCK: Final = re.compile(
     r"(?:^<!-- snippet: (?P<source>\S+) -->\n)?"
@@ -42,17 +38,6 @@ def read_blocks(*pages: Path) -> Iterator[Block]:
     for page in pages:
         for match in _BLOCK.finditer(page.read_text()):
             yield Block(match["language"], match["source"], textwrap.dedent(match["code"]))
-
-
-def read_region(source: str) -> str:
-    """Return a region of a snippet file: `path#name` is the text between its two comments."""
-    path, _, name = source.partition("#")
-    lines = (SNIPPETS / path).read_text().splitlines()
-    starts = [n for n, line in enumerate(lines) if line.strip(" /#-") == f"region: {name}"]
-    assert len(starts) == 1, f"{path} has {len(starts)} regions called {name}"
-    start = starts[0] + 1
-    end = next(n for n in range(start, len(lines)) if lines[n].strip(" /#-") == "endregion")
-    return textwrap.dedent("\n".join(lines[start:end])).strip("\n") + "\n"
 
 
 def read_prose(page: Path) -> str:

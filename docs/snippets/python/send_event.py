@@ -5,7 +5,6 @@ Example:
         user.created id=123e4567-e89b-12d3-a456-426614174000 email=ana@example.com username=ana
 """
 
-# region: send
 import base64
 import hmac
 import json
@@ -23,11 +22,15 @@ from http.client import HTTPException
 ATTEMPTS = 4
 
 
+# region: sign
 def sign(secret: str, event_id: str, sent_at: int, body: bytes) -> str:
     """Give the webhook-signature header (Standard Webhooks 1.0.0, v1)."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{event_id}.{sent_at}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(digest).decode()
+
+
+# endregion
 
 
 class NotConfirmed(Exception):
@@ -87,9 +90,6 @@ def read_json(content: bytes) -> object:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-# endregion
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ Example:
         user.deleted id=123e4567-e89b-12d3-a456-426614174000
 """
 
-# region: token
 import base64
 import hashlib
 import hmac
@@ -51,9 +50,6 @@ def send(url: str, secret: str, event_id: str, body: bytes) -> str:
     )
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
         return str(json.load(response)["status"])
-
-
-# endregion
 
 
 def main() -> None:

@@ -29,8 +29,6 @@ func StartRelay(ctx context.Context, db *sql.DB) (*trips.Service, error) {
 
 // endregion
 
-// region: handler
-
 // RemoveMember answers DELETE /v1/trips/:id/members/:userId.
 func RemoveMember(service *trips.Service) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -46,4 +44,3 @@ func RemoveMember(service *trips.Service) gin.HandlerFunc {
 	}
 }
 
-// endregion

@@ -67,8 +67,6 @@ func (f *Flusher) Wake() {
 	}
 }
 
-// region: flush
-
 // Run flushes until ctx ends.
 func (f *Flusher) Run(ctx context.Context) {
 	backoff := firstBackoff
@@ -183,4 +181,3 @@ func (f *Flusher) park(ctx context.Context, tx *sql.Tx, id int64, reason string)
 	return err
 }
 
-// endregion

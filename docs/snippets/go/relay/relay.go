@@ -23,8 +23,6 @@ import (
 	"time"
 )
 
-// region: types
-
 // Type is what happened.
 type Type string
 
@@ -82,8 +80,6 @@ type Event struct {
 	Data      any       // One of the structs above.
 }
 
-// endregion
-
 // NewID makes a webhook-id: the time in milliseconds, then random bits, as a UUIDv7 has them.
 // Ids that grow are found, and stored, side by side.
 func NewID() string {
@@ -94,8 +90,6 @@ func NewID() string {
 	}
 	return "evt_" + hex.EncodeToString(raw[:])
 }
-
-// region: sign
 
 // ReadSecret decodes a whsec_ secret.
 func ReadSecret(secret string) ([]byte, error) {
@@ -118,8 +112,6 @@ func Sign(key []byte, id string, sentAt time.Time, body []byte) string {
 	mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
-
-// endregion
 
 const (
 	attempts      = 4
@@ -159,8 +151,6 @@ type Client struct {
 	key  []byte
 	http *http.Client
 }
-
-// region: client
 
 // NewClient reads the secret; url is the relay's, such as https://relay.example.com.
 func NewClient(url, secret string) (*Client, error) {
@@ -275,8 +265,6 @@ func (c *Client) postOnce(
 		return rejected
 	}
 }
-
-// endregion
 
 // Result is what the relay says to one event of a batch.
 type Result struct {

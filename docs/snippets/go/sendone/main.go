@@ -16,7 +16,6 @@ import (
 	"time"
 )
 
-// region: sendone
 // send gives "accepted" or "duplicate". An error of 4xx is final; after any other, send the same id
 // and body again.
 func send(url, secret, id string, body []byte) (string, error) {
@@ -58,8 +57,6 @@ func send(url, secret, id string, body []byte) (string, error) {
 	}
 	return receipt.Status, nil
 }
-
-// endregion
 
 func main() {
 	status, err := send(os.Getenv("RELAY_URL"), os.Getenv("RELAY_WEBHOOK_SECRET"), os.Args[1], []byte(os.Args[2]))

@@ -37,8 +37,6 @@ func (s *Service) inTx(ctx context.Context, change func(tx *sql.Tx) error) error
 
 // endregion
 
-// region: users
-
 // CreateUser → user.created.
 func (s *Service) CreateUser(ctx context.Context, user relay.User) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
@@ -78,10 +76,6 @@ func (s *Service) DeleteUser(ctx context.Context, id string) error {
 		return relay.Record(ctx, tx, relay.UserDeleted, relay.Removed{ID: id})
 	})
 }
-
-// endregion
-
-// region: trips
 
 // CreateTrip → trip.created, and membership.created for its owner: created_by gives no access.
 func (s *Service) CreateTrip(ctx context.Context, trip relay.Trip) error {
@@ -136,8 +130,6 @@ func (s *Service) DeleteTrip(ctx context.Context, id string) error {
 	})
 }
 
-// endregion
-
 // region: members
 
 // AddTripMember → membership.created, also for one who was a member before.
@@ -155,6 +147,8 @@ func (s *Service) AddTripMember(ctx context.Context, member relay.Membership) er
 	})
 }
 
+// endregion
+
 // UpdateMemberRole → membership.updated, with the status as it is in the row.
 func (s *Service) UpdateMemberRole(ctx context.Context, tripID, userID, role string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
@@ -170,6 +164,7 @@ func (s *Service) UpdateMemberRole(ctx context.Context, tripID, userID, role str
 	})
 }
 
+// region: remove
 // RemoveTripMember → membership.deleted. Where the backend only sets INACTIVE, this is right, too.
 func (s *Service) RemoveTripMember(ctx context.Context, tripID, userID string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
@@ -192,8 +187,6 @@ type Direct struct {
 	DB     *sql.DB
 	Client *relay.Client
 }
-
-// region: direct
 
 // RemoveTripMember without an outbox: the event is lost if this process dies after the commit.
 func (d *Direct) RemoveTripMember(ctx context.Context, tripID, userID string) error {
@@ -231,4 +224,3 @@ func (d *Direct) RemoveTripMember(ctx context.Context, tripID, userID string) er
 	return nil
 }
 
-// endregion
