@@ -26,7 +26,7 @@ from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
-from app.domain.contract import EventReader
+from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
@@ -136,11 +136,10 @@ def create_app(
                 reader=EventReader(
                     roles=settings.membership_roles,
                     statuses=settings.membership_statuses,
-                    extra=targets.extra,
+                    extra_fields=targets.extra,
                 ),
                 receiver=receiver,
                 replayer=replayer,
-                dispatcher=dispatcher,
                 health=HealthReporter(
                     store, dispatcher, clock=clock, monotonic=monotonic, leadership=leadership
                 ),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from app.domain.contract import EventReader
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityRef, EventStatus, Kind, Version
+from app.domain.event_reader import EventReader
 from app.domain.events import Event, EventType
 from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, after, to_datetime
 

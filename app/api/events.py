@@ -11,12 +11,12 @@ from app.api.dependencies import Operator, ServicesDependency
 from app.api.filters import EntityPath, InstantText, TypesParameter, check_range
 from app.api.validation import REPEATABLE, describe_query, read_query
 from app.auth.tokens import Scope
-from app.domain.contract import is_event_id
 from app.domain.criteria import Criteria, write_criteria
 from app.domain.entities import EntityState, EventStatus, Kind
 from app.domain.errors import EventNotFound
+from app.domain.event_reader import is_event_id
 from app.domain.events import EventId, EventType
-from app.domain.history import Position, StoredEvent
+from app.domain.history import EventCursor, StoredEvent
 from app.domain.instants import Instant, to_datetime
 
 router = APIRouter(tags=["events"])
@@ -145,13 +145,11 @@ async def list_events(
     before = None
     if query.cursor is not None:
         received_at, sequence = read_cursor(query.cursor, listing, numbers=2)
-        before = Position(Instant(received_at), sequence)
+        before = EventCursor(Instant(received_at), sequence)
     page = await services.store.read_event_page(query.criteria, before, query.limit)
     return EventList(
         events=[EventBody.of(event) for event in page.events],
-        next_cursor=None
-        if page.next_position is None
-        else write_cursor(page.next_position, listing),
+        next_cursor=None if page.next_cursor is None else write_cursor(page.next_cursor, listing),
     )
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from app.api.concurrency import ConcurrencyLimiter
 from app.auth.authentication import Authenticator
-from app.domain.contract import EventReader
+from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook
-from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.measurements import Measurements
 from app.relay.receive import Receiver
@@ -32,7 +31,6 @@ class Services:
     reader: EventReader
     receiver: Receiver
     replayer: Replayer
-    dispatcher: Dispatcher
     health: HealthReporter
     store: Store
     in_flight: ConcurrencyLimiter

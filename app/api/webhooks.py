@@ -20,9 +20,9 @@ from app.api.application import SendResponse
 from app.api.refusals import error_response
 from app.api.request_body import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
 from app.api.services import Services
-from app.domain.contract import BatchItem
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import RelayError
+from app.domain.event_reader import BatchItem
 from app.domain.events import Event
 from app.domain.failpoints import Failpoint
 from app.domain.instants import from_seconds

@@ -1,10 +1,12 @@
-"""Which events are meant: what a replay and a listing of events are asked for."""
+"""Criteria that select events, for a replay or a listing."""
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from app.domain.entities import EntityKey, EntityRef, EventStatus, Kind
+from pydantic import TypeAdapter
+
+from app.domain.entities import EntityRef, EventStatus
 from app.domain.events import EventId, EventType
 from app.domain.history import StoredEvent
 from app.domain.instants import Instant
@@ -12,15 +14,12 @@ from app.domain.instants import Instant
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """Every criterion that is given must be met; without any, everything is meant.
+    """An event must meet every criterion that is not None.
 
     Attributes:
-        event_ids: these events.
-        since: received then or later.
-        until: received before then.
-        types: of one of these types.
-        entity: events of this entity.
-        status: events that stand there now.
+        since: received at this instant or later.
+        until: received before this instant.
+        status: the current status of the event.
     """
 
     event_ids: tuple[EventId, ...] | None = None
@@ -31,12 +30,12 @@ class Criteria:
     status: EventStatus | None = None
 
     @property
-    def is_about_events(self) -> bool:
-        """Whether the events have to be looked at, and not only where the entities stand."""
+    def needs_event_scan(self) -> bool:
+        """Whether the state of the entities alone cannot decide."""
         return any(given is not None for given in (self.since, self.until, self.types))
 
     def matches(self, event: StoredEvent) -> bool:
-        """Tell whether an event meets the criteria other than ids."""
+        """Tell whether an event meets the criteria other than `event_ids`."""
         return (
             (self.since is None or event.received_at >= self.since)
             and (self.until is None or event.received_at < self.until)
@@ -46,32 +45,14 @@ class Criteria:
         )
 
 
+_SCHEMA: Final = TypeAdapter(Criteria)
+
+
 def write_criteria(criteria: Criteria) -> str:
-    """Give the criteria as JSON: for the audit, and to go on with after a restart."""
-    given: dict[str, Any] = {
-        "event_ids": criteria.event_ids,
-        "since": criteria.since,
-        "until": criteria.until,
-        "types": criteria.types,
-        "entity": criteria.entity,
-        "status": criteria.status,
-    }
-    return json.dumps({name: value for name, value in given.items() if value is not None})
+    """Write criteria as JSON, for the audit and to resume after a restart."""
+    return json.dumps(_SCHEMA.dump_python(criteria, mode="json", exclude_none=True))
 
 
 def read_criteria(text: str) -> Criteria:
-    """Read what `write_criteria` has written."""
-    given = json.loads(text)
-    kind_and_key = given.get("entity")
-    return Criteria(
-        event_ids=_read_tuple(given.get("event_ids"), EventId),
-        since=given.get("since"),
-        until=given.get("until"),
-        types=_read_tuple(given.get("types"), EventType),
-        entity=kind_and_key and EntityRef(Kind(kind_and_key[0]), EntityKey(kind_and_key[1])),
-        status=None if given.get("status") is None else EventStatus(given["status"]),
-    )
-
-
-def _read_tuple(values: Any, make: Any) -> Any:
-    return None if values is None else tuple(make(value) for value in values)
+    """Read criteria that `write_criteria` wrote."""
+    return _SCHEMA.validate_json(text)

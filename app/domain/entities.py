@@ -1,4 +1,4 @@
-"""Entities: what the relay keeps in step, and the order of their versions."""
+"""Entities: what the relay keeps in sync, and how their versions are ordered."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ RowText = NewType("RowText", str)
 
 
 class Kind(StrEnum):
-    """What an entity is."""
+    """The kinds of entity."""
 
     USER = "user"
     TRIP = "trip"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
 
 class EntityState(StrEnum):
-    """Where an entity stands between its desired row and Supabase."""
+    """Whether Supabase holds an entity's desired row."""
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -31,7 +31,7 @@ class EntityState(StrEnum):
 
 
 class EventStatus(StrEnum):
-    """What became of one event; `superseded` when its entity has moved past it."""
+    """The status of one event; superseded once its entity has a later version."""
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -40,13 +40,13 @@ class EventStatus(StrEnum):
 
 
 class Priority(IntEnum):
-    """The queues of pending entities; one request takes from one of them.
+    """The queues of pending entities; all entities of one request come from one queue.
 
     Fresh changes come in three kinds of request: revocations of memberships, writes, and deletes of
     trips and users, which may cascade for long. Replays repeat what is applied already, so they
-    come after all fresh changes. What failed by itself is retried in queues of its own, so that it
-    shares no request with fresh changes; what failed as a whole request of one is sent alone, a
-    revocation from the queue of those that are retried.
+    come after all fresh changes. Entities that failed by themselves are retried in separate queues,
+    so that they share no request with fresh changes. An entity whose request failed without another
+    in it is sent alone; a revocation then waits among the retried revocations.
     """
 
     REVOCATION = 0
@@ -62,22 +62,22 @@ class Priority(IntEnum):
 
     @property
     def is_retry(self) -> bool:
-        """Whether its entities failed by themselves before."""
+        """Whether entities of this queue failed by themselves before."""
         return Priority.RETRIED_REVOCATION <= self <= Priority.RETRIED_DELETE
 
     @property
     def request_kind(self) -> "Priority":
-        """The kind of request that its entities go in; ALONE is one of its own."""
+        """The kind of request for this queue: REVOCATION, WRITE, DELETE or ALONE."""
         return self if self is Priority.ALONE else Priority(self % 3)
 
 
 class Version(NamedTuple):
-    """The order of events: compared field by field, the later wins.
+    """Orders the changes of one entity: compared field by field, the later wins.
 
     Attributes:
-        occurred_at: when the source says that it happened.
-        is_removal: whether it takes access away; at the same instant that wins.
-        sequence: the place in the order of receipt.
+        occurred_at: when the change happened, according to the source.
+        is_removal: whether the change takes access away; at the same instant a removal wins.
+        sequence: the order of receipt.
     """
 
     occurred_at: Instant
@@ -94,19 +94,18 @@ class EntityRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PendingEntity:
-    """An entity whose desired row Supabase may not hold yet, as the dispatcher claims it.
+    """An entity that the dispatcher claims, because Supabase may not hold its desired row.
 
     Attributes:
-        ref: which entity.
         version: of the desired row.
-        row: what Supabase should hold; None for nothing.
-        revision: rises with every change of what is to be written, replays included. An outcome
-            counts only for the revision that it was claimed at.
-        attempts: failures of its own in a row, all with `last_error_code`.
-        waiting_since: since when it has failed with `last_error_code`.
+        row: the desired row; None for no row.
+        revision: rises with every change of the desired row and every replay. An outcome counts
+            only for the revision that was claimed.
+        attempts: failures in a row of this entity with `last_error_code`.
+        waiting_since: since when the entity fails with `last_error_code`.
         pending_since: since when Supabase may not hold the row.
-        last_error_code: of its last failure; None without one since its last success or event.
-        request_limit: most entities of a request that it may be part of; None without a bound.
+        last_error_code: of the last failure; None after a success or a new event.
+        request_limit: most entities of a request that this one may be part of; None for no limit.
     """
 
     ref: EntityRef
@@ -127,20 +126,25 @@ class PendingEntity:
         is_membership = self.ref.kind is Kind.MEMBERSHIP
         return Priority.REVOCATION if is_membership else Priority.DELETE
 
+    @property
+    def retry_priority(self) -> Priority:
+        """The queue of this entity after a failure."""
+        return Priority(Priority.RETRIED_REVOCATION + self.priority)
+
 
 def membership_key(trip_id: str, user_id: str) -> EntityKey:
-    """Join the two ids of a membership into its key."""
+    """Join the ids of a membership into its key."""
     return EntityKey(f"{trip_id}/{user_id}")
 
 
 def split_membership_key(key: EntityKey) -> tuple[str, str]:
-    """Give the trip id and the user id of a membership's key."""
+    """Return the trip id and the user id of a membership's key."""
     trip_id, _, user_id = key.partition("/")
     return trip_id, user_id
 
 
 def find_parent(entity: PendingEntity, field: str | None) -> EntityRef | None:
-    """Give the entity that a field of a row refers to; None for any other field."""
+    """Return the entity that a field of the row refers to; None if it is not a reference."""
     if entity.row is None:
         return None
     kind = {"trip_id": Kind.TRIP, "user_id": Kind.USER, "created_by": Kind.USER}.get(field or "")

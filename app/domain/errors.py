@@ -1,7 +1,7 @@
 """Every error that the relay raises on purpose; none of them knows HTTP.
 
     RelayError
-    ├── RequestRejected              the caller sent what cannot be taken
+    ├── RequestRejected              sending the request again changes nothing
     │   ├── RequestMalformed
     │   ├── HeadTooLarge
     │   ├── HeadTooSlow
@@ -16,18 +16,19 @@
     │   ├── EventIdConflict
     │   ├── EventNotFound
     │   └── ReplayNotFound
-    ├── TemporarilyUnavailable       the caller should come back
+    ├── TemporarilyUnavailable       the caller should retry
     │   ├── Overloaded
     │   ├── StoreUnavailable
     │   └── KeySetUnavailable
     ├── LeaseLost                    another replica dispatches
-    └── ConfigurationInvalid         the relay cannot start as it is configured
+    └── ConfigurationInvalid         the relay cannot start
 
-`app.api.problems` gives each its status and its code.
+`app.api.problems` maps each error to its status and code.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class FieldError:
     """What is wrong with one place of a JSON document.
 
     Attributes:
-        pointer: RFC 6901 JSON pointer to the place; the whole document is "".
-        detail: one sentence for the person who wrote the sender. It never repeats the value.
+        pointer: RFC 6901 JSON pointer; "" for the whole document.
+        detail: one sentence for the developer of the sender; never repeats the value.
     """
 
     pointer: str
@@ -44,11 +45,20 @@ class FieldError:
 
 
 class RelayError(Exception):
-    """The root. `str(error)` is a sentence that may be shown to the caller."""
+    """The root. `str(error)` is a sentence that callers may see.
+
+    Attributes:
+        sentence: of errors without details.
+    """
+
+    sentence: ClassVar[str] = ""
+
+    def __init__(self, sentence: str | None = None) -> None:
+        super().__init__(sentence or self.sentence)
 
 
 class RequestRejected(RelayError):
-    """What the caller sent cannot be taken; sending it again changes nothing."""
+    """The request cannot be accepted; sending it again changes nothing."""
 
 
 class RequestMalformed(RequestRejected):
@@ -59,7 +69,7 @@ class RequestMalformed(RequestRejected):
 
 
 class HeadTooLarge(RequestRejected):
-    """The request line and the headers have more than so many bytes or fields."""
+    """The request line and the headers exceed a limit."""
 
     def __init__(self, limit_bytes: int, limit_fields: int) -> None:
         super().__init__(
@@ -68,21 +78,21 @@ class HeadTooLarge(RequestRejected):
 
 
 class HeadTooSlow(RequestRejected):
-    """The request line and the headers did not arrive within `limit_seconds`."""
+    """The request line and the headers did not arrive in time."""
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(f"The headers did not arrive within {limit_seconds:g} seconds.")
 
 
 class BodyTooLarge(RequestRejected):
-    """The body is longer than `limit_bytes`."""
+    """The body exceeds its limit."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes.")
 
 
 class BodyTooSlow(RequestRejected):
-    """The body did not arrive within `limit_seconds`."""
+    """The body did not arrive in time."""
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(f"The body did not arrive within {limit_seconds:g} seconds.")
@@ -91,15 +101,13 @@ class BodyTooSlow(RequestRejected):
 class MediaTypeUnsupported(RequestRejected):
     """The body is not declared to be JSON."""
 
-    def __init__(self) -> None:
-        super().__init__("The content type must be application/json.")
+    sentence = "The content type must be application/json."
 
 
 class ContentEncodingUnsupported(RequestRejected):
-    """The body is compressed, or encoded otherwise."""
+    """The body has a content encoding, such as gzip."""
 
-    def __init__(self) -> None:
-        super().__init__("The body must be sent without a content encoding.")
+    sentence = "The body must be sent without a content encoding."
 
 
 class Unauthenticated(RequestRejected):
@@ -109,103 +117,96 @@ class Unauthenticated(RequestRejected):
         reason: what exactly was wrong. For the log only: it would help a forger.
     """
 
+    sentence = "The request is not authenticated."
+
     def __init__(self, reason: str) -> None:
-        super().__init__("The request is not authenticated.")
+        super().__init__()
         self.reason = reason
 
 
 class ScopeMissing(RequestRejected):
-    """A valid token that does not carry the scope."""
+    """The token is valid but lacks the scope."""
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"The token lacks the scope {scope}.")
 
 
 class OperatorAccessNotConfigured(RequestRejected):
-    """An operator's path was called, and no JWT setting says who is an operator."""
+    """A request for an operator's path, but no JWT setting can verify operators."""
 
-    def __init__(self) -> None:
-        super().__init__("Operator access needs JWT_SECRET or JWT_JWKS_URL to be set.")
+    sentence = "Operator access needs JWT_SECRET or JWT_JWKS_URL to be set."
 
 
 class InputInvalid(RequestRejected):
-    """Authentic, but not of the form that the contract asks for.
+    """The request is authentic, but violates the contract.
 
     Attributes:
-        errors: one per place that is wrong, at least one.
+        errors: at least one; one for each place that is wrong.
     """
 
+    sentence = "Request validation failed."
+
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("The request does not have the form that the contract asks for.")
+        super().__init__()
         self.errors = tuple(errors)
 
 
 class EventIdConflict(RequestRejected):
-    """This webhook-id was stored before with a different body."""
+    """An event with this id and another body is stored."""
 
-    def __init__(self) -> None:
-        super().__init__("This webhook-id was stored before with a different body.")
+    sentence = "This webhook-id was stored before with a different body."
 
 
 class EventNotFound(RequestRejected):
     """No event is stored under this id."""
 
-    def __init__(self) -> None:
-        super().__init__("No event is stored under this id.")
+    sentence = "No event is stored under this id."
 
 
 class ReplayNotFound(RequestRejected):
     """No replay is stored under this id."""
 
-    def __init__(self) -> None:
-        super().__init__("No replay is stored under this id.")
+    sentence = "No replay is stored under this id."
 
 
 class TemporarilyUnavailable(RelayError):
-    """Nothing is wrong with the request; it was not taken and may be sent again.
+    """The request was not accepted, through no fault of its own; the caller should retry."""
 
-    Attributes:
-        retry_after_seconds: when to come back.
-    """
-
-    def __init__(self, sentence: str, retry_after_seconds: int) -> None:
-        super().__init__(sentence)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds: ClassVar[int]
 
 
 class Overloaded(TemporarilyUnavailable):
-    """More requests are in flight than the relay takes at once."""
+    """Too many requests are in flight."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many requests are in flight.", retry_after_seconds=1)
+    sentence = "Too many requests are in flight."
+    retry_after_seconds = 1
 
 
 class StoreUnavailable(TemporarilyUnavailable):
-    """The store could not commit; nothing was half done."""
+    """The store could not commit; it rolled everything back."""
 
-    def __init__(self) -> None:
-        super().__init__("The store is not writable at the moment.", retry_after_seconds=2)
+    sentence = "The store is not writable at the moment."
+    retry_after_seconds = 2
 
 
 class KeySetUnavailable(TemporarilyUnavailable):
-    """The issuer's keys could not be fetched, so a token could not be judged."""
+    """The issuer's keys could not be fetched, so the token could not be verified."""
 
-    def __init__(self) -> None:
-        super().__init__("The keys of the tokens cannot be fetched.", retry_after_seconds=30)
+    sentence = "The keys of the tokens cannot be fetched."
+    retry_after_seconds = 30
 
 
 class LeaseLost(RelayError):
-    """Another replica dispatches, or may: nothing is written to Supabase and nothing recorded."""
+    """Another replica may dispatch: this one must neither write to Supabase nor record."""
 
-    def __init__(self) -> None:
-        super().__init__("The lease of the dispatcher is lost.")
+    sentence = "The lease of the dispatcher is lost."
 
 
 class ConfigurationInvalid(RelayError):
-    """The relay cannot start as it is configured; each sentence names a setting.
+    """The relay cannot start with its settings.
 
     Attributes:
-        sentences: one for everything that is wrong.
+        sentences: one for each problem; each names a setting.
     """
 
     def __init__(self, *sentences: str) -> None:

@@ -1,4 +1,4 @@
-"""Events: the nine changes, cut down to what permissions need."""
+"""Events: the nine changes, reduced to permission data."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -15,11 +15,11 @@ Scalar = str | int | float | bool | None
 """A JSON value that is neither an array nor an object."""
 
 ACTIVE: Final = "ACTIVE"
-"""The membership status that gives access; every other takes it away."""
+"""The membership status that grants access; every other status revokes it."""
 
 
 class EventType(StrEnum):
-    """The nine changes that the backend tells of."""
+    """The changes that the backend reports."""
 
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
@@ -32,39 +32,25 @@ class EventType(StrEnum):
     MEMBERSHIP_DELETED = "membership.deleted"
 
 
-_KINDS: Final[Mapping[EventType, Kind]] = {
-    EventType.USER_CREATED: Kind.USER,
-    EventType.USER_UPDATED: Kind.USER,
-    EventType.USER_DELETED: Kind.USER,
-    EventType.TRIP_CREATED: Kind.TRIP,
-    EventType.TRIP_UPDATED: Kind.TRIP,
-    EventType.TRIP_DELETED: Kind.TRIP,
-    EventType.MEMBERSHIP_CREATED: Kind.MEMBERSHIP,
-    EventType.MEMBERSHIP_UPDATED: Kind.MEMBERSHIP,
-    EventType.MEMBERSHIP_DELETED: Kind.MEMBERSHIP,
+KINDS: Final[Mapping[EventType, Kind]] = {
+    event_type: Kind(event_type.partition(".")[0]) for event_type in EventType
 }
-
-_DELETIONS: Final = frozenset(
+DELETIONS: Final = frozenset(
     {EventType.USER_DELETED, EventType.TRIP_DELETED, EventType.MEMBERSHIP_DELETED}
 )
 
 
 class Event(NamedTuple):
-    """One change, validated and cut down to permission data.
+    """One change, validated and reduced to permission data.
 
     Attributes:
-        event_id: the webhook-id, stable over retries.
-        type: which change.
-        kind: of the entity that changes.
-        key: of the entity that changes.
-        trip_id: a membership's trip, else None.
-        user_id: a membership's user or a trip's creator, else None.
-        occurred_at: when the source says that it happened.
-        is_removal: whether it takes access away.
-        row: what Supabase should hold after it; None for nothing.
+        trip_id: the trip of a membership, else None.
+        user_id: the user of a membership or the creator of a trip, else None.
+        is_removal: whether the change takes access away.
+        row: the row that Supabase should hold afterwards; None for no row.
         data: the permission data to store, as canonical JSON text.
-        digest: SHA-256 over type, timestamp and the whole of data as JSON, so that neither spacing
-            nor the order of fields nor the way by a batch turns a retry into a conflict.
+        digest: SHA-256 of type, timestamp and all of data, so that a retry with other white space,
+            in another field order, or in a batch is a duplicate and not a conflict.
     """
 
     event_id: EventId
@@ -88,21 +74,17 @@ def make_event(
     digest: bytes,
     extra: Mapping[str, Scalar] | None = None,
 ) -> Event:
-    """Say what a validated change means for its entity.
+    """Make the event of a validated change.
 
     Args:
-        event_id: the webhook-id.
-        event_type: which change.
-        occurred_at: when the source says that it happened.
-        data: the fields of the contract, in its order.
-        digest: of the whole body.
-        extra: fields beside the contract that belong to the row, in the order of the configuration.
+        data: the contract's fields, in the contract's order.
+        extra: further fields of the row, in the order of the configuration.
     """
     text = write_row({**data, **extra} if extra else data)
     trip_id = user_id = None
-    is_removal = event_type in _DELETIONS
+    is_removal = event_type in DELETIONS
     row = None if is_removal else text
-    kind = _KINDS[event_type]
+    kind = KINDS[event_type]
     match kind:
         case Kind.MEMBERSHIP:
             trip_id, user_id = data["trip_id"], data["user_id"]

@@ -1,6 +1,6 @@
-"""Named points at which a test may kill or stop the process: nothing depends on its going on.
+"""Named points at which tests kill or stop the process.
 
-Each is one call of a function that does nothing, unless `RELAY_FAILPOINT` arms it
+Each point calls a function that does nothing unless `RELAY_FAILPOINT` arms it
 (`app.cli.failpoints`).
 """
 
@@ -9,15 +9,15 @@ from enum import StrEnum
 
 
 class Failpoint(StrEnum):
-    """Where everything that is promised must hold although the process ends there."""
+    """Points at which every promise must hold even if the process ends there."""
 
     AFTER_VERIFY = "after-verify"
     BEFORE_COMMIT = "before-commit"
     AFTER_COMMIT = "after-commit"
-    """Durable, and nobody has been told."""
+    """Durable, but no sender has a response."""
     BEFORE_WRITE = "before-write"
     AFTER_WRITE = "after-write"
-    """Supabase has answered, and nothing is recorded."""
+    """Supabase has responded, but nothing is recorded."""
     IN_MIGRATION = "in-migration"
 
 
@@ -25,4 +25,4 @@ FailpointHook = Callable[[Failpoint], None]
 
 
 def noop(_: Failpoint) -> None:
-    """Do nothing: what every failpoint does unless it is armed."""
+    """Do nothing: the hook of a process without an armed failpoint."""

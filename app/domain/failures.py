@@ -1,4 +1,4 @@
-"""What can go wrong when Supabase is written to: with a request as a whole, and with one row."""
+"""Failures of writes to Supabase: of a whole request, and of one row."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,24 +8,23 @@ class RequestFailureKind(StrEnum):
     """Classes of failed requests."""
 
     STALE = "stale"
-    """The fence has moved on: somebody else claimed it, or a later request came first."""
+    """A later claim or request has advanced the fence."""
     BUSY = "busy"
     """Another request holds the fence."""
     MISCONFIGURED = "misconfigured"
-    """The key, the URL or the functions are not as they have to be: a person has to look."""
+    """The key, the URL or the functions are wrong; an operator has to fix them."""
     UNAVAILABLE = "outage"
-    """Nothing usable came back. Whether all of Supabase is unavailable, a probe tells."""
+    """No usable response. A probe decides whether all of Supabase is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailure:
-    """One request that did not succeed as a whole.
+    """A request that failed as a whole.
 
     Attributes:
-        kind: the class.
         code: SQLSTATE, PostgREST code, HTTP status or name of the network error.
-        message: one sentence without the values of any row.
-        retry_after_seconds: what Supabase asked for, if it did.
+        message: one sentence without row values.
+        retry_after_seconds: as Supabase asked for.
     """
 
     kind: RequestFailureKind
@@ -38,15 +37,15 @@ class RowFailureKind(StrEnum):
     """Classes of failed rows."""
 
     MISSING_REFERENCE = "missing-reference"
-    """A foreign key: the row waits for its parent."""
+    """The row refers to a parent that Supabase lacks."""
     STILL_REFERENCED = "still-referenced"
-    """Another table refers to the row that is to be deleted."""
+    """Another table refers to the row to delete."""
     UNIQUE_CONFLICT = "unique-conflict"
     """Another row holds a unique value."""
     BUSY = "busy"
-    """Locked, or short of a resource: the same row succeeds later."""
+    """The row is locked, or a resource is exhausted: a retry succeeds."""
     INCOMPLETE = "incomplete"
-    """The row exists in Supabase no more, and the event lacks columns that a new one needs."""
+    """The row to update does not exist, and the event lacks columns that a new row needs."""
     STRUCTURAL = "structural"
     """A table, column, key or privilege is missing, for this row or for all of its table."""
     REJECTED = "rejected"
@@ -55,13 +54,12 @@ class RowFailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
-    """One row that could not be applied.
+    """A row that could not be applied.
 
     Attributes:
-        kind: the class.
         code: SQLSTATE.
-        message: one sentence without values.
-        field: the field of ours that refers to a missing parent, if it is known.
+        message: one sentence without row values.
+        field: the contract's field that refers to the missing parent, if known.
     """
 
     kind: RowFailureKind

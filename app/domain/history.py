@@ -1,4 +1,4 @@
-"""What the relay can say of its past and of what is still to be done."""
+"""Stored events, the backlog and replays, as operators see them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,19 +16,14 @@ class EntityView:
     """An entity as an operator sees it.
 
     Attributes:
-        ref: which entity.
-        state: where it stands.
-        is_removed: whether nothing is desired: no row of it should be in Supabase.
+        is_removed: whether the desired state is "no row".
         desired_at: `occurred_at` of the desired version.
-        desired_sequence: sequence of the desired version.
-        applied_version_at: `occurred_at` of the version that Supabase is known to have held last.
-        applied_sequence: sequence of that version.
-        applied_at: when that was written.
-        pending_since: since when Supabase may not hold it; None unless pending.
-        attempts: refusals that were its own fault.
-        next_attempt_at: when it is tried again; None unless pending.
-        last_error_code: SQLSTATE or the like; None after success.
-        last_error: one sentence without values.
+        applied_version_at: `occurred_at` of the last version that Supabase is known to have held.
+        applied_at: when that version was written.
+        pending_since: None unless pending.
+        attempts: failures in a row that were the entity's own.
+        next_attempt_at: None unless pending.
+        last_error: one sentence without row values.
     """
 
     ref: EntityRef
@@ -48,7 +43,7 @@ class EntityView:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A stored event, and where its entity stands today."""
+    """A stored event and the current state of its entity."""
 
     event_id: EventId
     type: EventType
@@ -59,7 +54,7 @@ class StoredEvent:
 
     @property
     def status(self) -> EventStatus:
-        """What became of it: superseded as soon as its entity stands at a later version."""
+        """Superseded once the entity has a later version, else the entity's state."""
         if self.entity.desired_sequence != self.sequence:
             return EventStatus.SUPERSEDED
         return EventStatus(self.entity.state.value)
@@ -67,7 +62,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class TroubledEntity:
-    """A pending entity that keeps failing by itself; `message` has no values."""
+    """A pending entity that keeps failing by itself; `message` holds no row values."""
 
     ref: EntityRef
     code: str
@@ -76,18 +71,16 @@ class TroubledEntity:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is still to be done.
+    """What is pending and dead.
 
     Attributes:
-        pending: entities that Supabase may not hold yet.
-        oldest_pending_since: since when the longest waiting one waits; None without any.
-        oldest_removal_since: the same of those that take access away.
-        dead: entities that Supabase refused for good.
-        latest_pending_since: of the pending entities, the latest; in the future for one that became
-            pending before the clock was set back.
-        latest_removal_since: the same of those that take access away.
-        troubled: some that keep failing by themselves, those that have for the longest time.
-        troubled_count: how many do.
+        oldest_pending_since: None if nothing is pending.
+        oldest_removal_since: of the pending removals.
+        latest_pending_since: in the future if the clock was set back after an entity became
+            pending.
+        latest_removal_since: of the pending removals.
+        troubled: some of the pending entities that keep failing, longest first.
+        troubled_count: the number of all such entities.
     """
 
     pending: int
@@ -100,8 +93,8 @@ class Backlog:
     troubled_count: int = 0
 
 
-class Position(NamedTuple):
-    """A place in the order of receipt: of two events that came at one instant, by sequence."""
+class EventCursor(NamedTuple):
+    """A position in the order of receipt; the sequence orders events of one instant."""
 
     received_at: Instant
     sequence: int
@@ -109,19 +102,19 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some events, newest first.
+    """A page of events, newest first.
 
     Attributes:
-        events: at most as many as asked for; fewer, or none, also where more are to come.
-        next_position: where to go on; None at the end.
+        events: may be shorter than the limit, or empty, although more follow.
+        next_cursor: where the next page starts; None at the end.
     """
 
     events: tuple[StoredEvent, ...]
-    next_position: Position | None
+    next_cursor: EventCursor | None
 
 
 class ReplayStatus(StrEnum):
-    """How far a replay has come."""
+    """The progress of a replay; completed once all its entities are requeued."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -130,12 +123,7 @@ class ReplayStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What some criteria meet.
-
-    Attributes:
-        events: how many events.
-        entities: how many entities these are of.
-    """
+    """The number of events that match some criteria, and of their entities."""
 
     events: int
     entities: int
@@ -143,20 +131,18 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One replay, as it was asked for and as far as it has come.
+    """A replay and its progress.
 
     Attributes:
-        number: counts the replays of a store.
-        replay_id: its public name.
-        requested_at: when.
+        number: numbers the replays of a store.
+        replay_id: the public id.
         requested_by: the subject of the token.
-        criteria: what was asked for, as `domain.criteria` writes it.
-        status: completed as soon as all are marked to be written again.
-        matches: what it met when it began.
-        marked: entities marked so far.
-        waiting: of these, still to be written.
-        dead: of these, refused for good.
-        superseded: of these, taken over by a later replay before they were settled.
+        criteria: as `domain.criteria` writes them.
+        matches: counted when the replay began.
+        marked: entities requeued so far.
+        waiting: of the marked, those still pending.
+        dead: of the marked, those that Supabase rejected.
+        superseded: of the marked, those that a later replay requeued before they were applied.
     """
 
     number: int
@@ -179,7 +165,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class ReplayPage:
-    """Some replays, newest first; `next_number` is where to go on."""
+    """A page of replays, newest first; `next_number` is where the next page starts."""
 
     replays: tuple[Replay, ...]
     next_number: int | None

@@ -1,7 +1,6 @@
-"""Instants as the relay keeps them: whole microseconds since 1970-01-01T00:00:00Z.
+"""Instants: whole microseconds since 1970-01-01T00:00:00Z; RFC 3339 as text.
 
-A plain integer sorts, indexes and compares alike in Python, SQLite and PostgreSQL, and is what
-both databases resolve to. Texts are RFC 3339.
+A plain integer sorts, indexes and compares alike in Python, SQLite and PostgreSQL.
 """
 
 import re
@@ -9,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 Instant = NewType("Instant", int)
-"""Microseconds since 1970-01-01T00:00:00Z; negative before it."""
+"""Microseconds since 1970-01-01T00:00:00Z; negative before."""
 
 MICROSECONDS_PER_SECOND = 1_000_000
 
@@ -26,41 +25,40 @@ _RFC3339 = re.compile(
 
 
 def parse_timestamp(text: str) -> Instant:
-    """Read an RFC 3339 date-time that carries an offset.
+    """Read an RFC 3339 date-time with an offset.
 
-    Digits past microseconds are cut off, not rounded: rounding could move an event past one that
-    happened after it.
+    Digits beyond microseconds are cut, not rounded: rounding could move an event past a later one.
 
     Raises:
-        ValueError: not RFC 3339, without an offset, or not a date that exists.
+        ValueError: not RFC 3339, no offset, or no existing date.
     """
     if _RFC3339.fullmatch(text) is None:
         raise ValueError("not an RFC 3339 date-time with an offset")
-    # It takes Z, and not z.
+    # fromisoformat accepts Z, but not z.
     since = datetime.fromisoformat(text.upper()) - _EPOCH
     seconds = since.days * _SECONDS_PER_DAY + since.seconds
     return Instant(seconds * MICROSECONDS_PER_SECOND + since.microseconds)
 
 
 def to_datetime(instant: Instant) -> datetime:
-    """Give an instant as an aware datetime in UTC."""
+    """Convert an instant to an aware datetime in UTC."""
     try:
         return _EPOCH + timedelta(microseconds=instant)
     except OverflowError:
-        # An offset can carry 0001-01-01 or 9999-12-31 out of what datetime holds, by a day.
+        # An offset can move 0001-01-01 or 9999-12-31 a day out of the range of datetime.
         return _FIRST if instant < 0 else _LAST
 
 
 def from_seconds(seconds: float) -> Instant:
-    """Turn Unix seconds, as `time.time` gives them, into an instant."""
+    """Convert Unix seconds to an instant."""
     return Instant(round(seconds * MICROSECONDS_PER_SECOND))
 
 
 def after(instant: Instant, seconds: float) -> Instant:
-    """Give the instant that many seconds later."""
+    """Return the instant that many seconds later."""
     return Instant(instant + round(seconds * MICROSECONDS_PER_SECOND))
 
 
 def seconds_between(earlier: Instant, later: Instant) -> float:
-    """Give the seconds from one instant to another."""
+    """Return the seconds from one instant to another."""
     return (later - earlier) / MICROSECONDS_PER_SECOND

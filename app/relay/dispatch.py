@@ -16,19 +16,15 @@ from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.instants import Instant, from_seconds, seconds_between
-from app.domain.retry import (
-    BreakerState,
-    CircuitBreaker,
-    Jitter,
-    RequestLimit,
-    backoff_seconds,
-)
+from app.domain.retry import Jitter, backoff_seconds
+from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.dispatcher_status import DispatcherStatus, HeldTable
 from app.relay.fence import Fence
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.outcomes import OutcomeReader
+from app.relay.request_limit import RequestLimit
 from app.store.dispatch_queries import Applied, Batch, Failed, Outcome, Postponed, Wanted
 from app.store.store import Store
 from app.supabase.client import Answer, SupabaseClient
@@ -126,7 +122,9 @@ class Dispatcher:
         self._token: int | None = None
         self._fence = Fence(supabase, require_lease=self._require_lease, monotonic=monotonic)
 
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(
+            monotonic=monotonic, jitter=jitter, measurements=self._measurements
+        )
         self._contact_at: float | None = None
         # A request that failed, until a probe tells whether all of Supabase did.
         self._unexplained: tuple[Batch, RequestFailure] | None = None
@@ -157,8 +155,7 @@ class Dispatcher:
         """What monitoring may know."""
         return DispatcherStatus(
             crash=self._crash,
-            breaker=self._breaker.state,
-            failure=self._breaker.last_failure,
+            failure=self._breaker.failure,
             has_contact=self._contact_at is not None,
             held=tuple(
                 HeldTable(
@@ -203,7 +200,7 @@ class Dispatcher:
         if self._leadership is not None and not self._leadership.is_held:
             await self._sleep(_STANDBY_SECONDS)
             return
-        wait = self._breaker.seconds_to_wait(self._monotonic())
+        wait = self._breaker.seconds_to_wait()
         if wait > 0:
             # Supabase asked to be left alone, or is unavailable: news does not change that.
             await self._sleep(wait, is_wakeable=False)
@@ -220,12 +217,12 @@ class Dispatcher:
         Raises:
             StoreUnavailable: the store cannot be read.
         """
-        if self._breaker.seconds_to_wait(self._monotonic()) > 0:
+        if self._breaker.seconds_to_wait() > 0:
             return False
         try:
             self._begin_lease()
             outcomes: list[Outcome] = []
-            if self._breaker.state is BreakerState.OPEN:
+            if self._breaker.is_open:
                 if not await self._probe():
                     return True
                 outcomes = self._blame_request()
@@ -264,12 +261,12 @@ class Dispatcher:
                 return []
             case RequestFailure() if not self._fence.is_claimed:
                 # It was not sent: the fence could not even be claimed.
-                self._open_breaker(answer)
+                self._breaker.open(answer)
                 return []
             case RequestFailure():
                 self._unexplained = (batch, answer)
                 if answer.retry_after_seconds is not None:
-                    self._open_breaker(answer)
+                    self._breaker.open(answer)
                 elif await self._probe():
                     return self._blame_request()
                 return []
@@ -307,13 +304,14 @@ class Dispatcher:
             match answer:
                 case Answer() | RequestFailure(kind=RequestFailureKind.BUSY):
                     # Busy, too, is an answer of the database.
-                    self._close_breaker()
+                    self._contact_at = self._monotonic()
+                    self._breaker.close()
                     return True
                 case RequestFailure(kind=RequestFailureKind.STALE):
                     continue
                 case RequestFailure():
                     self._unexplained = None
-                    self._open_breaker(answer)
+                    self._breaker.open(answer)
                     return False
         return False
 
@@ -348,7 +346,7 @@ class Dispatcher:
         return batch
 
     def _choose_wanted(self) -> Wanted | None:
-        if self._stopping or self._breaker.state is BreakerState.OPEN:
+        if self._stopping or self._breaker.is_open:
             return None
         now = self._monotonic()
         is_after_retry = self._last_priority is not None and self._last_priority.is_retry
@@ -475,25 +473,6 @@ class Dispatcher:
 
     def _note_progress(self) -> None:
         self._crash, self._crashes = None, 0
-
-    def _close_breaker(self) -> None:
-        if self._breaker.state is BreakerState.OPEN:
-            logger.info("Supabase is reachable again; circuit breaker closed")
-        self._contact_at = self._monotonic()
-        self._breaker.close()
-
-    def _open_breaker(self, failure: RequestFailure) -> None:
-        last = self._breaker.last_failure
-        if last is None or last.code != failure.code:
-            is_ours = failure.kind is RequestFailureKind.MISCONFIGURED
-            logger.log(
-                logging.ERROR if is_ours else logging.WARNING,
-                "Supabase cannot be written to; circuit breaker open: %s %s",
-                failure.code,
-                failure.message,
-            )
-        self._measurements.stops.labels(failure.kind.value).inc()
-        self._breaker.open(failure, self._monotonic(), self._jitter())
 
 
 def _is_due(outcome: Outcome, now: Instant) -> bool:

@@ -1,21 +1,22 @@
-"""What is told of the dispatcher: to monitoring, and by the leader to the other replicas."""
+"""The dispatcher's status, for monitoring and for the other replicas."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Final
 
-from app.domain.failures import RequestFailure, RequestFailureKind
-from app.domain.retry import BreakerState
+from pydantic import TypeAdapter
+
+from app.domain.failures import RequestFailure
 
 
 @dataclass(frozen=True, slots=True)
 class HeldTable:
-    """A table that is not as configured: its writes, or its deletes, wait.
+    """A misconfigured table whose writes or deletes wait.
 
     Attributes:
         table: its name, with the schema.
         action: `writes` or `deletes`.
         code: SQLSTATE.
-        message: one sentence without values.
+        message: one sentence without row values.
     """
 
     table: str
@@ -26,50 +27,35 @@ class HeldTable:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStatus:
-    """What monitoring may know of the dispatcher.
+    """The status of one dispatcher.
 
     Attributes:
-        crash: the type of the error that its last run ended with; None while it runs.
-        breaker: whether Supabase is written to.
+        crash: the type of the error that ended the last run; None while it runs.
         failure: why the circuit breaker is open; None while it is closed.
-        has_contact: whether Supabase has answered yet.
-        held: tables that are not as configured.
+        has_contact: whether Supabase has responded yet.
+        held: misconfigured tables.
         has_rival: whether another relay seems to write to the same project.
         is_fence_busy: whether another request has held the fence for long.
-        unrecorded: entities that were applied and could not be recorded yet.
+        unrecorded: entities whose outcome the store could not record yet.
     """
 
-    crash: str | None
-    breaker: BreakerState
-    failure: RequestFailure | None
-    has_contact: bool
+    crash: str | None = None
+    failure: RequestFailure | None = None
+    has_contact: bool = False
     held: tuple[HeldTable, ...] = ()
     has_rival: bool = False
     is_fence_busy: bool = False
     unrecorded: int = 0
 
 
-STARTING = DispatcherStatus(None, BreakerState.CLOSED, None, has_contact=False)
+_SCHEMA: Final = TypeAdapter(DispatcherStatus)
 
 
 def write_status(status: DispatcherStatus) -> str:
     """Write a status as JSON."""
-    return json.dumps(asdict(status))
+    return _SCHEMA.dump_json(status).decode()
 
 
 def read_status(text: str | None) -> DispatcherStatus:
-    """Read what another replica has written; without any it is only starting."""
-    if text is None:
-        return STARTING
-    fields = json.loads(text)
-    failure = fields.pop("failure")
-    if failure is not None:
-        failure = RequestFailure(**{**failure, "kind": RequestFailureKind(failure["kind"])})
-    return DispatcherStatus(
-        **{
-            **fields,
-            "breaker": BreakerState(fields["breaker"]),
-            "held": tuple(HeldTable(**table) for table in fields["held"]),
-        },
-        failure=failure,
-    )
+    """Read the status that another replica wrote; a replica that starts has none yet."""
+    return DispatcherStatus() if text is None else _SCHEMA.validate_json(text)

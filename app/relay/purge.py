@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.domain.errors import StoreUnavailable
-from app.domain.history import Position
+from app.domain.history import EventCursor
 from app.domain.instants import Instant, from_seconds
 from app.relay.outage_log import OutageLog
 from app.store.store import Store
@@ -40,7 +40,7 @@ class Purger:
         self._retention_seconds = retention_days * _DAY_SECONDS
         # Of a purge that is not finished.
         self._cutoff: Instant | None = None
-        self._position: Position | None = None
+        self._position: EventCursor | None = None
 
     async def run(self) -> None:
         """Purge whenever it is due, until cancelled."""

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from app.domain.contract import is_event_id
 from app.domain.criteria import Criteria
 from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUnavailable
+from app.domain.event_reader import is_event_id
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import from_seconds
 from app.relay.outage_log import OutageLog

@@ -24,8 +24,8 @@ from app.domain.events import EventId, EventType
 from app.domain.history import (
     Backlog,
     EntityView,
+    EventCursor,
     EventPage,
-    Position,
     StoredEvent,
     TroubledEntity,
 )
@@ -76,7 +76,7 @@ def find_events(connection: Connection, event_ids: Sequence[EventId]) -> list[St
 def read_event_page(
     connection: Connection,
     criteria: Criteria,
-    before: Position | None,
+    before: EventCursor | None,
     limit: int,
     *,
     window_events: int = WINDOW_EVENTS,
@@ -101,7 +101,7 @@ def read_event_page(
     found = [_to_event(row) for row in connection.execute(statement)]
     if len(found) > limit:
         del found[limit:]
-        return EventPage(tuple(found), Position(found[-1].received_at, found[-1].sequence))
+        return EventPage(tuple(found), EventCursor(found[-1].received_at, found[-1].sequence))
     # Nothing of the window is left: go on where it ends.
     end = connection.execute(
         select(window.c.received_at, window.c.sequence)
@@ -109,7 +109,7 @@ def read_event_page(
         .limit(1)
         .offset(size - 1)
     ).one_or_none()
-    return EventPage(tuple(found), None if end is None else Position(*end))
+    return EventPage(tuple(found), None if end is None else EventCursor(*end))
 
 
 def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
@@ -138,7 +138,7 @@ def _match_receipt(criteria: Criteria, source: FromClause) -> list[ColumnElement
 
 
 def walk_events_of(
-    entity: EntityRef, before: Position | None, limit: int | None, *, name: str = "walk"
+    entity: EntityRef, before: EventCursor | None, limit: int | None, *, name: str = "walk"
 ) -> FromClause:
     """Give the sequences of an entity's events, newest first, by each one's link to the last."""
     if before is None:
@@ -160,7 +160,7 @@ def walk_events_of(
 
 
 def _find_window(
-    connection: Connection, criteria: Criteria, before: Position | None, size: int
+    connection: Connection, criteria: Criteria, before: EventCursor | None, size: int
 ) -> FromClause:
     """Give the received_at and sequence of the events to look at, newest first."""
     if criteria.entity is not None:

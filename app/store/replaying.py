@@ -81,7 +81,7 @@ def count_matches(connection: Connection, criteria: Criteria) -> Matches:
     With nothing but a status, entities are counted that stand there, and the events that they
     stand at: a membership that fell with its trip has none of its own.
     """
-    if criteria.is_about_events:
+    if criteria.needs_event_scan:
         per_entity = _select_matching(criteria, func.count().label("matched"))
         groups = per_entity.group_by(events.c.kind, events.c.key).subquery("groups")
         total = select(func.coalesce(func.sum(groups.c.matched), 0), func.count())
@@ -250,7 +250,7 @@ def _read_place(place: str) -> EntityRef:
 
 def _select_targets(criteria: Criteria, after: EntityRef | None) -> Select[Any]:
     """Give the kinds and keys of the entities to mark, in their order."""
-    if criteria.is_about_events:
+    if criteria.needs_event_scan:
         kind, key = events.c.kind, events.c.key
         statement = _select_matching(criteria, kind, key).distinct()
     else:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from app.domain.history import Position
+from app.domain.history import EventCursor
 from app.domain.instants import Instant, after, seconds_between
 from app.store.write_session import WriteSession
 
@@ -49,7 +49,7 @@ WHERE (received_at, sequence) > (:after_received_at, :after_sequence)
     WHERE entities.kind = events.kind AND entities.key = events.key), FALSE)
 """)
 
-_START: Final = Position(Instant(-(2**63)), 0)
+_START: Final = EventCursor(Instant(-(2**63)), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class PurgedChunk:
     """
 
     events: int
-    end: Position | None
+    end: EventCursor | None
 
 
 def advance_cutoff(
@@ -92,7 +92,7 @@ def advance_cutoff(
 
 
 def purge_chunk(
-    session: WriteSession, *, before: Instant, limit: int, resume_after: Position | None
+    session: WriteSession, *, before: Instant, limit: int, resume_after: EventCursor | None
 ) -> PurgedChunk:
     """Consider the next `limit` events received before an instant; remove those not needed."""
     start = resume_after or _START
@@ -102,6 +102,6 @@ def purge_chunk(
     ).one_or_none()
     if end is None:
         return PurgedChunk(0, None)
-    position = Position(Instant(end.received_at), end.sequence)
+    position = EventCursor(Instant(end.received_at), end.sequence)
     values |= {"end_received_at": position.received_at, "end_sequence": position.sequence}
     return PurgedChunk(session.connection.execute(_DELETE_CHUNK, values).rowcount, position)

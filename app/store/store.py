@@ -24,9 +24,9 @@ from app.domain.events import Event, EventId
 from app.domain.failpoints import FailpointHook, noop
 from app.domain.history import (
     Backlog,
+    EventCursor,
     EventPage,
     Matches,
-    Position,
     Replay,
     ReplayId,
     ReplayPage,
@@ -162,7 +162,7 @@ class Store:
         )
 
     async def purge_events(
-        self, before: Instant, limit: int, *, resume_after: Position | None = None
+        self, before: Instant, limit: int, *, resume_after: EventCursor | None = None
     ) -> retention.PurgedChunk:
         """Consider the oldest `limit` events received before an instant; remove those not needed.
 
@@ -273,7 +273,7 @@ class Store:
         return await self._read(partial(looking_up.measure_backlog, now=now))
 
     async def read_event_page(
-        self, criteria: Criteria, before: Position | None, limit: int
+        self, criteria: Criteria, before: EventCursor | None, limit: int
     ) -> EventPage:
         """Read the events that meet the criteria, newest first, those before a position."""
         return await self._look(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.api.cursors import read_cursor, write_cursor
 from app.domain.errors import InputInvalid
-from app.domain.history import Position
+from app.domain.history import EventCursor
 from app.domain.instants import Instant
 
 LISTING = 'events {"status": "dead"}'
@@ -44,7 +44,7 @@ def test_cursor_leads_back_to_the_place_it_was_written_for(
 
 
 def test_cursor_of_a_position_is_that_of_its_numbers() -> None:
-    position = Position(Instant(5), 7)
+    position = EventCursor(Instant(5), 7)
     assert write_cursor(position, LISTING) == write_cursor((5, 7), LISTING)
 
 

@@ -3,7 +3,7 @@
 import time
 
 from app.auth.signatures import SignatureVerifier
-from app.domain.contract import EventReader
+from app.domain.event_reader import EventReader
 from app.domain.instants import from_seconds
 from benchmarks.requests import SECRET, draw_memberships, make_batches, make_requests
 from benchmarks.world import TRIPS, name_membership, name_memberships

@@ -62,7 +62,7 @@ def test_line_of_an_odd_form_gets_an_id_too(text: bytes) -> None:
         (b"nonsense", "is not valid JSON"),
         (b"[]", "must be an object"),
         (b"\xff", "is not UTF-8"),
-        (b'{"id":"a","id":"b"}', "has an object with the same key twice"),
+        (b'{"id":"a","id":"b"}', "contains the same key twice in one object"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"x":"' + b"y" * BATCH_BYTES + b'"}', "is longer than a batch may be"),
         (b'{"x":"' + b"y" * (BATCH_BYTES - 21) + b'"}', "is longer than a batch may be"),

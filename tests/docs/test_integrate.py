@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.domain.contract import EventReader
+from app.domain.event_reader import EventReader
 from app.domain.events import EventType
 from app.domain.instants import parse_timestamp
 from app.settings import Settings

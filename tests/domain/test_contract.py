@@ -14,12 +14,10 @@ from app.domain.contract import (
     EARLIEST_TIMESTAMP,
     MAXIMUM_AHEAD_SECONDS,
     MAXIMUM_BATCH_EVENTS,
-    BatchItem,
-    EventReader,
-    is_event_id,
 )
 from app.domain.entities import Kind
 from app.domain.errors import FieldError, InputInvalid
+from app.domain.event_reader import BatchItem, EventReader, is_event_id
 from app.domain.events import Event, EventType
 from app.domain.instants import Instant, after, parse_timestamp
 
@@ -110,7 +108,7 @@ def test_event_with_unknown_fields_drops_them(event_type: str) -> None:
 OPEN_READER = EventReader(
     roles=("MEMBER",),
     statuses=("ACTIVE",),
-    extra={Kind.TRIP: ("start_date", "latitude", "is_public"), Kind.MEMBERSHIP: ("note",)},
+    extra_fields={Kind.TRIP: ("start_date", "latitude", "is_public"), Kind.MEMBERSHIP: ("note",)},
 )
 
 

@@ -103,7 +103,7 @@ def test_criteria_look_at_where_the_event_stands_not_its_entity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("criteria", "is_about_events"),
+    ("criteria", "needs_event_scan"),
     [
         (Criteria(), False),
         (Criteria(status=EventStatus.DEAD, entity=TRIP), False),
@@ -114,6 +114,6 @@ def test_criteria_look_at_where_the_event_stands_not_its_entity() -> None:
     ids=str,
 )
 def test_criteria_know_whether_events_have_to_be_looked_at(
-    criteria: Criteria, is_about_events: bool
+    criteria: Criteria, needs_event_scan: bool
 ) -> None:
-    assert criteria.is_about_events is is_about_events
+    assert criteria.needs_event_scan is needs_event_scan

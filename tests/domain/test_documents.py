@@ -1,7 +1,6 @@
 """Shows that JSON is read strictly, and that equal documents alone have equal digests."""
 
 import contextlib
-import hashlib
 import json
 import random
 from typing import Any
@@ -74,13 +73,13 @@ def test_json_of_any_document_is_read_as_that_document(document: object) -> None
         (b"\xef\xbb\xbf{}", "is not valid JSON"),  # a byte order mark
         (b"1" * 5000, "is not valid JSON"),  # past the length that Python converts
         (b"-" + b"1" * 5000, "is not valid JSON"),
-        (b"NaN", "has NaN or Infinity, which JSON does not know"),
-        (b"[Infinity]", "has NaN or Infinity, which JSON does not know"),
-        (b'{"a": -Infinity}', "has NaN or Infinity, which JSON does not know"),
-        (b'{"a": 1, "a": 1}', "has an object with the same key twice"),
-        (b'[{"b": {"a": 1, "c": 2, "a": 3}}]', "has an object with the same key twice"),
-        (b'{"a": 1, "\\u0061": 1}', "has an object with the same key twice"),
-        (b'{"": 1, "": 1}', "has an object with the same key twice"),
+        (b"NaN", "contains NaN or Infinity, which JSON does not allow"),
+        (b"[Infinity]", "contains NaN or Infinity, which JSON does not allow"),
+        (b'{"a": -Infinity}', "contains NaN or Infinity, which JSON does not allow"),
+        (b'{"a": 1, "a": 1}', "contains the same key twice in one object"),
+        (b'[{"b": {"a": 1, "c": 2, "a": 3}}]', "contains the same key twice in one object"),
+        (b'{"a": 1, "\\u0061": 1}', "contains the same key twice in one object"),
+        (b'{"": 1, "": 1}', "contains the same key twice in one object"),
         (b"[" * 5000 + b"]" * 5000, "is nested too deeply"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "is nested too deeply"),
         (b"[" * 60_000, "is nested too deeply"),
@@ -171,20 +170,3 @@ def test_digest_of_a_document_nested_too_deeply_is_refused() -> None:
     with pytest.raises(InputInvalid) as caught:
         digest_document(document)
     assert caught.value.errors == (FieldError("", "is nested too deeply"),)
-
-
-# Writing by an encoder that is made once, which the standard library does not document.
-
-
-@given(st.dictionaries(st.text(), documents))
-@example({"smile \U0001f600": "\ud800", "b": [1.5e300, -0.0, 10**40], "a": {"d": None, "c": True}})
-def test_documents_are_written_as_the_standard_library_writes_them(row: dict[str, object]) -> None:
-    assert write_row(row) == json.dumps(row, separators=(",", ":"), ensure_ascii=False)
-    canonical = json.dumps(row, separators=(",", ":"), sort_keys=True)
-    assert digest_document(row) == hashlib.sha256(canonical.encode()).digest()
-
-
-@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"])
-def test_what_is_not_of_json_is_not_written(value: object) -> None:
-    with pytest.raises(TypeError, match="is not of JSON's types"):
-        write_row({"id": value})

@@ -8,10 +8,11 @@ from typing import Final
 
 from app.api.replay import ReplayBody
 from app.api.validation import parse_body
-from app.domain.contract import MAXIMUM_AHEAD_SECONDS, MAXIMUM_BATCH_EVENTS, BatchItem, EventReader
+from app.domain.contract import MAXIMUM_AHEAD_SECONDS, MAXIMUM_BATCH_EVENTS
 from app.domain.documents import write_row
 from app.domain.entities import Kind
 from app.domain.errors import FieldError, InputInvalid
+from app.domain.event_reader import BatchItem, EventReader
 from app.domain.events import Event
 from app.domain.instants import from_seconds, to_datetime
 from tests.fuzz.harness import join, split

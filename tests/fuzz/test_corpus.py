@@ -7,7 +7,7 @@ import pytest
 
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
-from app.domain.contract import EventReader
+from app.domain.event_reader import EventReader
 from tests.fuzz import events, http_requests, signatures, tokens
 
 Check = Callable[[bytes], bool]

@@ -7,7 +7,6 @@ import pytest
 
 from app.domain.entities import EntityState, EventStatus
 from app.domain.events import Event
-from app.domain.retry import BreakerState
 from app.relay.dispatch import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import FakePostgrest, is_write
@@ -32,7 +31,7 @@ async def test_request_that_fails_for_one_entity_is_split_until_the_others_are_a
     await fail_while_it_holds(bench, bad, way)
     await bench.drain()
     assert (await bench.store.measure_backlog(NOW)).pending == 1
-    assert bench.dispatcher.status.breaker is BreakerState.CLOSED
+    assert bench.dispatcher.status.failure is None
     view = await bench.view(bad)
     assert (view.state, view.attempts) == (EntityState.PENDING, 1)
     failed = [count_rows(write) for write in bench.postgrest.writes if holds(bad)(write)]

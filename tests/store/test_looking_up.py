@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete
 from app.domain.criteria import Criteria
 from app.domain.entities import EventStatus
 from app.domain.events import Event, EventId, EventType
-from app.domain.history import Position, StoredEvent
+from app.domain.history import EventCursor, StoredEvent
 from app.domain.instants import Instant, after
 from app.store.looking_up import read_event_page
 from app.store.schema import entities, events
@@ -40,12 +40,12 @@ class Library:
                 connection.execute(delete(table))
 
     def read_page(
-        self, criteria: Criteria, before: Position | None, limit: int, window: int
-    ) -> tuple[list[StoredEvent], Position | None]:
+        self, criteria: Criteria, before: EventCursor | None, limit: int, window: int
+    ) -> tuple[list[StoredEvent], EventCursor | None]:
         with self.engine.connect() as connection:
             page = read_event_page(connection, criteria, before, limit, window_events=window)
         assert len(page.events) <= limit
-        return list(page.events), page.next_position
+        return list(page.events), page.next_cursor
 
     def read_all(
         self, criteria: Criteria, *, limit: int = 200, window: int = 1000
@@ -75,8 +75,8 @@ async def filter_all(store: Store, arrived: list[Event], criteria: Criteria) -> 
     )
 
 
-def place_of(event: StoredEvent) -> Position:
-    return Position(event.received_at, event.sequence)
+def place_of(event: StoredEvent) -> EventCursor:
+    return EventCursor(event.received_at, event.sequence)
 
 
 def ids_of(stored: list[StoredEvent]) -> list[EventId]:
@@ -221,7 +221,7 @@ async def test_listing_of_few_dead_does_not_look_at_every_event(
     await library.receive(*(World().trip("created") for _ in range(3)))
     await have_refused(library.store)
     await library.receive(*(World().user("created") for _ in range(20_000)), at=1)
-    before = None if is_first_page else Position(LATER, 1 << 40)
+    before = None if is_first_page else EventCursor(LATER, 1 << 40)
     steps = 0
 
     def count() -> None:

@@ -87,7 +87,7 @@ async def find_meant(
     stored = (await store.find_events([event.event_id for event in arrived])).values()
     matching = {event.event_id for event in stored if criteria.matches(event)}
     refs = {event.entity.ref for event in stored if criteria.matches(event)}
-    if not criteria.is_about_events:
+    if not criteria.needs_event_scan:
         refs = {
             ref
             for ref, standing in standings.items()

@@ -64,8 +64,8 @@ def test_fields_of_the_contract_may_change_places() -> None:
     [
         ("", "is not valid JSON"),
         ("users", "is not valid JSON"),
-        ('{"table": "a", "table": "b"}', "has an object with the same key twice"),
-        ('{"constants": {"a": NaN}}', "has NaN or Infinity, which JSON does not know"),
+        ('{"table": "a", "table": "b"}', "contains the same key twice in one object"),
+        ('{"constants": {"a": NaN}}', "contains NaN or Infinity, which JSON does not allow"),
         ("\ud800", "is not UTF-8"),
         ("[]", "must be an object"),
         ({"tabel": "a"}, "/tabel is no part of a target (table, columns, copy, constants, extra)"),

@@ -9,7 +9,7 @@ import httpx
 
 from app.cli.client.relay_client import CHECK_THE_WAY, Document, read_document
 from app.cli.errors import NoRelay, RelayAway, Unconfirmed
-from app.domain.contract import is_event_id
+from app.domain.event_reader import is_event_id
 from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 
 EVENT_STATUSES: Final = ("accepted", "duplicate", "applied", "superseded", "dead")

@@ -1,4 +1,4 @@
-"""Shows what may stand beside the contract: what one column can hold, and nothing larger."""
+"""Extra fields: only values that one column can store."""
 
 import json
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import FieldError
-from app.domain.extras import MAXIMUM_CHARACTERS, find_fault, read_extra
+from app.domain.extra_fields import MAXIMUM_CHARACTERS, find_problem, read_extra_fields
 
 SCALAR = "must be a string, a number, true, false or null"
 
@@ -16,12 +16,12 @@ SCALAR = "must be a string, a number, true, false or null"
     "value",
     [None, True, False, 0, -(2**63), 2**63 - 1, 0.1, -1e308, "", "x" * MAXIMUM_CHARACTERS, "𝄞é\n"],
 )
-def test_value_that_one_column_can_hold_has_no_fault(value: object) -> None:
-    assert find_fault(value) is None
+def test_value_that_one_column_can_store_has_no_problem(value: object) -> None:
+    assert find_problem(value) is None
 
 
 @pytest.mark.parametrize(
-    ("value", "fault"),
+    ("value", "problem"),
     [
         ([], SCALAR),
         ({}, SCALAR),
@@ -37,16 +37,17 @@ def test_value_that_one_column_can_hold_has_no_fault(value: object) -> None:
     ],
     ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
 )
-def test_value_that_no_column_can_hold_has_a_fault_that_does_not_repeat_it(
-    value: object, fault: str
-) -> None:
-    assert find_fault(value) == fault
+def test_value_that_no_column_can_store_has_a_problem(value: object, problem: str) -> None:
+    assert find_problem(value) == problem
 
 
-def test_fields_are_read_in_the_order_of_their_names_and_faults_are_told_by_pointer() -> None:
+def test_fields_are_read_in_the_configured_order_and_problems_named_by_pointer() -> None:
     errors: list[FieldError] = []
     data = {"c": 1, "b": [], "a": None, "d/e": {}, "other": {}}
-    assert read_extra(data, ("a", "b", "c", "d/e", "f"), "/data", errors) == {"a": None, "c": 1}
+    assert read_extra_fields(data, ("a", "b", "c", "d/e", "f"), "/data", errors) == {
+        "a": None,
+        "c": 1,
+    }
     assert errors == [FieldError("/data/b", SCALAR), FieldError("/data/d~1e", SCALAR)]
 
 
@@ -54,12 +55,12 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
 @given(scalars | st.lists(scalars) | st.text(st.characters(exclude_categories=[])))
-def test_any_value_is_let_through_unchanged_or_refused(value: object) -> None:
+def test_any_value_is_kept_unchanged_or_rejected(value: object) -> None:
     errors: list[FieldError] = []
-    extra = read_extra({"a": value}, ["a"], "", errors)
+    extra = read_extra_fields({"a": value}, ["a"], "", errors)
     assert bool(errors) == ("a" not in extra)
     if extra:
-        # What the store and the wire do with it.
+        # As the store and the wire write it.
         text = json.dumps(extra, allow_nan=False, ensure_ascii=False).encode()
         assert json.loads(text) == {"a": value}
         assert b"\\u0000" not in text.replace(b"\\\\", b"")

@@ -1,0 +1,62 @@
+"""The circuit breaker in front of Supabase."""
+
+import logging
+from collections.abc import Callable
+
+from app.domain.failures import RequestFailure, RequestFailureKind
+from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, Jitter, backoff_seconds
+from app.relay.measurements import Measurements
+
+logger = logging.getLogger(__name__)
+
+
+class CircuitBreaker:
+    """Open from a failed probe until a probe succeeds.
+
+    Attributes:
+        failure: why the circuit breaker is open; None while it is closed.
+    """
+
+    def __init__(
+        self, *, monotonic: Callable[[], float], jitter: Jitter, measurements: Measurements
+    ) -> None:
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._trips = measurements.stops
+        self._failures = 0
+        self._retry_at = 0.0
+        self.failure: RequestFailure | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only probes may be sent."""
+        return self.failure is not None
+
+    def seconds_to_wait(self) -> float:
+        """Return the time until the next probe may be sent; 0.0 for now."""
+        return max(0.0, self._retry_at - self._monotonic())
+
+    def open(self, failure: RequestFailure) -> None:
+        """Open after a failed probe, or because Supabase asked for a pause."""
+        if self.failure is None or self.failure.code != failure.code:
+            needs_operator = failure.kind is RequestFailureKind.MISCONFIGURED
+            logger.log(
+                logging.ERROR if needs_operator else logging.WARNING,
+                "Supabase cannot be written to; circuit breaker open: %s %s",
+                failure.code,
+                failure.message,
+            )
+        self._trips.labels(failure.kind.value).inc()
+        self._failures += 1
+        self.failure = failure
+        jitter = self._jitter()
+        asked_seconds = min(failure.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
+        # Never earlier than Supabase asked for; up to a tenth later, to spread the relays.
+        floor = asked_seconds * (1.0 + 0.1 * jitter)
+        self._retry_at = self._monotonic() + max(floor, backoff_seconds(self._failures, jitter))
+
+    def close(self) -> None:
+        """Close after a successful probe."""
+        if self.is_open:
+            logger.info("Supabase is reachable again; circuit breaker closed")
+        self._failures, self._retry_at, self.failure = 0, 0.0, None
