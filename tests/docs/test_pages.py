@@ -14,7 +14,6 @@ from docs.generate import render
 from tests.docs.pages import (
     CHECKOUT,
     DOCS,
-    GUIDES,
     PAGES,
     SNIPPETS,
     read_anchors,
@@ -134,8 +133,7 @@ def test_every_snippet_is_shown_on_a_page_or_linked() -> None:
 
 def test_every_shell_command_of_the_documents_is_run_by_a_test() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    pages = set(DOCS.rglob("*.md")) - {GUIDES / "supabase.md"}
-    for language, source, code in read_blocks(*sorted(pages)):
+    for language, source, code in read_blocks(*sorted(DOCS.rglob("*.md"))):
         if language == "sh":
             assert source is not None, f"no snippet is named before:\n{code}"
             region = source.partition("#")[2]

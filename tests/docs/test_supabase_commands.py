@@ -1,8 +1,11 @@
 """The settings and commands of docs/guides/supabase.md are as the page says."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -14,22 +17,19 @@ from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from tests.cli.running import name_settings, run_relay_command
-from tests.docs.pages import GUIDES
+from tests.docs.commands import find_bash
+from tests.docs.pages import CHECKOUT, GUIDES, read_blocks, read_region
 from tests.e2e.conftest import JWT_SECRET, run_relays
 from tests.e2e.test_access import make_trip
 
-PAGE = (GUIDES / "supabase.md").read_text()
+GUIDE = GUIDES / "supabase.md"
+PAGE = GUIDE.read_text()
 KINDS = {
     "TARGET_USERS": Kind.USER,
     "TARGET_TRIPS": Kind.TRIP,
     "TARGET_MEMBERSHIPS": Kind.MEMBERSHIP,
 }
 TARGETS = re.findall(r"`(TARGET_[A-Z]+)=(\{[^`]+\})`", PAGE)
-COMMANDS = re.findall(r"^relay (?:doctor|access) .+$", PAGE, re.MULTILINE)
-
-
-def read_blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize(("name", "text"), TARGETS)
@@ -39,7 +39,7 @@ def test_setting_of_the_page_is_taken_and_sets_what_it_names(name: str, text: st
     for part, value in json.loads(text).items():
         match part:
             case "table":
-                assert f"{target.schema}.{target.table}" == value
+                assert value in (target.table, f"{target.schema}.{target.table}")
             case "extra":
                 wanted = value if isinstance(value, dict) else {field: field for field in value}
                 assert target.extra == wanted
@@ -49,45 +49,76 @@ def test_setting_of_the_page_is_taken_and_sets_what_it_names(name: str, text: st
                 assert getattr(target, part) == value
 
 
-def test_page_has_a_setting_for_every_part_and_one_of_several() -> None:
-    parts = {part for _, text in TARGETS for part in json.loads(text)}
-    assert parts == {"table", "columns", "copy", "constants", "extra", "inactive"}
-    (block,) = [block for block in read_blocks("sh") if block.startswith("TARGET_")]
-    name, _, value = block.strip().partition("=")
-    (text,) = shlex.split(value)
-    assert read_target(KINDS[name], text).table == "trip_members"
+def test_page_has_a_setting_for_every_part_and_one_that_combines_several() -> None:
+    parts = [set(json.loads(text)) for _, text in TARGETS]
+    assert set.union(*parts) == {"table", "columns", "copy", "constants", "extra", "inactive"}
+    assert {"table", "columns", "inactive"} in parts
 
 
-def test_commands_and_options_of_the_page_exist() -> None:
-    group = typer.main.get_command(app)
-    commands = getattr(group, "commands", {})
-    known = {
-        option: parameter
-        for name in ("doctor", "access")
-        for parameter in commands[name].params
-        for option in parameter.opts
-    }
-    assert len(COMMANDS) == 2  # one of each
-    section = PAGE[PAGE.index("### Proving it") : PAGE.index("## Keys")]
-    assert set(re.findall(r"--[a-z][a-z-]*", section)) <= set(known)
-    environment = {
+def test_options_and_variables_of_the_page_exist() -> None:
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    known = [each for name in ("doctor", "access") for each in commands[name].params]
+    section = PAGE[PAGE.index("## Validate the setup") : PAGE.index("## Give the relay a key")]
+    options = {option for parameter in known for option in parameter.opts}
+    assert set(re.findall(r"--[a-z][a-z-]*", section)) <= options
+    variables = {
         variable
-        for parameter in known.values()
+        for parameter in known
         for variable in (
             [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []
         )
     }
-    named = set(re.findall(r"`((?:SUPABASE|RELAY)_[A-Z_]+)`", section))
-    assert named <= environment
+    assert set(re.findall(r"`((?:SUPABASE|RELAY)_[A-Z_]+)`", section)) <= variables
+
+
+@pytest.mark.parametrize(
+    ("region", "files"),
+    [
+        ("apply-all", sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql"))),
+        ("apply", sorted((CHECKOUT / "supabase" / "migrations").glob("*_relay_functions.sql"))),
+    ],
+)
+def test_command_that_applies_sql_gives_psql_the_migrations(
+    tmp_path: Path, region: str, files: list[Path]
+) -> None:
+    psql = tmp_path / "psql"
+    psql.write_text("#!/bin/sh\ncat > applied.sql\n")
+    psql.chmod(0o755)
+    run_region(f"sh/supabase.sh#{region}", tmp_path, path_first=str(tmp_path), SUPABASE_DB_URL="x")
+    applied = (tmp_path / "applied.sql").read_text()
+    positions = [applied.index(file.read_text().strip()) for file in files]
+    assert positions == sorted(positions)
+
+
+def test_doctor_finds_nothing_wrong_with_the_local_supabase(
+    tmp_path: Path, supabase_over_postgres: LocalSupabase
+) -> None:
+    supabase = supabase_over_postgres
+    settings = name_settings(supabase) | {"SUPABASE_DB_URL": str(supabase.database_url)}
+    run_region("sh/supabase.sh#doctor", tmp_path, **settings)
+
+
+def run_region(source: str, folder: Path, *, path_first: str = "", **settings: str) -> str:
+    commands = Path(sys.executable).parent
+    done = subprocess.run(  # noqa: S603 - the commands are ours
+        [find_bash(), "-euo", "pipefail", "-c", read_region(source)],
+        cwd=folder,
+        env={"PATH": f"{path_first}:{commands}:{os.environ['PATH']}", "COLUMNS": "200", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_answer_of_relay_access_is_as_on_the_page(
     tmp_path: Path, local_supabase: LocalSupabase, service_role: httpx.Client
 ) -> None:
-    (command,) = [command for command in COMMANDS if command.startswith("relay access")]
-    arguments = shlex.split(command)[1:]
+    arguments = shlex.split(read_region("sh/supabase.sh#access"))[1:]
     ids = dict(zip(arguments[1::2], arguments[2::2], strict=True))
-    (wanted,) = [block for block in read_blocks("text") if "is_trip_member" in block]
+    (wanted,) = [code for _, _, code in read_blocks(GUIDE) if "is_trip_member  " in code]
     with run_relays(tmp_path) as make:
         relay = make(SUPABASE_URL=local_supabase.url, SUPABASE_SECRET_KEY=local_supabase.secret_key)
         settings = {
