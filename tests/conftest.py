@@ -24,12 +24,12 @@ def postgrest() -> FakePostgrest:
 
 @pytest.fixture
 def starter(
-    tmp_path: Path, postgrest: FakePostgrest, monkeypatch: pytest.MonkeyPatch
+    store_file: Path, postgrest: FakePostgrest, monkeypatch: pytest.MonkeyPatch
 ) -> RelayStarter:
     """Start relays with settings that the environment has no part in."""
     for name in (*Settings.model_fields, "supabase_secret_key"):
         monkeypatch.delenv(name.upper(), raising=False)
-    return RelayStarter(tmp_path, postgrest)
+    return RelayStarter(store_file.parent, postgrest)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ USER: Final = "relay"
 NOT_DURABLE: Final = ("fsync=off", "full_page_writes=off")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PostgresServer:
     """A PostgreSQL of its own; can be ended in every way and started again with its data.
 

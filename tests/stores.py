@@ -1,6 +1,12 @@
-"""Real stores for tests: on a real file, and on a real PostgreSQL."""
+"""Real stores for tests: on a real file, and on a real PostgreSQL.
 
+Migrating a store for each test would take most of the time of the tests that use one; so each
+process migrates one store of either kind, and tests work on copies of it.
+"""
+
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -8,24 +14,31 @@ import pytest
 from sqlalchemy import Engine
 
 from app.store.engine import open_engine, read_store_url
+from app.store.migrating import migrate_store
 from app.store.store import Store
 from tests.postgres import PostgresServer
 
 DATABASES: Final = ("sqlite", "postgresql")
 
 
-def make_store_url(database: str, file: Path, request: pytest.FixtureRequest) -> str:
-    """Name an empty store of one of `DATABASES`; PostgreSQL is started only where it is asked for.
+@cache
+def _migrate_sqlite() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "relay.db"
+        migrate_store(f"sqlite:///{file}")
+        return file.read_bytes()
 
-    Args:
-        database: which keeps it.
-        file: where SQLite does.
-        request: of the fixture or test that it is for.
-    """
-    if database == "sqlite":
-        return f"sqlite:///{file}"
-    postgres: PostgresServer = request.getfixturevalue("postgres")
-    return postgres.create_database()
+
+def create_postgres_store(postgres: PostgresServer) -> str:
+    """Create a migrated store without events; return its URL."""
+    return postgres.create_database(template=_migrate_postgres(postgres))
+
+
+@cache
+def _migrate_postgres(postgres: PostgresServer) -> str:
+    url = postgres.create_database()
+    migrate_store(url)
+    return url.rpartition("/")[2]
 
 
 @pytest.fixture
@@ -33,10 +46,29 @@ def store_path(tmp_path: Path) -> Path:
     return tmp_path / "relay.db"
 
 
+@pytest.fixture
+def store_file(store_path: Path) -> Path:
+    """Create a migrated store without events."""
+    store_path.touch(0o600)
+    store_path.write_bytes(_migrate_sqlite())
+    return store_path
+
+
 @pytest.fixture(params=DATABASES)
-def store_url(request: pytest.FixtureRequest, store_path: Path) -> str:
-    """Name an empty store."""
-    return make_store_url(request.param, store_path, request)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a database without a store; PostgreSQL starts only for tests that use it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    return postgres.create_database()
+
+
+@pytest.fixture(params=DATABASES)
+def store_url(request: pytest.FixtureRequest) -> str:
+    """Create a migrated store without events; PostgreSQL starts only for tests that use it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('store_file')}"
+    return create_postgres_store(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -47,9 +79,9 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def sqlite_store(store_path: Path) -> AsyncIterator[Store]:
+async def sqlite_store(store_file: Path) -> AsyncIterator[Store]:
     """Open one on a file, for what only a file has."""
-    opened = await Store.open(f"sqlite:///{store_path}")
+    opened = await Store.open(f"sqlite:///{store_file}")
     yield opened
     await opened.close()
 

@@ -31,8 +31,8 @@ async def http(
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator[Bench]:
-    opened = await Bench.open(f"sqlite:///{tmp_path}/relay.db", http)
+async def bench(store_file: Path, http: httpx.AsyncClient) -> AsyncIterator[Bench]:
+    opened = await Bench.open(f"sqlite:///{store_file}", http)
     yield opened
     await opened.close()
 

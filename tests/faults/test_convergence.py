@@ -28,6 +28,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.supabase import FaultyFake, FaultyReal, FaultySupabase
 from tests.histories import World, find_desired_rows, histories, ref_of
 from tests.postgres import PostgresServer
+from tests.stores import create_postgres_store
 
 # On the fake: half of them with foreign keys, half without.
 HISTORIES: Final = int(os.environ.get("HISTORIES", "2000"))
@@ -314,7 +315,7 @@ async def postgres_lab(
     postgres: PostgresServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[Lab]:
     def make(_: int) -> str:
-        return postgres.create_database()
+        return create_postgres_store(postgres)
 
     async with run_lab(make, request, has_foreign_keys=True) as opened:
         yield opened

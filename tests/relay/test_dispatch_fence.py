@@ -16,6 +16,7 @@ from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
 from tests.postgres import PostgresServer
 from tests.relay.bench import Bench, count_rows, run_bench
+from tests.stores import create_postgres_store
 
 
 def is_claim(request: httpx.Request) -> bool:
@@ -205,7 +206,7 @@ async def test_relay_with_a_store_of_its_own_is_noticed_and_both_go_on(
 
 @pytest.fixture
 def shared_store_url(postgres: PostgresServer) -> str:
-    return postgres.create_database()
+    return create_postgres_store(postgres)
 
 
 @pytest.fixture

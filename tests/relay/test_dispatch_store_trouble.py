@@ -19,6 +19,7 @@ from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
 from tests.postgres import PostgresServer
 from tests.relay.bench import Bench, RunningClock, count_rows, holds, picks
+from tests.stores import create_postgres_store
 
 
 class Disk:
@@ -255,7 +256,7 @@ async def test_database_that_cannot_be_reached_is_logged_each_time_and_costs_no_
     caplog.set_level(logging.INFO, logger="app.relay.dispatch")
     lost = "the store is not available"
     found = "the store is available again"
-    url = postgres.create_database()
+    url = create_postgres_store(postgres)
     async with open_bench(url, disk, is_running=True) as bench, bench.running():
         await bench.postgrest.wait_for_requests(2)
         for times in (1, 2):

@@ -12,11 +12,12 @@ from tests.fake_postgrest import FakePostgrest
 from tests.histories import World
 from tests.postgres import PostgresServer
 from tests.relay.bench import Bench, run_bench
+from tests.stores import create_postgres_store
 
 
 @pytest.fixture
 def store_url(postgres: PostgresServer) -> str:
-    return postgres.create_database()
+    return create_postgres_store(postgres)
 
 
 @pytest.fixture

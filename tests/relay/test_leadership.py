@@ -24,6 +24,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
 from tests.postgres import PostgresServer
+from tests.stores import create_postgres_store
 
 
 @dataclass
@@ -117,7 +118,7 @@ def replicas_of(store: Store) -> Replicas:
 
 @pytest.fixture
 def store_url(postgres: PostgresServer) -> str:
-    return postgres.create_database()
+    return create_postgres_store(postgres)
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.replicas.cluster import Cluster, open_cluster, start_all
+from tests.stores import create_postgres_store
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, postgres: PostgresServer) -> Iterator[Cluster]:
     """Three relays on one database; none is started yet."""
-    with open_cluster(tmp_path, postgres.create_database(), 3) as opened:
+    with open_cluster(tmp_path, create_postgres_store(postgres), 3) as opened:
         yield opened
 
 
@@ -21,7 +22,7 @@ def _of_module(
     tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("replicas")
-    with open_cluster(folder, postgres.create_database(), 3) as opened:
+    with open_cluster(folder, create_postgres_store(postgres), 3) as opened:
         yield opened
 
 

@@ -15,6 +15,7 @@ from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
 from tests.postgres import PostgresServer
 from tests.replicas.cluster import Cluster, Replica, open_cluster, start_all
+from tests.stores import create_postgres_store
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "3"))
 SEED: Final = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
@@ -35,7 +36,7 @@ def test_replicas_killed_and_paused_at_random_apply_what_they_acknowledged(
     seed = SEED + first_round
     print(f"SEED={seed}")  # noqa: T201 - shown when it fails
     dice = random.Random(seed)  # noqa: S311 - moments, not secrets
-    with open_cluster(tmp_path, postgres.create_database(), 3, seed=seed) as cluster:
+    with open_cluster(tmp_path, create_postgres_store(postgres), 3, seed=seed) as cluster:
         start_all(cluster.replicas)
         cluster.deliver(cluster.backend.make_parents())
         for number in range(first_round, min(first_round + _ROUNDS_OF_A_STORE, ROUNDS)):

@@ -17,11 +17,12 @@ from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, histories
 from tests.postgres import PostgresServer
 from tests.store.actions import claim, record
+from tests.stores import create_postgres_store
 
 
 @pytest.fixture
 def store_url(postgres: PostgresServer) -> str:
-    return postgres.create_database()
+    return create_postgres_store(postgres)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from app.store.schema import events
 from app.store.store import Store
 from tests.histories import NOW, World
 from tests.store import actions
-from tests.stores import DATABASES, make_store_url
 
 PAGE_ROWS = 7
 USERS = 20
@@ -44,9 +43,9 @@ def count_rows(url: str) -> dict[str, int]:
     return rows
 
 
-@pytest.fixture(params=DATABASES)
-def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return make_store_url(request.param, tmp_path / "target.db", request)
+@pytest.fixture
+def target_url(empty_url: str) -> str:
+    return empty_url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
 from app.domain.errors import ConfigurationInvalid
-from app.store.engine import is_shared, read_store_url
+from app.store.engine import is_shared, open_engine, read_store_url
 from app.store.inbox import FUNCTION
 from app.store.inspecting import Standing, inspect_store
 from app.store.migrating import migrate_store
@@ -18,16 +18,19 @@ from tests.postgres import PostgresServer
 
 
 def test_empty_store_is_absent_and_stays_empty(
-    store_url: str, store_path: Path, engine: Engine
+    empty_url: str,
 ) -> None:
-    state = inspect_store(store_url)
+    state = inspect_store(empty_url)
 
     assert (state.standing, state.revision) == (Standing.ABSENT, None)
-    if is_shared(read_store_url(store_url)):
+    url = read_store_url(empty_url)
+    if is_shared(url):
+        engine = open_engine(url)
         assert inspect(engine).get_table_names() == []
+        engine.dispose()
         assert not state.has_function
     else:
-        assert not store_path.exists() or store_path.stat().st_size == 0
+        assert not Path(str(url.database)).exists()
 
 
 def test_store_of_a_relay_that_was_killed_before_it_made_its_tables_is_absent(

@@ -26,8 +26,7 @@ def is_compared(_: object, name: str | None, *__: object) -> bool:
     return name != "entities_pending"
 
 
-def test_migrations_lead_to_the_schema(store_url: str, engine: Engine) -> None:
-    migrate_store(store_url)
+def test_migrations_lead_to_the_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_compared})
         differences = compare_metadata(context, metadata)
@@ -36,9 +35,8 @@ def test_migrations_lead_to_the_schema(store_url: str, engine: Engine) -> None:
 
 
 def test_migrated_store_has_the_index_that_the_dispatcher_claims_by(
-    store_url: str, engine: Engine
+    engine: Engine,
 ) -> None:
-    migrate_store(store_url)
     catalog = {
         "sqlite": "SELECT sql FROM sqlite_master WHERE name = 'entities_pending'",
         "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = 'entities_pending'",

@@ -15,6 +15,7 @@ from app.store.schema import entities, events
 from app.store.store import Store
 from tests.histories import NOW, World, histories
 from tests.postgres import PostgresServer
+from tests.stores import create_postgres_store
 
 Stored = tuple[Store, Engine]
 
@@ -33,7 +34,7 @@ async def apart(tmp_path: Path) -> AsyncIterator[Stored]:
 
 @pytest.fixture
 async def on_postgres(postgres: PostgresServer) -> AsyncIterator[Stored]:
-    async for stored in open_store(postgres.create_database()):
+    async for stored in open_store(create_postgres_store(postgres)):
         yield stored
 
 
