@@ -17,9 +17,10 @@ from prometheus_client.registry import Collector
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.main import get_command
+from typer.main import get_group
 
 from app.api.problems import PROBLEMS
+from app.cli.relay import COMMANDS, import_command
 from app.cli.relay import app as relay_command
 from app.domain.errors import TemporarilyUnavailable
 from app.relay.measurements import Measurements
@@ -115,11 +116,10 @@ def _show(value: object) -> str:
 
 def write_commands() -> str:
     """Describe each subcommand as its --help does."""
-    group: Any = get_command(relay_command)
-    context = group.make_context("relay", [], resilient_parsing=True)
+    context = get_group(relay_command).make_context("relay", [], resilient_parsing=True)
     sections = []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    for name in COMMANDS:
+        command = import_command(name)
         child = command.make_context(name, [], parent=context, resilient_parsing=True)
         usage = re.sub(r"\s+", " ", command.get_usage(child).removeprefix("Usage: "))
         rows = [
@@ -165,12 +165,9 @@ def _option_values(parameter: Any, context: Any) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    # An example of Rich's markup becomes code; a word that looks like a tag stays text.
-    text = re.sub(
-        r"\[bold\](.*?)\[/\]", lambda match: f"`{_line(match[1])}`", text, flags=re.DOTALL
-    )
-    paragraphs = text.replace("\\[", "[").split("\n\n")
-    return "\n\n".join(_escape(_line(each)) for each in paragraphs)
+    prose, _, examples = text.partition("\b\nExamples:\n")
+    paragraphs = [_escape(_line(each)) for each in prose.strip().split("\n\n")]
+    return "\n\n".join((*paragraphs, f"```text\n{textwrap.dedent(examples)}\n```"))
 
 
 def write_metrics() -> str:

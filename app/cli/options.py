@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.domain.contract import DATA_SCHEMAS
 from app.domain.entities import Kind
 from app.domain.events import EventType
 from app.domain.instants import parse_timestamp
@@ -29,8 +30,6 @@ def complete_types(incomplete: str) -> Iterator[str]:
 
 def complete_fields(context: typer.Context, incomplete: str) -> list[str]:
     """Give the fields of the event type that stands before, and the values that are known."""
-    from app.domain.contract import DATA_SCHEMAS  # it takes a while, and only here is it needed
-
     given = context.params.get("event_type")
     if given not in list(EventType):
         return []

@@ -1,57 +1,115 @@
-"""The `relay` command: every subcommand, and what they have in common."""
+"""The `relay` command: its subcommands, and how an error ends it."""
 
+import inspect
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from app.cli.commands import (
-    access,
-    demo,
-    doctor,
-    events,
-    keys,
-    maintenance,
-    replay,
-    send,
-    serve,
-    sql,
-)
 from app.cli.errors import CommandFailed
 from app.cli.output.console import complain, errors, tidy
 from app.domain.errors import ConfigurationInvalid
 
+COMMANDS: Final = {
+    "serve": "Run the relay until SIGTERM or Ctrl-C.",
+    "demo": "Start a local Supabase and the relay, show the point, then serve until Ctrl-C.",
+    "send": "Sign one event and post it, or a whole file of them.",
+    "events": "List received events and what became of them, or show one.",
+    "replay": "Re-sync the entities of matching events with Supabase.",
+    "doctor": "Check the settings, the store and Supabase, and say how to fix what is wrong.",
+    "access": "Explain why a user can or cannot read a trip.",
+    "token": "Sign a token with JWT_SECRET for operators, or for one webhook.",
+    "secret": "Generate a secret and say where it goes.",
+    "sql": "Print the SQL that a Supabase project must apply before the relay can write to it.",
+    "migrate": "Migrate the store to this version's schema, or copy it to another database.",
+    "openapi": "Print the OpenAPI document.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Lists the subcommands without importing them; the module of the one that runs is imported.
+
+    The modules import httpx, FastAPI or SQLAlchemy, which take longer than `relay --help` may.
+    """
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: TyperCommand(name, short_help=summary) for name, summary in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and import_command(args[0]), rest
+
+
+def import_command(name: str) -> Any:
+    """Import a subcommand, and give it as a click command."""
+    function = getattr(import_module(f"app.cli.commands.{name}"), name)
+    # After \b, click keeps the lines of a paragraph instead of wrapping it.
+    text = (inspect.getdoc(function) or "").replace("\nExamples:\n", "\n\b\nExamples:\n")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, help=text)(function)
+    return typer.main.get_command(single)
+
+
 app = typer.Typer(
     name="relay",
-    help="Brings Supabase's permission tables to the state that a backend's change events"
-    " describe.",
-    no_args_is_help=True,
+    cls=_LazyGroup,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    rich_markup_mode=None,
 )
-app.command()(serve.serve)
-app.command()(demo.demo)
-app.command()(send.send)
-app.command()(events.events)
-app.command()(replay.replay)
-app.command()(doctor.doctor)
-app.command()(access.access)
-app.command()(keys.token)
-app.command()(keys.secret)
-app.command()(sql.sql)
-app.command()(maintenance.migrate)
-app.command()(maintenance.openapi)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relay {version('supabase-sync-relay')}")
+        raise typer.Exit
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog="""\b
+    Exit codes:
+      0  done
+      1  rejected, or not found
+      2  usage error, or an invalid setting
+      3  relay unreachable
+      4  not finished in time""",
+)
+def _describe_command(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Relay change events from a backend to the permission tables of Supabase."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; whatever goes wrong is a sentence and an exit code.
+    """Run the command; an error is a sentence and an exit code.
 
     Args:
         arguments: those after the command's name; None for the process's own.
     """
     try:
-        app(args=arguments)
+        sys.exit(app(args=arguments, prog_name="relay", standalone_mode=False))
+    except typer.TyperException as error:
+        _print_usage_error(error)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
     except ConfigurationInvalid as error:
         if len(error.sentences) == 1:
             complain("relay", error.sentences[0])
@@ -65,3 +123,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for detail in error.details:
             errors.print(f"  {tidy(detail)}", markup=False)
         sys.exit(error.exit_code)
+
+
+def _print_usage_error(error: typer.TyperException) -> None:
+    sentence, context = error.format_message(), getattr(error, "ctx", None)
+    # click names the first missing option only, by an error without a message.
+    if isinstance(error, typer.BadParameter) and not error.message and context is not None:
+        missing = [
+            parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.required and parameter.name not in context.params
+        ]
+        sentence = f"missing {' and '.join(missing)}"
+    complain("relay", sentence[:1].lower() + sentence[1:])
+    if context is not None:
+        errors.print(f"  {context.command_path} --help explains every option.", style="dim")

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import typer
 
-from app.cli.relay import app
+from app.cli.relay import import_command
 from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
@@ -56,8 +55,7 @@ def test_page_has_a_setting_for_every_part_and_one_that_combines_several() -> No
 
 
 def test_options_and_variables_of_the_page_exist() -> None:
-    commands = getattr(typer.main.get_command(app), "commands", {})
-    known = [each for name in ("doctor", "access") for each in commands[name].params]
+    known = [each for name in ("doctor", "access") for each in import_command(name).params]
     section = PAGE[PAGE.index("## Validate the setup") : PAGE.index("## Give the relay a key")]
     options = {option for parameter in known for option in parameter.opts}
     assert set(re.findall(r"--[a-z][a-z-]*", section)) <= options

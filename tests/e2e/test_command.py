@@ -217,12 +217,3 @@ def test_demo_once_shows_denied_granted_denied(
         ("membership.deleted", "nothing"),
     ]
     assert all("ms" in took for _, _, took in steps[1:])
-
-
-@pytest.mark.parametrize(
-    "command", ["serve", "demo", "send", "token", "secret", "migrate", "openapi"]
-)
-def test_help_of_every_command_has_an_example(command: str, tmp_path: Path) -> None:
-    helped = run(command, "--help", folder=tmp_path)
-    assert helped.returncode == 0
-    assert "Example:" in helped.stdout

@@ -4,6 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
+from app.demo.demonstration import run_demonstration
+
 _PORT: Final = 8080
 
 
@@ -15,9 +17,7 @@ def demo(
 ) -> None:
     """Start a local Supabase and the relay, show the point, then serve until Ctrl-C.
 
-    Example: [bold]relay demo --once[/]
+    Examples:
+      relay demo --once
     """
-    # Here and not above: no other command need wait for what only this one needs.
-    from app.demo.demonstration import run_demonstration
-
     run_demonstration(once=once, port=port)

@@ -1,18 +1,21 @@
 """`relay events`: what came in, and what became of it."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import typer
 
+from app.auth.tokens import Scope
 from app.cli import options
+from app.cli.client.api_models import EventAnswer, EventPage
+from app.cli.client.relay_client import Document, RemoteRelay, open_relay
 from app.cli.errors import Misused
 from app.cli.output.console import output
+from app.cli.output.event_views import EventList, show_event, write_plain_line
 from app.domain.entities import EventStatus
-
-if TYPE_CHECKING:
-    from app.cli.client.relay_client import Document, RemoteRelay
 
 _PAGE_EVENTS: Final = 200  # as many as the relay gives at once
 
@@ -37,18 +40,16 @@ def events(
     url: options.Url = options.DEFAULT_URL,
     token: options.Token = None,
 ) -> None:
-    """Look up what came in and what became of it: the newest, those asked for, or one by its id.
+    """List received events and what became of them, or show one.
 
     Piped, it is one event a line, with tabs between received, status, type,
     entity, event id and error. Needs `events:read`. Exit code 0: found; 1:
     refused or not found; 3: no relay there.
 
-    Example: [bold]relay events --status dead --since 2h[/], then [bold]relay events EVENT_ID[/]
+    Examples:
+      relay events --status dead --since 2h
+      relay events EVENT_ID
     """
-    # Here and not above: completion and --help need not wait for what only a request needs.
-    from app.auth.tokens import Scope
-    from app.cli.client.relay_client import open_relay
-
     criteria = {
         "since": since,
         "until": until,
@@ -67,8 +68,7 @@ def events(
             _show(relay, document, as_json=as_json)
 
 
-def _page(relay: "RemoteRelay", criteria: dict[str, Any], limit: int) -> Iterator["Document"]:
-    from app.cli.client.api_models import EventPage
+def _page(relay: RemoteRelay, criteria: dict[str, Any], limit: int) -> Iterator[Document]:
 
     cursor: dict[str, str] = {}
     while limit > 0:
@@ -82,9 +82,7 @@ def _page(relay: "RemoteRelay", criteria: dict[str, Any], limit: int) -> Iterato
         cursor = {"cursor": page.next_cursor}
 
 
-def _list(relay: "RemoteRelay", found: Iterator["Document"], *, as_json: bool) -> None:
-    from app.cli.client.api_models import EventAnswer
-    from app.cli.output.event_views import EventList, write_plain_line
+def _list(relay: RemoteRelay, found: Iterator[Document], *, as_json: bool) -> None:
 
     if as_json:
         for document in found:
@@ -98,9 +96,7 @@ def _list(relay: "RemoteRelay", found: Iterator["Document"], *, as_json: bool) -
     EventList().show(answers)
 
 
-def _show(relay: "RemoteRelay", document: "Document", *, as_json: bool) -> None:
-    from app.cli.client.api_models import EventAnswer
-    from app.cli.output.event_views import show_event
+def _show(relay: RemoteRelay, document: Document, *, as_json: bool) -> None:
 
     if as_json:
         output.print_json(data=document)
@@ -108,14 +104,12 @@ def _show(relay: "RemoteRelay", document: "Document", *, as_json: bool) -> None:
         show_event(relay.read(document, EventAnswer))
 
 
-def _write_json_line(document: "Document") -> None:
-    import json
+def _write_json_line(document: Document) -> None:
 
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
 def _name_path(event_id: str) -> str:
-    from urllib.parse import quote
 
     # Dots too: alone between slashes they would be taken for folders.
     return f"/events/{quote(event_id, safe='').replace('.', '%2E')}"

@@ -1,18 +1,25 @@
 """`relay replay`: have something written to Supabase again, and watch it."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from app.auth.tokens import Scope
 from app.cli import options
+from app.cli.client.api_models import ReplayMatch
+from app.cli.client.relay_client import CHECK_THE_WAY, Document, RemoteRelay, open_relay
+from app.cli.client.replay_lookup import confirm_replay
 from app.cli.errors import Misused, Unconfirmed
 from app.cli.output.console import count, errors, output, report_wait
+from app.cli.output.replay_views import (
+    end_with,
+    list_replays,
+    print_replay,
+    show_replay,
+    watch_replay,
+)
 from app.domain.entities import EntityState
-
-if TYPE_CHECKING:
-    from app.cli.client.api_models import ReplayMatch
-    from app.cli.client.relay_client import Document, RemoteRelay
 
 
 def replay(
@@ -47,21 +54,17 @@ def replay(
     url: options.Url = options.DEFAULT_URL,
     token: options.Token = None,
 ) -> None:
-    """Write to Supabase again what the events that meet every criterion are about.
+    """Re-sync the entities of matching events with Supabase.
 
     What is desired now is written, so that no replay can bring back a stale
     state. It counts first and asks. Ctrl-C ends the watching only: the relay goes
     on. Needs `replay:write`. Exit code 0: done; 1: refused, or some of it is
     dead; 3: no relay there, or nothing moves.
 
-    Example: [bold]relay replay --status dead --since 2h[/], then [bold]relay replay --show
-    REPLAY_ID[/]
+    Examples:
+      relay replay --status dead --since 2h
+      relay replay --show REPLAY_ID
     """
-    # Here and not above: completion and --help need not wait for what only a request needs.
-    from app.auth.tokens import Scope
-    from app.cli.client.relay_client import open_relay
-    from app.cli.output.replay_views import list_replays, show_replay
-
     criteria: dict[str, Any] = {
         "event_ids": event_ids or None,
         "since": since,
@@ -84,7 +87,7 @@ def replay(
             _start(relay, body, patience=patience if wait else None, as_json=as_json)
 
 
-def _check_choice(body: "Document", *, show: str | None, list_: bool) -> None:
+def _check_choice(body: Document, *, show: str | None, list_: bool) -> None:
     if sum((bool(body), show is not None, list_)) > 1:
         raise Misused("--show and --list take no criterion beside them")
     if "all" in body and len(body) > 1:
@@ -102,9 +105,7 @@ def _split_entity(text: str | None) -> dict[str, str] | None:
     return {"kind": kind, "key": key}
 
 
-def _count(relay: "RemoteRelay", body: "Document") -> tuple["Document", "ReplayMatch"]:
-    from app.cli.client.api_models import ReplayMatch
-    from app.cli.client.relay_client import CHECK_THE_WAY
+def _count(relay: RemoteRelay, body: Document) -> tuple[Document, ReplayMatch]:
 
     document = relay.post("/replay", {**body, "dry_run": True})
     match = relay.read(document, ReplayMatch)
@@ -116,18 +117,18 @@ def _count(relay: "RemoteRelay", body: "Document") -> tuple["Document", "ReplayM
     return document, match
 
 
-def _describe(match: "ReplayMatch") -> str:
+def _describe(match: ReplayMatch) -> str:
     return f"{count(match.matched_events, 'event')} of {count(match.entities, 'entity')}"
 
 
-def _show_match(document: "Document", match: "ReplayMatch", *, as_json: bool) -> None:
+def _show_match(document: Document, match: ReplayMatch, *, as_json: bool) -> None:
     if as_json:
         output.print_json(data=document)
     else:
         output.print(f"{_describe(match)} would be replayed.")
 
 
-def _confirm(relay: "RemoteRelay", body: "Document") -> bool:
+def _confirm(relay: RemoteRelay, body: Document) -> bool:
     if not sys.stdin.isatty():
         raise Misused("nobody is there to be asked: give --yes, or --dry-run to count")
     _, match = _count(relay, body)
@@ -143,12 +144,7 @@ def _confirm(relay: "RemoteRelay", body: "Document") -> bool:
     return True
 
 
-def _start(
-    relay: "RemoteRelay", body: "Document", *, patience: float | None, as_json: bool
-) -> None:
-    from app.cli.client.api_models import ReplayMatch
-    from app.cli.client.replay_lookup import confirm_replay
-    from app.cli.output.replay_views import end_with, print_replay, watch_replay
+def _start(relay: RemoteRelay, body: Document, *, patience: float | None, as_json: bool) -> None:
 
     document = relay.post("/replay", body)
     started = relay.read(document, ReplayMatch)

@@ -6,16 +6,27 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import httpx
 import typer
 
 from app.cli import options
-from app.cli.errors import Misused
+from app.cli.client.batches import explain_unsigned
+from app.cli.client.delivery import confirm_event, deliver
+from app.cli.client.relay_client import (
+    list_errors,
+    make_failure,
+    open_client,
+    read_document,
+    translated_failures,
+)
+from app.cli.client.signing import make_body, make_event_id, name_endpoint, sign_body
+from app.cli.commands.send_file import send_file
+from app.cli.errors import Misused, RelayAway
 from app.cli.output.console import errors, output, report_wait, tidy
-
-if TYPE_CHECKING:
-    import httpx
+from app.domain.errors import ConfigurationInvalid
+from app.settings import SecretSettings, read_settings
 
 _RETRY_SECONDS = 5.0
 _RETRY_FILE_SECONDS = 60.0
@@ -89,16 +100,13 @@ def send(
     no other. Exit code 0: taken; 1: refused, or some lines were; 3: the relay is
     not there, or did not confirm what was sent.
 
-    Example: [bold]relay send membership.created
-    trip_id=456e7890-e89b-12d3-a456-426614174001
-    user_id=123e4567-e89b-12d3-a456-426614174000 role=MEMBER status=ACTIVE --wait
-    5[/], or [bold]relay send --file events.ndjson --rejects rejects.ndjson[/]
+    Examples:
+      relay send trip.deleted id=456e7890-e89b-12d3-a456-426614174001 --wait 5
+      relay send --file events.ndjson --rejects rejects.ndjson
     """
     if file is not None:
         if event_type or as_curl or (event_id, timestamp, wait) != (None, None, None):
             raise Misused("--file takes no TYPE, --id, --timestamp, --wait or --curl")
-        # Here and not above: completion and --help need not wait for what only a request needs.
-        from app.cli.commands.send_file import send_file
 
         send_file(
             file,
@@ -113,7 +121,6 @@ def send(
         raise Misused("--rejects goes with --file")
     if event_type is None:
         raise Misused("give the TYPE of an event, - to read a body, or --file")
-    from app.cli.client.signing import make_body, make_event_id, name_endpoint, sign_body
 
     if event_type == "-":
         body = sys.stdin.buffer.read()
@@ -139,15 +146,6 @@ def _post(
     patience_seconds: float,
     as_json: bool,
 ) -> None:
-    from app.cli.client.delivery import confirm_event, deliver
-    from app.cli.client.relay_client import (
-        make_failure,
-        open_client,
-        read_document,
-        translated_failures,
-    )
-    from app.cli.client.signing import name_endpoint
-    from app.cli.errors import RelayAway
 
     answers: list[tuple[httpx.Response, float]] = []
 
@@ -193,8 +191,6 @@ def _read_fields(fields: list[str]) -> dict[str, str]:
 
 
 def _find_secret() -> str:
-    from app.domain.errors import ConfigurationInvalid
-    from app.settings import SecretSettings, read_settings
 
     for secret in read_settings(SecretSettings).webhook_secrets:
         if secret.get_secret_value().startswith("whsec_"):
@@ -211,9 +207,7 @@ def _write_curl(endpoint: str, headers: dict[str, str], body: bytes) -> str:
     return " \\\n  ".join(parts)
 
 
-def _show(response: "httpx.Response", took_milliseconds: float) -> None:
-    from app.cli.client.batches import explain_unsigned
-    from app.cli.client.relay_client import list_errors
+def _show(response: httpx.Response, took_milliseconds: float) -> None:
 
     document: dict[str, Any] = response.json()
     if response.is_success:

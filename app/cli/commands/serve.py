@@ -1,21 +1,107 @@
-"""`relay serve`."""
+"""`relay serve`: run the relay in this process."""
 
-from typing import Annotated
+import gc
+import logging
+import os
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Annotated, Final
 
 import typer
 
+from app.cli.errors import CommandFailed
+from app.cli.failpoints import VARIABLE, arm_failpoint
+from app.main import create_app
+from app.observability.logging import configure_logging
+from app.server.connections import bound_connections
+from app.server.limits import Limits
+from app.server.server import RelayServer, bind_sockets, describe_bind_error
+from app.settings import Settings, read_settings
+from app.store.migrating import migrate_store
+
+logger = logging.getLogger(__name__)
+
+# How much longer than SHUTDOWN_SECONDS a stop may take, to release the lease and close the store.
+_CLOSE_SECONDS: Final = 1
+# For how long one thread may keep the interpreter from another. A commit gives it up at every call
+# into SQLite: at Python's 5 ms a flood of requests delays commits by seconds.
+_SWITCH_SECONDS: Final = 0.0001
+
+
+class _Server(RelayServer):
+    """Says where it listens, spares the collector what lives for ever, and bounds its stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; during the start at once, as `app.cli.entry_point` does before it."""
+        if not self.started:
+            os._exit(0)
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        gc.collect()
+        gc.freeze()
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                logger.info("listening on http://%s:%d", host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop gracefully, or else abruptly: a store that hangs must not delay the end."""
+        seconds = (self.config.timeout_graceful_shutdown or 0) + _CLOSE_SECONDS
+        limit = threading.Timer(seconds, _abandon)
+        limit.daemon = True
+        limit.start()
+        await super().shutdown(sockets)
+
+
+def _abandon() -> None:
+    logger.error("the stop took too long and was cut short; what was acknowledged is stored")
+    os._exit(1)
+
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on, before HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, before PORT.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides PORT.")] = None,
 ) -> None:
     """Run the relay until SIGTERM or Ctrl-C.
 
     Settings come from the environment and from .env; .env.example explains each.
 
-    Example: [bold]relay serve --port 8080[/]
+    Examples:
+      relay serve --port 8080
     """
-    # Here and not above: no other command need wait for what only a server needs.
-    from app.cli.commands.server import run_server
-
-    run_server(host=host, port=port)
+    settings = read_settings(Settings)
+    configure_logging(level=settings.log_level, format_name=settings.log_format)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    hit = arm_failpoint(os.environ.get(VARIABLE))
+    app = create_app(settings, hit=hit)
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    try:
+        sockets = bind_sockets(host, port)
+    except OSError as error:
+        raise CommandFailed(describe_bind_error(host, port, error)) from error
+    # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
+    # again when it opens it, which takes milliseconds where there is nothing to do.
+    # In a thread: a signal is handled at once only while the main thread is in no blocking call.
+    with ThreadPoolExecutor(1) as thread:
+        migration = thread.submit(migrate_store, settings.store_url, hit=hit)
+        before, after = migration.result()
+    if before != after:
+        logger.info("migrated the store from revision %s to %s", before, after)
+    server = _Server(
+        app,
+        limits=Limits(connections=bound_connections(settings.max_connections)),
+        shutdown_seconds=settings.shutdown_seconds,
+    )
+    # When it has stopped, uvicorn raises the signal again: the entry point's handler ends the
+    # process with code 0.
+    server.run(sockets)
+    if not server.started:
+        raise typer.Exit(1)

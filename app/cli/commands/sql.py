@@ -22,7 +22,8 @@ def sql(
     them. They can be applied again, and have to be after an upgrade that changed
     them. With --all the tables and policies come first; apply those only once.
 
-    Example: [bold]relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"[/]
+    Examples:
+      relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"
     """
     for path in list_migrations() if everything else list_function_files():
         # Bytes: the files are UTF-8, whatever the terminal's encoding is.

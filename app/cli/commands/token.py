@@ -1,76 +1,27 @@
-"""`relay secret` and `relay token`: what callers need to be let in."""
+"""`relay token`: sign a token with JWT_SECRET."""
 
 import hashlib
-import json
-import secrets as randomness
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
+from app.auth.tokens import Scope, mint_token
+from app.cli.client.operator_token import make_claims
 from app.cli.errors import Misused
-from app.cli.output.console import errors, output
+from app.cli.output.console import output
 from app.domain.errors import ConfigurationInvalid
+from app.settings import SecretSettings, read_settings
 
 _MAXIMUM_HOURS: Final = 24
 
 
-class SecretKind(StrEnum):
-    """What can be made."""
-
-    HMAC = "hmac"
-    ED25519 = "ed25519"
-    JWT = "jwt"
-
-
-def secret(
-    kind: Annotated[
-        SecretKind,
-        typer.Option(help="hmac: one shared secret; ed25519: a key pair; jwt: a JWT_SECRET."),
-    ] = SecretKind.HMAC,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
-    """Make a new secret and say where it goes.
-
-    To rotate without a gap: put the new one beside the old one in WEBHOOK_SECRETS
-    (separated by a comma), restart the relay, let the backend sign with the new
-    one, then take the old one out. Of JWT_SECRET there is one at a time: tokens
-    that the old one signed end with the restart.
-
-    Example: [bold]relay secret --kind ed25519[/]
-    """
-    # Here and not above: completion and --help need not wait for the cryptography.
-    from app.auth.signatures import generate_key_pair, generate_symmetric_secret
-
-    match kind:
-        case SecretKind.HMAC:
-            shared = generate_symmetric_secret()
-            made = {"WEBHOOK_SECRETS": shared}
-            note = "The relay and the backend share it; the backend signs with it."
-        case SecretKind.ED25519:
-            pair = generate_key_pair()
-            made = {"WEBHOOK_SECRETS": pair.public, "private_key": pair.private}
-            note = "The relay gets the whpk_ key; only the backend gets the whsk_ key and signs."
-        case SecretKind.JWT:
-            made = {"JWT_SECRET": randomness.token_urlsafe(48)}
-            note = "The relay verifies with it; `relay token` signs tokens with it."
-    if as_json:
-        output.print_json(json.dumps(made))
-        return
-    for name, value in made.items():
-        output.print(f"{name}={value}", markup=False)
-    errors.print(note, style="dim")
-
-
 def _complete_scopes(incomplete: str) -> Iterator[str]:
-    from app.auth.tokens import Scope
 
     return (scope for scope in Scope if scope.startswith(incomplete))
 
 
 def _check_scopes(scopes: list[str]) -> list[str]:
-    from app.auth.tokens import Scope
 
     for scope in scopes:
         if scope not in list(Scope):
@@ -115,20 +66,17 @@ def token(
         bool, typer.Option("--json", help="For machines: the token, and the claims in it.")
     ] = False,
 ) -> None:
-    """Sign a token with JWT_SECRET, for /replay, /events or one webhook.
+    """Sign a token with JWT_SECRET for operators, or for one webhook.
 
     `relay events` and `relay replay` need none where JWT_SECRET is set: they sign
     their own. No token can be revoked before it expires, except by a new
     JWT_SECRET. A webhook that is sent with only a token needs --body, and should
     have --webhook-id.
 
-    Example: [bold]relay token --scope replay:write --scope events:read --subject jane[/],
-    or [bold]export RELAY_TOKEN=$(relay token --scope events:read)[/]
+    Examples:
+      relay token --scope replay:write --scope events:read --subject jane
+      export RELAY_TOKEN=$(relay token --scope events:read)
     """
-    from app.auth.tokens import Scope, mint_token
-    from app.cli.client.operator_token import make_claims
-    from app.settings import SecretSettings, read_settings
-
     if hours > _MAXIMUM_HOURS and not force:
         raise Misused(
             f"--hours {hours:g} is too long: a token cannot be revoked. Give at most --hours"

@@ -1,13 +1,16 @@
-"""`relay migrate` and `relay openapi`."""
+"""`relay migrate`: migrate the store, or copy it."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.errors import CommandFailed, Misused
 from app.cli.output.console import count, errors, output
+from app.settings import StoreSettings, read_settings
+from app.store.copying import CopyFailed, copy_store
+from app.store.migrating import migrate_store
 
 
 def migrate(
@@ -23,7 +26,7 @@ def migrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Bring the store at STORE_URL to this version's schema; `relay serve` does so by itself.
+    """Migrate the store to this version's schema, or copy it to another database.
 
     With --from and --to it copies a store, from SQLite to PostgreSQL or back, and
     compares the two row by row. After a kill the same command goes on; until it
@@ -31,17 +34,15 @@ def migrate(
     PGPASSWORD and ~/.pgpass do. Exit code 0: done; 1: the copy is not equal; 2: one
     of the stores cannot be used.
 
-    Example: [bold]STORE_URL=sqlite:///relay.db relay migrate[/], or [bold]relay migrate
-    --from sqlite:///relay.db --to postgresql://relay@db.internal/relay[/]
+    Examples:
+      STORE_URL=sqlite:///relay.db relay migrate
+      relay migrate --from sqlite:///relay.db --to postgresql://db.internal/relay
     """
     if source is not None and target is not None:
         _copy(source, target, as_json=as_json)
         return
     if source is not None or target is not None:
         raise Misused("--from and --to go together")
-    # Here and not above: `relay send` need not wait for the database toolkit.
-    from app.settings import StoreSettings, read_settings
-    from app.store.migrating import migrate_store
 
     before, after = migrate_store(read_settings(StoreSettings).store_url)
     if as_json:
@@ -53,9 +54,6 @@ def migrate(
 
 
 def _copy(source: str, target: str, *, as_json: bool) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from app.store.copying import CopyFailed, copy_store
 
     bar = Progress(
         TextColumn("{task.description:9}"),
@@ -90,23 +88,3 @@ def _copy(source: str, target: str, *, as_json: bool) -> None:
         f" {count(contents.rows['entities'], 'entity')}; both stores hold the same."
     )
     errors.print("Now set STORE_URL to the copy; the source is as it was.", style="dim")
-
-
-def openapi(
-    path: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: print it.")
-    ] = None,
-) -> None:
-    """Print the OpenAPI document.
-
-    Example: [bold]relay openapi --output openapi/openapi.json[/]
-    """
-    # Here and not above: `relay send` need not wait for the web framework.
-    from app.main import create_api
-
-    text = json.dumps(create_api().openapi(), indent=2) + "\n"
-    if path is None:
-        typer.echo(text, nl=False)
-    else:
-        path.write_text(text)
-        errors.print(f"Wrote {path}.", style="dim")
