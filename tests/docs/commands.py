@@ -45,7 +45,7 @@ def run_region(name: str, relay: Relay, *, expected_code: int = 0, **variables: 
 
 
 def region_of(name: str) -> str:
-    return read_region(f"sh/operations.sh#{name}")
+    return read_region(f"sh/operate.sh#{name}")
 
 
 def find_bash() -> str:

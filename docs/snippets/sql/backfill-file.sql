@@ -1,5 +1,5 @@
 -- region: backfill
--- One line for each row that the backend has, parents first.
+-- One event for each row of the backend.
 select jsonb_build_object('type', 'user.created', 'timestamp', '2000-01-01T00:00:00Z', 'data',
          jsonb_build_object('id', id, 'email', email, 'username', username))
 from users;

@@ -1,5 +1,5 @@
 -- region: removals
--- The same of what the backend has: `where` as in the backfill.
+-- The same for each row of the backend, with the conditions of the backfill.
 with removals (type, data) as (
   select 'membership.deleted', jsonb_build_object('trip_id', m.trip_id, 'user_id', m.user_id)
   from trip_memberships m

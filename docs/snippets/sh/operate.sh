@@ -1,4 +1,4 @@
-# What docs/operations.md shows. Each region is run by tests/docs/test_operations.py.
+# The commands of docs/guides/operate.md. tests/docs/test_operate.py runs each region.
 
 # region: operator
 export RELAY_URL=https://relay.example.com
@@ -11,16 +11,16 @@ curl -sS "$RELAY_URL/metrics" | grep '^relay_'
 # endregion
 
 # region: waiting
-relay events --status pending              # the newest that wait
+relay events --status pending              # the newest pending events
 relay events --status pending --type 'membership.*' --since 2h
-relay events "$EVENT_ID"                   # one: attempts, next attempt, last error
-relay events --entity "$ENTITY"            # all that came in about one entity
+relay events "$EVENT_ID"                   # one event: attempts, next attempt, last error
+relay events --entity "$ENTITY"            # every event of one entity
 # endregion
 
 # region: dead
-relay events --status dead                 # which, and the SQLSTATE
-relay replay --status dead --dry-run       # once the cause is mended: how many
-relay replay --status dead                 # writes them again, and stays until it is known how it went
+relay events --status dead                 # the events and their SQLSTATE
+relay replay --status dead --dry-run       # after fixing the cause: how many
+relay replay --status dead                 # re-syncs them and waits for the outcome
 # endregion
 
 # region: everything
@@ -34,12 +34,12 @@ curl -sS -o /dev/null -w '%{http_code}\n' "$SUPABASE_URL/rest/v1/users?limit=1" 
 # endregion
 
 # region: store
-df -h . && ls -lh relay.db*                # the file, and its write-ahead log (-wal)
+df -h . && ls -lh relay.db*                # the store and its write-ahead log (-wal)
 sqlite3 -readonly relay.db 'PRAGMA quick_check'
 # endregion
 
 # region: shrink
-sqlite3 relay.db 'VACUUM'                  # with the relay stopped; needs as much room again
+sqlite3 relay.db 'VACUUM'                  # with the relay stopped; needs as much free disk again
 # endregion
 
 # region: replicas
@@ -47,8 +47,8 @@ psql "$STORE_URL" -c "select holder, token, to_timestamp(expires_at / 1e6) as ex
 # endregion
 
 # region: signature
-date -u                                    # on both machines: more than 300 s apart is a 401
-relay send signature.check --secret "$BACKEND_SECRET"  # 422: the secret is right; 401: it is not
+date -u                                    # on both machines: at most 300 s apart
+relay send signature.check --secret "$BACKEND_SECRET"  # 422: the secret is correct; 401: it is wrong
 # endregion
 
 # region: hmac
@@ -56,11 +56,11 @@ relay secret                               # WEBHOOK_SECRETS=whsec_…
 # endregion
 
 # region: ed25519
-relay secret --kind ed25519                # whpk_… for the relay, whsk_… for the backend alone
+relay secret --kind ed25519                # whpk_… for the relay, whsk_… for the backend only
 # endregion
 
 # region: backfill
-umask 077                                  # what follows holds personal data: only you may read it
+umask 077                                  # these files hold personal data
 psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/backfill-file.sql > backfill.ndjson
 relay send --file backfill.ndjson --rejects rejects.ndjson
 # endregion
@@ -70,7 +70,7 @@ READ_AT=$(date -u +%FT%TZ)
 psql "$SUPABASE_DB_URL" -XAt -f docs/snippets/sql/removals-supabase.sql | LC_ALL=C sort > supabase.ndjson
 psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/removals-backend.sql | LC_ALL=C sort > backend.ndjson
 LC_ALL=C comm -23 supabase.ndjson backend.ndjson > removals.ndjson
-wc -l removals.ndjson                      # rows that Supabase has and the backend has not: look at them
+wc -l removals.ndjson                      # rows that only Supabase has: review them
 # endregion
 
 # region: remove
@@ -82,9 +82,9 @@ sed "s/2000-01-01T00:00:00Z/$READ_AT/" removals.ndjson | relay send --file -
 # endregion
 
 # region: backup
-umask 077                                  # what follows holds personal data: only you may read it
+umask 077                                  # these files hold personal data
 sqlite3 relay.db ".backup 'backup.db'"     # while the relay runs
-sqlite3 relay.db "VACUUM INTO 'compact.db'" # the same, smaller and slower
+sqlite3 relay.db "VACUUM INTO 'compact.db'" # smaller and slower
 sqlite3 -readonly backup.db 'PRAGMA integrity_check'
 # endregion
 
@@ -93,12 +93,12 @@ STORE_URL=sqlite:///backup.db SUPABASE_URL=http://127.0.0.1:9 relay serve --port
 # endregion
 
 # region: backup-postgresql
-umask 077                                  # what follows holds personal data: only you may read it
+umask 077                                  # these files hold personal data
 pg_dump --format=custom --file=relay.dump "$STORE_URL"
 # endregion
 
 # region: upgrade
-STORE_URL=sqlite:///upgrade.db relay migrate  # of a copy, to see how long it takes
+STORE_URL=sqlite:///upgrade.db relay migrate  # on a copy, to measure how long it takes
 # endregion
 
 # region: log
