@@ -32,7 +32,7 @@ def make_requests(
 ) -> list[bytes]:
     """Make a request for each membership: that it begins, or that it ends.
 
-    A signature is good for five minutes. Ids grow, as docs/integration.md has the backend make
+    A signature is good for five minutes. Ids grow, as docs/guides/integrate.md has the backend make
     them, or are random.
     """
     source = random.Random()  # noqa: S311
@@ -60,7 +60,7 @@ def make_batches(memberships: Iterable[tuple[str, str]], size: int) -> list[byte
 
 
 def make_event_id(source: random.Random, at: float) -> str:
-    """Give an id that grows with time (Unix seconds), as docs/integration.md has the backend do."""
+    """Give an id that grows with time (Unix seconds), as docs/guides/integrate.md has the backend do."""
     return f"evt_{round(at * 1000):012x}{source.getrandbits(80):020x}"
 
 

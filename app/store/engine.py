@@ -21,7 +21,7 @@ BUSY_MILLISECONDS: Final = 5000
 
 # synchronous=FULL: in WAL mode, a commit returns after its fsync, which is what a 202 promises.
 # secure_delete: what is erased is overwritten, not left on free pages. Copies that SQLite leaves
-# when it moves rows are not: docs/operations.md, "Retention and erasure".
+# when it moves rows are not: docs/guides/operate.md, "Retention and erasure".
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}",
     "PRAGMA journal_mode = WAL",

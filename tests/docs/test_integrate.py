@@ -31,13 +31,14 @@ USER_ID = "123e4567-e89b-12d3-a456-426614174000"
 USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
 
 
-def test_event_on_the_page_is_valid() -> None:
+def test_event_on_a_page_is_valid() -> None:
     settings = Settings.model_fields
     reader = EventReader(
         roles=settings["membership_roles"].default,
         statuses=settings["membership_statuses"].default,
     )
-    bodies = [code for language, _, code in read_blocks(EVENTS) if language == "json"]
+    pages = (EVENTS, CHECKOUT / "README.md")
+    bodies = [code for language, _, code in read_blocks(*pages) if language == "json"]
     types = {reader.read_event("evt_1", body.encode(), now=NOW).type for body in bodies}
     assert types == {EventType.MEMBERSHIP_CREATED}
 
@@ -111,6 +112,21 @@ def test_curl_command_that_relay_send_prints_is_accepted(relay: Relay) -> None:
         ["sh", "-c", printed.stdout], environment=relay.caller_environment, folder=relay.folder
     )
     assert json.loads(done.stdout)["status"] == "accepted"
+
+
+def test_command_of_the_readme_is_answered_applied(
+    relay_on_wire: Relay, supabase_wire: SupabaseWire
+) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = run(
+        ["sh", "-ec", read_region("sh/send.sh#send")],
+        environment=relay_on_wire.caller_environment | {"PATH": path},
+        folder=relay_on_wire.folder,
+    )
+    assert "applied" in done.stdout, done.stderr
+    assert [(verb, table) for verb, table, _ in supabase_wire.writes] == [
+        ("upsert", "public.trip_memberships")
+    ]
 
 
 # --- With a JWT -----------------------------------------------------------------------------------

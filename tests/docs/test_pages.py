@@ -137,3 +137,17 @@ def test_every_shell_command_of_the_documents_is_run_by_a_test() -> None:
             assert source is not None, f"no snippet is named before:\n{code}"
             region = source.partition("#")[2]
             assert re.search(rf'["#]{region}"', tests), f"no test runs {source}"
+
+
+def test_index_of_decisions_links_every_record() -> None:
+    index = DOCS / "decisions" / "README.md"
+    linked = {path for path, _ in read_links(index) if path.startswith("0")}
+    assert linked == {path.name for path in index.parent.glob("0*.md")}
+
+
+def test_page_that_code_names_exists() -> None:
+    for folder in ("app", "benchmarks", "supabase", "tests"):
+        for file in (CHECKOUT / folder).rglob("*.*"):
+            if file.suffix in (".py", ".sql"):
+                for path in re.findall(r"docs/[\w/-]+\.md", file.read_text()):
+                    assert (CHECKOUT / path).exists(), f"{file}: {path}"

@@ -1,6 +1,6 @@
 // Package relay sends signed change events to the Supabase relay.
 //
-// Standard library only. Copy the folder into the backend; docs/integration.md explains it.
+// Standard library only. Copy the folder into the backend; docs/guides/integrate.md explains it.
 package relay
 
 import (
