@@ -60,7 +60,7 @@ def make_batches(memberships: Iterable[tuple[str, str]], size: int) -> list[byte
 
 
 def make_event_id(source: random.Random, at: float) -> str:
-    """Give an id that grows with time (Unix seconds), as docs/guides/integrate.md has the backend do."""
+    """Return an id that grows with time (Unix seconds), like those of the backend's outbox."""
     return f"evt_{round(at * 1000):012x}{source.getrandbits(80):020x}"
 
 
