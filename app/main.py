@@ -14,9 +14,9 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import events, health, metrics, replay
+from app.api import events, health, metrics, replay, webhook_docs
 from app.api.application import Application
-from app.api.concurrency import BATCHES_AT_ONCE, ConcurrencyLimiter
+from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.api.openapi import describe_api
 from app.api.problems import register_handlers
 from app.api.request_body import BATCH_BYTES, REPLAY_BYTES
@@ -145,7 +145,7 @@ def create_app(
                 ),
                 store=store,
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
-                batches_in_flight=ConcurrencyLimiter(BATCHES_AT_ONCE),
+                batches_in_flight=ConcurrencyLimiter(MAXIMUM_BATCHES),
                 waits=ConcurrencyLimiter(settings.max_in_flight),
                 hit=hit,
                 measurements=measurements,
@@ -183,7 +183,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         redoc_url=None,
     )
     register_handlers(app)
-    for module in (health, metrics, events, replay):
+    for module in (webhook_docs, health, metrics, events, replay):
         app.include_router(module.router)
     describe_api(app)
     return app

@@ -1,35 +1,33 @@
-"""FastAPI, with the endpoints for events in front of its machinery."""
+"""FastAPI, with the endpoints for events in front of its routing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.refusals import error_response
+from app.api.problems import error_response
 from app.api.request_body import EVENT_BYTES
 from app.api.services import Services
 from app.domain.errors import RequestRejected
 
 SendResponse = Callable[[int, tuple[tuple[bytes, bytes], ...], bytes], None]
-"""Takes a response: status, headers without its length, body."""
+"""Sends a response: status, headers without the content length, body."""
 
 FastPath = Callable[[Services, dict[bytes, bytes], bytes, SendResponse], bool]
 """`EventEndpoint.try_fast_path`."""
 
 
 class Application(FastAPI):
-    """Hands a POST to some paths straight to their endpoints.
+    """Routes POST requests of some paths straight to their endpoints.
 
-    FastAPI's middleware and routing cost a request as much as verifying and validating an event
-    do. The paths are routes as well, for every other method and for other servers.
+    FastAPI's middleware and routing take as long as verifying and validating an event.
 
     Args:
-        bypass_endpoints: ASGI endpoints that answer their own errors, by path.
-        fast_path: a path of them, and the function that `app.server` may call for it.
-        body_limits: the most bytes of a body, by path; for every other path, those of an event.
+        bypass_endpoints: ASGI endpoints that handle their own errors, by path.
+        fast_path: the path and function of the fast path.
+        body_limits: limits of bodies in bytes, by path; the default is that of an event.
         options: of FastAPI.
     """
 
@@ -46,11 +44,9 @@ class Application(FastAPI):
         self.fast_path_target = path.encode()
         self._bypass_endpoints = bypass_endpoints
         self._body_limits = body_limits
-        for path, endpoint in bypass_endpoints.items():
-            self.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._bypass_endpoints.get(scope["path"])
             if endpoint is not None:
@@ -60,10 +56,10 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
     def find_body_limit(self, path: str) -> int:
-        """Give the most bytes that the body of a request to a path may have."""
+        """Return the limit of a request body in bytes."""
         return self._body_limits.get(path, EVENT_BYTES)
 
-    def refuse(self, error: RequestRejected) -> Response:
-        """Make the response to what the server could not read as a request."""
+    def reject(self, error: RequestRejected) -> Response:
+        """Make the response to bytes that the server cannot read as a request."""
         services = cast(Services, self.state.services)
         return error_response(services.measurements, "a request", error)

@@ -1,4 +1,4 @@
-"""Bounds how many authenticated requests are worked on at once."""
+"""Limits how many authenticated requests are in flight."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,27 +6,22 @@ from typing import Final
 
 from app.domain.errors import Overloaded
 
-# Batches of up to 1 MiB: no more than 64 MiB of them are kept until their commits.
-BATCHES_AT_ONCE: Final = 64
+MAXIMUM_BATCHES: Final = 64
+"""Of 1 MiB each: they keep 64 MiB in memory until their commits."""
 
 
 class ConcurrencyLimiter:
-    """A number of slots.
-
-    Args:
-        limit: how many.
-    """
+    """A fixed number of slots."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
+        self._free = limit
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
         """Hold a slot.
 
         Raises:
-            Overloaded: none is free.
+            Overloaded: no slot is free.
         """
         if not self.try_acquire():
             raise Overloaded
@@ -36,12 +31,12 @@ class ConcurrencyLimiter:
             self.release()
 
     def try_acquire(self) -> bool:
-        """Take a slot, to be given back by `release`; False if none is free."""
-        if self._used >= self._limit:
+        """Acquire a slot, unless none is free. `release` returns it."""
+        if self._free == 0:
             return False
-        self._used += 1
+        self._free -= 1
         return True
 
     def release(self) -> None:
-        """Give a slot back."""
-        self._used -= 1
+        """Return a slot."""
+        self._free += 1

@@ -1,46 +1,44 @@
-"""Cursors: where a listing goes on, opaque to the caller and good for that listing alone."""
+"""Cursors of listings: opaque to callers, and valid for one listing with its filters only."""
 
-import base64
 import hashlib
-import json
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from app.domain.errors import FieldError, InputInvalid
 
-_LARGEST: Final = 2**63 - 1
-_DIGEST_BYTES: Final = 6
+# No more digits than a 64-bit integer of the store can hold.
+_CURSOR: Final = re.compile(
+    r"(?P<numbers>-?\d{1,18}(\.-?\d{1,18})*)\.(?P<digest>[0-9a-f]{12})", re.ASCII
+)
 
 
-def write_cursor(place: tuple[int, ...], listing: str) -> str:
-    """Write a place in a listing.
+def write_cursor(position: Sequence[int], listing: str) -> str:
+    """Write a cursor.
 
     Args:
-        place: whole numbers of 64 bits.
-        listing: names the listing and its criteria.
+        position: in the listing.
+        listing: names the listing and its filters.
     """
-    document = json.dumps([*place, _digest(place, listing)], separators=(",", ":"))
-    return base64.urlsafe_b64encode(document.encode()).rstrip(b"=").decode()
+    numbers = ".".join(map(str, position))
+    return f"{numbers}.{_digest(numbers, listing)}"
 
 
-def read_cursor(cursor: str, listing: str, numbers: int) -> tuple[int, ...]:
-    """Read what `write_cursor` has written for the same listing.
+def read_cursor(cursor: str, listing: str, *, length: int) -> tuple[int, ...]:
+    """Read a cursor of the same listing into a position of `length` numbers.
 
     Raises:
-        InputInvalid: it is of another listing, of none, or was altered.
+        InputInvalid: it belongs to another listing, or was altered.
     """
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        *place, digest = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        is_ours = digest == _digest(place, listing) and len(place) == numbers
-    except (ValueError, TypeError, RecursionError):
-        is_ours = False
-    if not is_ours or not all(type(number) is int and abs(number) <= _LARGEST for number in place):
-        raise InputInvalid(
-            [FieldError("/query/cursor", "is not a next_cursor of this listing and its filters")]
-        )
-    return tuple(place)
+    match = _CURSOR.fullmatch(cursor)
+    if match is not None and match["digest"] == _digest(match["numbers"], listing):
+        position = tuple(int(number) for number in match["numbers"].split("."))
+        if len(position) == length:
+            return position
+    raise InputInvalid(
+        [FieldError("/query/cursor", "must be the next_cursor of this listing with these filters")]
+    )
 
 
-def _digest(place: Iterable[int], listing: str) -> str:
-    return hashlib.sha256(f"{[*place]} {listing}".encode()).hexdigest()[: 2 * _DIGEST_BYTES]
+def _digest(numbers: str, listing: str) -> str:
+    return hashlib.sha256(f"{numbers} {listing}".encode()).hexdigest()[:12]

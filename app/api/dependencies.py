@@ -1,16 +1,18 @@
-"""What endpoints ask for."""
+"""Dependencies of the endpoints."""
 
 import logging
-from typing import Annotated, cast
+from collections import Counter
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from app.api.refusals import find_reason
+from app.api.problems import find_reason
 from app.api.request_body import read_headers
 from app.api.services import Services
 from app.auth.tokens import Claims, Scope
-from app.domain.errors import RequestRejected
+from app.domain.documents import write_pointer
+from app.domain.errors import FieldError, InputInvalid, RequestRejected
 
 logger = logging.getLogger(__name__)
 
@@ -18,45 +20,51 @@ _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="OperatorToken",
     bearerFormat="JWT",
-    description="A JWT whose `scope` names what it may do: `events:read`, `replay:write`.",
+    description="A JWT with the scope of the operation: `events:read` or `replay:write`.",
 )
 
 
-def get_services(request: Request) -> Services:
-    """Give the services that the lifespan made."""
+def _get_services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-ServicesDependency = Annotated[Services, Depends(get_services)]
+ServicesDependency = Annotated[Services, Depends(_get_services)]
 
 
-class OperatorAuth:
-    """Admits the operator that a request comes from, at the moment the endpoint chooses.
+def _require(scope: Scope) -> Any:
+    """Make a dependency that authorizes an operator.
 
-    The order of the checks is part of the contract: what can be judged without knowing who asks
-    (size, content type) comes before it, what is said of the content comes after it.
+    FastAPI resolves dependencies before it validates parameters, so callers without access learn
+    nothing about their input.
     """
 
-    def __init__(
-        self, request: Request, services: ServicesDependency, _: Annotated[object, Depends(_bearer)]
-    ) -> None:
-        self._request = request
-        self._services = services
-
-    async def authorize(self, scope: Scope) -> Claims:
-        """Give the claims of a caller who has the scope.
-
-        Raises:
-            OperatorAccessNotConfigured: no setting says who is an operator.
-            Unauthenticated: no valid token.
-            ScopeMissing: the token does not allow it.
-        """
-        authorization = read_headers(self._request.scope).get(b"authorization")
+    async def authorize(
+        request: Request, services: ServicesDependency, _: Annotated[object, Depends(_bearer)]
+    ) -> Claims:
+        authorization = read_headers(request.scope).get(b"authorization")
         try:
-            return await self._services.authenticator.authorize_operator(authorization, scope)
+            return await services.authenticator.authorize_operator(authorization, scope)
         except RequestRejected as error:
-            logger.info("rejected %s: %s", self._request.url.path, find_reason(error))
+            logger.info("rejected %s: %s", request.url.path, find_reason(error))
             raise
 
+    return Depends(authorize)
 
-Operator = Annotated[OperatorAuth, Depends()]
+
+EventReader = Annotated[Claims, _require(Scope.EVENTS_READ)]
+ReplayWriter = Annotated[Claims, _require(Scope.REPLAY_WRITE)]
+
+
+def _reject_repeated_parameters(request: Request) -> None:
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "types")
+    errors = [
+        FieldError(write_pointer("query", name), "is given more than once")
+        for name, count in counts.items()
+        if count > 1
+    ]
+    if errors:
+        raise InputInvalid(errors)
+
+
+UniqueParameters = Annotated[None, Depends(_reject_repeated_parameters)]
+"""Every query parameter but `types` may be given once. Place it after the authorization."""

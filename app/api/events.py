@@ -1,85 +1,68 @@
-"""`GET /events` and `GET /events/{event_id}`: what came in, and what happened to it."""
+"""`GET /events` and `GET /events/{event_id}`: received events and their outcomes."""
 
-from datetime import datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter, Path, Query
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from app.api.cursors import read_cursor, write_cursor
-from app.api.dependencies import Operator, ServicesDependency
-from app.api.filters import EntityPath, InstantText, TypesParameter, check_range
-from app.api.validation import REPEATABLE, describe_query, read_query
-from app.auth.tokens import Scope
+from app.api.dependencies import EventReader, ServicesDependency, UniqueParameters
+from app.api.filters import EntityPath, InstantText, Moment, TypesParameter, check_range
+from app.api.problems import OPERATOR_ERRORS, describe_problems
 from app.domain.criteria import Criteria, write_criteria
 from app.domain.entities import EntityState, EventStatus, Kind
-from app.domain.errors import EventNotFound
+from app.domain.errors import EventNotFound, InputInvalid
 from app.domain.event_reader import is_event_id
 from app.domain.events import EventId, EventType
-from app.domain.history import EventCursor, StoredEvent
-from app.domain.instants import Instant, to_datetime
+from app.domain.history import EventCursor
+from app.domain.instants import Instant
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], responses=describe_problems(*OPERATOR_ERRORS))
 
 MAXIMUM_LIMIT: Final = 200
 
 
 class EntityBody(BaseModel):
-    """The entity that an event moved, as it stands now."""
+    """The current state of an event's entity."""
 
-    kind: Kind
-    key: str = Field(description="The id, or `<trip_id>/<user_id>` of a membership.")
-    state: EntityState
-    is_removed: bool = Field(description="Whether no row of it should be in Supabase.")
-    desired_version_at: datetime = Field(description="When the desired state came about.")
-    applied_version_at: datetime | None = Field(
-        description="The same of the state that Supabase was last known to hold."
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: Kind = Field(validation_alias=AliasPath("ref", "kind"))
+    key: str = Field(
+        validation_alias=AliasPath("ref", "key"),
+        description="The id, or `<trip_id>/<user_id>` of a membership.",
     )
-    applied_at: datetime | None = Field(description="When Supabase was last known to hold it.")
-    pending_since: datetime | None = Field(description="Null unless pending.")
-    attempts: int = Field(description="Refusals of the desired row so far.")
-    next_attempt_at: datetime | None = Field(description="Null unless pending.")
+    state: EntityState
+    is_removed: bool = Field(description="Whether the desired state is a tombstone: no row.")
+    desired_version_at: Moment = Field(
+        validation_alias="desired_at", description="Timestamp of the desired version."
+    )
+    applied_version_at: Moment | None = Field(
+        description="Timestamp of the version that Supabase was last known to hold."
+    )
+    applied_at: Moment | None = Field(description="When that version was applied.")
+    pending_since: Moment | None = Field(description="Null unless pending.")
+    attempts: int = Field(description="Failed attempts to apply the desired version.")
+    next_attempt_at: Moment | None = Field(description="Null unless pending.")
     last_error_code: str | None = Field(description="SQLSTATE, PostgREST code or HTTP status.")
     last_error: str | None
 
 
 class EventBody(BaseModel):
-    """One event and what became of it."""
+    """An event and its outcome. Its data may be personal, and is not shown."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     event_id: str
     type: EventType
     status: EventStatus = Field(
-        description="`superseded` as soon as its entity has moved past it; else the entity's state."
+        description="`superseded` if the entity has a later version; else the entity's state."
     )
-    timestamp: datetime = Field(description="When the source says that it happened.")
-    received_at: datetime
+    timestamp: Moment = Field(
+        validation_alias="occurred_at", description="When the change happened at the source."
+    )
+    received_at: Moment
     entity: EntityBody
-
-    @classmethod
-    def of(cls, event: StoredEvent) -> "EventBody":
-        """Write a stored event. Its data stays in the store: it may be personal."""
-        entity = event.entity
-        return cls(
-            event_id=event.event_id,
-            type=event.type,
-            status=event.status,
-            timestamp=to_datetime(event.occurred_at),
-            received_at=to_datetime(event.received_at),
-            entity=EntityBody(
-                kind=entity.ref.kind,
-                key=entity.ref.key,
-                state=entity.state,
-                is_removed=entity.is_removed,
-                desired_version_at=to_datetime(entity.desired_at),
-                applied_version_at=_to_datetime(entity.applied_version_at),
-                applied_at=_to_datetime(entity.applied_at),
-                pending_since=_to_datetime(entity.pending_since),
-                attempts=entity.attempts,
-                next_attempt_at=_to_datetime(entity.next_attempt_at),
-                last_error_code=entity.last_error_code,
-                last_error=entity.last_error,
-            ),
-        )
 
 
 class EventList(BaseModel):
@@ -87,29 +70,29 @@ class EventList(BaseModel):
 
     events: list[EventBody]
     next_cursor: str | None = Field(
-        description="Where to go on; null at the end. A page may hold fewer events than `limit`,"
-        " even none, while this is not null."
+        description="Cursor of the next page; null on the last one. A page may hold fewer events"
+        " than `limit`, or none, before the last one."
     )
 
 
 class EventQuery(BaseModel):
-    """Which events; every criterion given must be met."""
+    """Filters of events. An event must match all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
-    since: InstantText | None = Field(None, description="Received then or later.")
-    until: InstantText | None = Field(None, description="Received before then.")
+    since: InstantText | None = Field(None, description="Received at this time or later.")
+    until: InstantText | None = Field(None, description="Received before this time.")
     types: TypesParameter | None = Field(
         None,
-        description="Types, or all of a kind as `membership.*`; by commas or several times.",
-        json_schema_extra=REPEATABLE,
+        description="Types, or all types of a kind as `membership.*`. Separate them by commas or"
+        " repeat the parameter.",
     )
     entity: EntityPath | None = Field(
         None, description="`user/<id>`, `trip/<id>` or `membership/<trip_id>/<user_id>`."
     )
-    status: EventStatus | None = Field(None, description="Events that stand there now.")
+    status: EventStatus | None = Field(None, description="Events with this status now.")
     limit: int = Field(50, ge=1, le=MAXIMUM_LIMIT)
-    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(None, description="`next_cursor` of the previous page.")
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
@@ -118,56 +101,58 @@ class EventQuery(BaseModel):
 
     @property
     def criteria(self) -> Criteria:
-        """What is asked for."""
+        """The filters without the page."""
         return Criteria(
-            since=None if self.since is None else Instant(self.since),
-            until=None if self.until is None else Instant(self.until),
+            since=self.since,
+            until=self.until,
             types=self.types,
             entity=self.entity,
             status=self.status,
         )
 
 
-_QUERY: Final[dict[str, Any]] = {"parameters": describe_query(EventQuery)}
-
-
-@router.get("/events", operation_id="listEvents", summary="List events", openapi_extra=_QUERY)
+@router.get(
+    "/events",
+    operation_id="listEvents",
+    summary="List events",
+    responses=describe_problems(InputInvalid),
+)
 async def list_events(
-    request: Request, services: ServicesDependency, operator: Operator
+    _: EventReader,
+    __: UniqueParameters,
+    query: Annotated[EventQuery, Query()],
+    services: ServicesDependency,
 ) -> EventList:
-    """Give the events that meet every criterion, newest first. Needs `events:read`.
+    """List matching events, newest first. Events received meanwhile do not shift the next pages.
 
-    Events that arrive meanwhile change nothing in the pages that follow.
+    Needs `events:read`.
     """
-    await operator.authorize(Scope.EVENTS_READ)
-    query = read_query(EventQuery, request.query_params.multi_items())
     listing = f"events {write_criteria(query.criteria)}"
     before = None
     if query.cursor is not None:
-        received_at, sequence = read_cursor(query.cursor, listing, numbers=2)
+        received_at, sequence = read_cursor(query.cursor, listing, length=2)
         before = EventCursor(Instant(received_at), sequence)
     page = await services.store.read_event_page(query.criteria, before, query.limit)
+    following = page.next_cursor
     return EventList(
-        events=[EventBody.of(event) for event in page.events],
-        next_cursor=None if page.next_cursor is None else write_cursor(page.next_cursor, listing),
+        events=[EventBody.model_validate(event) for event in page.events],
+        next_cursor=None if following is None else write_cursor(following, listing),
     )
 
 
-@router.get("/events/{event_id:path}", operation_id="getEvent", summary="Look up one event")
+@router.get(
+    "/events/{event_id:path}",
+    operation_id="getEvent",
+    summary="Get an event",
+    responses=describe_problems(EventNotFound),
+)
 async def get_event(
     event_id: Annotated[str, Path(description="The webhook-id.")],
+    _: EventReader,
     services: ServicesDependency,
-    operator: Operator,
 ) -> EventBody:
-    """Give one event, its entity, status, attempts and last error. Needs `events:read`."""
-    await operator.authorize(Scope.EVENTS_READ)
-    event = None
-    if is_event_id(event_id):
-        event = await services.store.find_event(EventId(event_id))
+    """Get an event, its entity, status, attempts and last error. Needs `events:read`."""
+    event = await services.store.find_event(EventId(event_id)) if is_event_id(event_id) else None
     if event is None:
         raise EventNotFound
-    return EventBody.of(event)
-
-
-def _to_datetime(instant: Instant | None) -> datetime | None:
-    return None if instant is None else to_datetime(instant)
+    return EventBody.model_validate(event)

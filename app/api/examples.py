@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of each form, by the name of its schema."""
+"""Examples of the OpenAPI document, by schema."""
 
 from typing import Any, Final
 
@@ -12,8 +12,19 @@ _EVENT: Final[dict[str, Any]] = {
         "status": "ACTIVE",
     },
 }
-
-_LOOKUP: Final[dict[str, Any]] = {
+_BATCH: Final[dict[str, Any]] = {
+    "events": [
+        {"id": "evt_018f3c5a", **_EVENT},
+        {
+            "id": "evt_018f3c5b",
+            "type": "trip.deleted",
+            "timestamp": "2026-01-02T03:04:06Z",
+            "data": {"id": "456e7890-e89b-12d3-a456-426614174001"},
+        },
+    ]
+}
+_FIELD_ERROR: Final[dict[str, Any]] = {"pointer": "/data/id", "detail": "must be a UUID"}
+_EVENT_LOOKUP: Final[dict[str, Any]] = {
     "event_id": "evt_018f3c5a",
     "type": "membership.created",
     "status": "pending",
@@ -35,44 +46,32 @@ _LOOKUP: Final[dict[str, Any]] = {
         ' constraint "trip_memberships_trip_id_fkey"',
     },
 }
-_REPLAY: Final[dict[str, Any]] = {
+_REPLAY_RESULT: Final[dict[str, Any]] = {
     "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
+    "matched_events": 1204,
+    "entities": 873,
+    "status": "completed",
+}
+_REPLAY: Final[dict[str, Any]] = {
+    **_REPLAY_RESULT,
     "requested_at": "2026-01-02T03:04:05Z",
     "requested_by": "ops",
     "filter": {"types": ["membership.created"], "since": "2026-01-02T03:00:00Z"},
-    "status": "completed",
-    "matched_events": 1204,
-    "entities": 873,
     "marked": 873,
     "applied": 870,
     "waiting": 2,
     "dead": 1,
     "superseded": 0,
 }
-_BATCH: Final[dict[str, Any]] = {
-    "events": [
-        {"id": "evt_018f3c5a", **_EVENT},
-        {
-            "id": "evt_018f3c5b",
-            "type": "trip.deleted",
-            "timestamp": "2026-01-02T03:04:06Z",
-            "data": {"id": "456e7890-e89b-12d3-a456-426614174001"},
-        },
-    ]
-}
 EXAMPLES: Final[dict[str, Any]] = {
     "Event": _EVENT,
     "BatchEvent": _BATCH["events"][0],
-    "Receipt": {"event_id": "evt_018f3c5a", "status": "accepted"},
     "Batch": _BATCH,
+    "Receipt": {"event_id": "evt_018f3c5a", "status": "accepted"},
     "BatchResult": {
         "results": [
             {"event_id": "evt_018f3c5a", "status": "accepted"},
-            {
-                "event_id": "evt_018f3c5b",
-                "status": "invalid",
-                "errors": [{"pointer": "/data/id", "detail": "must be a UUID"}],
-            },
+            {"event_id": "evt_018f3c5b", "status": "invalid", "errors": [_FIELD_ERROR]},
         ]
     },
     "Problem": {
@@ -80,16 +79,11 @@ EXAMPLES: Final[dict[str, Any]] = {
         "title": "Unprocessable Content",
         "status": 422,
         "code": "input-invalid",
-        "errors": [{"pointer": "/data/id", "detail": "must be a UUID"}],
+        "errors": [_FIELD_ERROR],
     },
-    "EventBody": _LOOKUP,
-    "EventList": {"events": [_LOOKUP], "next_cursor": None},
-    "ReplayResult": {
-        "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
-        "matched_events": 1204,
-        "entities": 873,
-        "status": "completed",
-    },
+    "EventBody": _EVENT_LOOKUP,
+    "EventList": {"events": [_EVENT_LOOKUP], "next_cursor": None},
+    "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},
 }

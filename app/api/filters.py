@@ -1,6 +1,8 @@
-"""Which events are meant, as operators say it: the criteria of `/events` and `/replay` alike."""
+"""Filters of events, shared by `/events` and `/replay`."""
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -8,7 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from app.domain.contract import UUID_PATTERN
 from app.domain.entities import EntityKey, EntityRef, Kind, membership_key, split_membership_key
 from app.domain.events import EventType
-from app.domain.instants import Instant, parse_timestamp
+from app.domain.instants import Instant, parse_timestamp, to_datetime
 
 MAXIMUM_TYPES: Final = 50
 
@@ -24,16 +26,13 @@ _EXAMPLE_ID: Final = "456e7890-e89b-12d3-a456-426614174001"
 
 
 def _read_instant(value: object) -> Instant:
-    if not isinstance(value, str):
-        raise ValueError("must be an RFC 3339 date-time with an offset")
     try:
-        return parse_timestamp(value)
+        return parse_timestamp(value if isinstance(value, str) else "")
     except ValueError as error:
         raise ValueError("must be an RFC 3339 date-time with an offset") from error
 
 
-def _read_types(value: object) -> tuple[EventType, ...]:
-    """Give the types that patterns name: a type, or all of a kind as `membership.*`."""
+def _read_types(value: object) -> Sequence[EventType]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAXIMUM_TYPES:
         raise ValueError(f"must be a list of 1 to {MAXIMUM_TYPES} types")
     chosen: set[EventType] = set()
@@ -44,8 +43,7 @@ def _read_types(value: object) -> tuple[EventType, ...]:
     return tuple(event_type for event_type in EventType if event_type in chosen)
 
 
-def _split_types(value: object) -> object:
-    """Take several in one parameter, separated by commas, as well as several parameters."""
+def _split_at_commas(value: object) -> object:
     if isinstance(value, list):
         return [pattern for text in value for pattern in str(text).split(",")]
     return value
@@ -67,43 +65,51 @@ def _read_entity(kind: object, key: object) -> EntityRef:
 
 
 def _read_entity_path(value: object) -> EntityRef:
+    # FastAPI collects the values in a list, as an EntityRef is a tuple.
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     if not isinstance(value, str):
         raise ValueError("must be <kind>/<key>")
     kind, _, key = value.partition("/")
     return _read_entity(kind, key)
 
 
-def _read_entity_document(value: object) -> EntityRef:
+def _read_entity_object(value: object) -> EntityRef:
     if not isinstance(value, dict) or set(value) != {"kind", "key"}:
-        raise ValueError("must be an object of kind and key")
+        raise ValueError("must be an object with kind and key")
     return _read_entity(value["kind"], value["key"])
 
 
 InstantText = Annotated[
-    int,
+    Instant,
     BeforeValidator(_read_instant),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""An RFC 3339 date-time with an offset, as an instant."""
 
-_TYPES_SCHEMA: Final = {
-    "type": "array",
-    "minItems": 1,
-    "maxItems": MAXIMUM_TYPES,
-    "items": {"type": "string", "enum": list(_TYPES)},
-}
+Moment = Annotated[
+    datetime, BeforeValidator(lambda it: to_datetime(Instant(it)) if isinstance(it, int) else it)
+]
+"""An instant in a response."""
 
 Types = Annotated[
-    tuple[EventType, ...], BeforeValidator(_read_types), WithJsonSchema(_TYPES_SCHEMA)
+    tuple[EventType, ...],
+    BeforeValidator(_read_types),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAXIMUM_TYPES,
+            "items": {"type": "string", "enum": list(_TYPES)},
+        }
+    ),
 ]
-"""A list of types and patterns, as the types that they name."""
+"""Event types; a pattern such as `membership.*` stands for all types of a kind."""
 
-TypesParameter = Annotated[Types, BeforeValidator(_split_types)]
-"""The same from a query."""
+TypesParameter = Annotated[Types, BeforeValidator(_split_at_commas)]
 
 Entity = Annotated[
     EntityRef,
-    BeforeValidator(_read_entity_document),
+    BeforeValidator(_read_entity_object),
     WithJsonSchema(
         {
             "type": "object",
@@ -120,21 +126,19 @@ Entity = Annotated[
         }
     ),
 ]
-"""An entity as `{"kind", "key"}`."""
 
 EntityPath = Annotated[
     EntityRef,
     BeforeValidator(_read_entity_path),
     WithJsonSchema({"type": "string", "examples": [f"trip/{_EXAMPLE_ID}"]}),
 ]
-"""An entity as `<kind>/<key>`."""
 
 
 def check_range(since: int | None, until: int | None) -> None:
-    """Refuse a range that nothing can lie in.
+    """Reject an empty range.
 
     Raises:
-        ValueError: it is reversed or empty.
+        ValueError: `until` is not later than `since`.
     """
     if since is not None and until is not None and since >= until:
         raise ValueError("until must be later than since")

@@ -1,14 +1,14 @@
-"""`GET /health`, `/health/live`, `/health/ready`: for monitoring and orchestrators."""
+"""`GET /health`, `/health/live` and `/health/ready`: for monitoring and orchestrators."""
 
 from importlib.metadata import version
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dependencies import ServicesDependency
-from app.relay.health import Check, HealthStatus
+from app.relay.health import HealthStatus
 
 VERSION: Final = version("supabase-sync-relay")
 
@@ -23,19 +23,18 @@ router = APIRouter(tags=["health"], default_response_class=HealthResponse)
 
 
 class CheckBody(BaseModel):
-    """One part and how it fares."""
+    """The status of one component."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     status: HealthStatus
     reason: str | None = None
 
-    @classmethod
-    def of(cls, check: Check) -> "CheckBody":
-        """Write a check."""
-        return cls(status=check.status, reason=check.reason)
-
 
 class Checks(BaseModel):
-    """The parts."""
+    """The status of each component."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     store: CheckBody
     dispatcher: CheckBody
@@ -43,16 +42,16 @@ class Checks(BaseModel):
 
 
 class BacklogBody(BaseModel):
-    """What is still to be done; nulls where the store cannot be read."""
+    """Changes that Supabase does not hold yet; nulls when the store cannot be read."""
 
     pending: int | None = Field(description="Entities that Supabase may not hold yet.")
-    oldest_pending_seconds: float = Field(description="How long the longest waiting one waits.")
-    oldest_removal_seconds: float = Field(description="The same of what takes access away.")
-    dead: int | None = Field(description="Entities that Supabase refused for good.")
+    oldest_pending_seconds: float = Field(description="Age of the oldest pending entity.")
+    oldest_removal_seconds: float = Field(description="Age of the oldest pending revocation.")
+    dead: int | None = Field(description="Entities that Supabase rejected for good.")
 
 
 class HealthBody(BaseModel):
-    """The whole report."""
+    """The health status."""
 
     status: HealthStatus
     version: str
@@ -61,77 +60,74 @@ class HealthBody(BaseModel):
 
 
 class AliveBody(BaseModel):
-    """An answer at all is the message."""
+    """The process responds."""
 
     status: Literal["ok"] = "ok"
 
 
 class ReadyBody(BaseModel):
-    """Whether events can be accepted."""
+    """Whether the relay can accept events."""
 
-    status: Annotated[HealthStatus, Field(description="`ok` or `down`.")]
+    status: HealthStatus = Field(description="`ok` or `down`.")
 
 
 @router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     operation_id="getHealth",
-    summary="How the relay fares",
+    summary="Get health status",
     response_model=HealthBody,
-    responses={503: {"model": HealthBody, "description": "No event can be accepted."}},
+    responses={503: {"model": HealthBody, "description": "The relay cannot accept events."}},
 )
 async def get_health(services: ServicesDependency) -> HealthResponse:
-    """200 while events can be accepted, even if Supabase cannot be written to; else 503."""
+    """200 while the relay can accept events, even if Supabase is unavailable; else 503."""
     health = await services.health.report()
+    backlog = health.backlog
     body = HealthBody(
         status=health.status,
         version=VERSION,
-        checks=Checks(
-            store=CheckBody.of(health.store),
-            dispatcher=CheckBody.of(health.dispatcher),
-            supabase=CheckBody.of(health.supabase),
-        ),
+        checks=Checks.model_validate(health),
         backlog=BacklogBody(
-            pending=None if health.backlog is None else health.backlog.pending,
+            pending=None if backlog is None else backlog.pending,
             oldest_pending_seconds=round(health.oldest_pending_seconds, 3),
             oldest_removal_seconds=round(health.oldest_removal_seconds, 3),
-            dead=None if health.backlog is None else health.backlog.dead,
+            dead=None if backlog is None else backlog.dead,
         ),
     )
-    return _answer(body.model_dump(mode="json", exclude_none=False), health.status)
+    return _respond(body, health.status)
 
 
 @router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     operation_id="getLiveness",
-    summary="Whether the process answers",
+    summary="Check liveness",
     response_model=AliveBody,
 )
 async def get_liveness() -> HealthResponse:
-    """Restart the process when this does not answer."""
-    return _answer(AliveBody().model_dump(mode="json"), HealthStatus.OK)
+    """Restart the process when this does not respond."""
+    return _respond(AliveBody(), HealthStatus.OK)
 
 
 @router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     operation_id="getReadiness",
-    summary="Whether events can be accepted",
+    summary="Check readiness",
     response_model=ReadyBody,
-    responses={503: {"model": ReadyBody, "description": "Send no events here."}},
+    responses={503: {"model": ReadyBody, "description": "The relay cannot accept events."}},
 )
 async def get_readiness(services: ServicesDependency) -> HealthResponse:
-    """Send events here while this answers 200."""
+    """200 while the relay can accept events; else 503."""
     health = await services.health.report()
     is_down = health.status is HealthStatus.DOWN
     status = HealthStatus.DOWN if is_down else HealthStatus.OK
-    return _answer(ReadyBody(status=status).model_dump(mode="json"), status)
+    return _respond(ReadyBody(status=status), status)
 
 
-def _answer(body: object, status: HealthStatus) -> HealthResponse:
+def _respond(body: BaseModel, status: HealthStatus) -> HealthResponse:
     return HealthResponse(
-        body,
+        body.model_dump(mode="json"),
         503 if status is HealthStatus.DOWN else 200,
         headers={"Cache-Control": "no-store"},
     )

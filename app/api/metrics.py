@@ -8,7 +8,7 @@ from app.relay.health import HealthStatus
 
 router = APIRouter(tags=["health"])
 
-_UP = {HealthStatus.OK: 1.0, HealthStatus.DEGRADED: 0.5, HealthStatus.DOWN: 0.0}
+_GAUGE_VALUES = {HealthStatus.OK: 1.0, HealthStatus.DEGRADED: 0.5, HealthStatus.DOWN: 0.0}
 
 
 class MetricsResponse(Response):
@@ -21,14 +21,14 @@ class MetricsResponse(Response):
 @router.get(
     "/metrics",
     operation_id="getMetrics",
-    summary="Figures for Prometheus",
+    summary="Get Prometheus metrics",
     response_class=MetricsResponse,
 )
 async def get_metrics(services: ServicesDependency) -> Response:
-    """Counters, the backlog, and the lag; what takes access away has figures of its own."""
+    """Counters, the backlog and its age; revocations have metrics of their own."""
     measurements = services.measurements
     health = await services.health.report()
-    measurements.health.set(_UP[health.status])
+    measurements.health.set(_GAUGE_VALUES[health.status])
     measurements.oldest_pending.set(health.oldest_pending_seconds)
     measurements.oldest_removal.set(health.oldest_removal_seconds)
     if health.backlog is not None:

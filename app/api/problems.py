@@ -1,6 +1,7 @@
-"""From error to RFC 9457 problem: the whole table."""
+"""Responses to errors: RFC 9457 problems, by one table."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,11 +10,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ExceptionHandler
 
 from app.domain import errors
 from app.domain.documents import write_pointer
-from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyUnavailable
+from app.domain.errors import (
+    FieldError,
+    InputInvalid,
+    RelayError,
+    RequestRejected,
+    TemporarilyUnavailable,
+    Unauthenticated,
+)
+from app.relay.measurements import Measurements
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -44,18 +54,111 @@ PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
     errors.KeySetUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "key-set-unavailable"),
 }
 
+REQUEST_ERRORS: Final = (
+    errors.RequestMalformed,
+    errors.HeadTooSlow,
+    errors.BodyTooSlow,
+    errors.BodyTooLarge,
+    errors.HeadTooLarge,
+    errors.MediaTypeUnsupported,
+    errors.ContentEncodingUnsupported,
+    errors.InputInvalid,
+)
+"""Errors of every operation with a body."""
+
+OPERATOR_ERRORS: Final = (
+    errors.Unauthenticated,
+    errors.OperatorAccessNotConfigured,
+    errors.ScopeMissing,
+    errors.StoreUnavailable,
+    errors.KeySetUnavailable,
+)
+"""Errors of every operation for operators."""
+
 _HTTP_CODES: Final = {404: "path-not-found", 405: "method-not-allowed"}
 
 
-def make_problem(
+def make_problem(error: RelayError) -> JSONResponse:
+    """Make the response to an error of the table."""
+    status, code = PROBLEMS[type(error)]
+    headers: dict[str, str] = {}
+    if isinstance(error, TemporarilyUnavailable):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    fields = error.errors if isinstance(error, InputInvalid) else ()
+    return _make_problem(status, code, str(error), fields=fields, headers=headers)
+
+
+def internal_error() -> JSONResponse:
+    """Make the response to an unexpected error, which only the log describes."""
+    return _make_problem(500, "internal-error", "Internal error. The request is not at fault.")
+
+
+def error_response(measurements: Measurements, subject: str, error: BaseException) -> Response:
+    """Log and count an error, and make the response to it.
+
+    Args:
+        measurements: counts rejections by code.
+        subject: what was requested, for the log.
+        error: of the table, or unexpected.
+    """
+    if not isinstance(error, RelayError):
+        logger.error("%s failed", subject, exc_info=error)
+        return internal_error()
+    _, code = PROBLEMS[type(error)]
+    measurements.rejections.labels(code).inc()
+    if isinstance(error, RequestRejected):
+        logger.info("rejected %s: %s (%s)", subject, type(error).__name__, find_reason(error))
+    return make_problem(error)
+
+
+def find_reason(error: RequestRejected) -> str:
+    """Return the exact reason, for the log only."""
+    if isinstance(error, Unauthenticated):
+        return error.reason
+    if isinstance(error, InputInvalid):
+        return "; ".join(f"{field.pointer} {field.detail}" for field in error.errors[:5])
+    return str(error)
+
+
+def describe_fields(problems: Iterable[Any]) -> list[FieldError]:
+    """Convert pydantic's errors."""
+    return [
+        FieldError(write_pointer(*problem["loc"]), problem["msg"].removeprefix("Value error, "))
+        for problem in problems
+    ]
+
+
+def register_handlers(app: FastAPI) -> None:
+    """Respond to every exception with a problem."""
+    for kind in (RelayError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, _handle_exception)
+
+
+async def _handle_exception(_: Request, error: Exception) -> Response:
+    match error:
+        case RelayError():
+            return make_problem(error)
+        case RequestValidationError():
+            return make_problem(InputInvalid(describe_fields(error.errors())))
+        case HTTPException():
+            code = _HTTP_CODES.get(error.status_code, "http-error")
+            return _make_problem(error.status_code, code, None, headers=error.headers)
+        case ClientDisconnect():
+            return Response(status_code=400)  # The client does not receive it.
+        case _:
+            return internal_error()
+
+
+def _make_problem(
     status: int,
     code: str,
     detail: str | None,
     *,
-    field_errors: tuple[FieldError, ...] = (),
+    fields: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Write a problem. Its `type` is `about:blank`: the stable name is `code`."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -64,72 +167,26 @@ def make_problem(
     }
     if detail is not None:
         body["detail"] = detail
-    if field_errors:
-        body["errors"] = [
-            {"pointer": error.pointer, "detail": error.detail} for error in field_errors
-        ]
+    if fields:
+        body["errors"] = [{"pointer": each.pointer, "detail": each.detail} for each in fields]
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def make_problem_of(error: RelayError) -> JSONResponse:
-    """Write the problem that an error of ours is."""
-    status, code = PROBLEMS[type(error)]
-    headers: dict[str, str] = {}
-    if isinstance(error, TemporarilyUnavailable):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if status is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    field_errors = error.errors if isinstance(error, InputInvalid) else ()
-    return make_problem(status, code, str(error), field_errors=field_errors, headers=headers)
-
-
-def internal_error() -> JSONResponse:
-    """Write the problem of an error that nobody foresaw: it is logged, and never shown."""
-    return make_problem(500, "internal-error", "The relay failed; this is no fault of the request.")
-
-
-async def _answer_relay_error(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RelayError):
-        raise TypeError("registered for another error")
-    return make_problem_of(error)
-
-
-async def _answer_http_exception(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise TypeError("registered for another error")
-    code = _HTTP_CODES.get(error.status_code, "http-error")
-    return make_problem(error.status_code, code, None, headers=error.headers)
-
-
-async def _answer_request_validation_error(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestValidationError):
-        raise TypeError("registered for another error")
-    # Parameters have no place in the body: they are named as FastAPI names them, after "query".
-    field_errors = tuple(
-        FieldError(write_pointer(*problem["loc"]), problem["msg"]) for problem in error.errors()
-    )
-    return make_problem_of(InputInvalid(field_errors))
-
-
-async def _answer_fault(_: Request, __: Exception) -> JSONResponse:
-    return internal_error()
-
-
-async def _answer_nobody(_: Request, __: Exception) -> Response:
-    # The client is gone; there is nothing to answer and nothing wrong.
-    return Response(status_code=400)
-
-
-HANDLERS: Final[Mapping[Any, ExceptionHandler]] = {
-    RelayError: _answer_relay_error,
-    HTTPException: _answer_http_exception,
-    RequestValidationError: _answer_request_validation_error,
-    ClientDisconnect: _answer_nobody,
-    Exception: _answer_fault,
-}
-
-
-def register_handlers(app: FastAPI) -> None:
-    """Have every error answered as a problem."""
-    for kind, handler in HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+def describe_problems(*kinds: type[RelayError]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses to errors, by status."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status, code = PROBLEMS[kind]
+        description = f"`{code}`: {(kind.__doc__ or '').splitlines()[0]}"
+        if status in responses:
+            responses[status]["description"] += f" {description}"
+            continue
+        responses[int(status)] = {
+            "description": description,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if issubclass(kind, TemporarilyUnavailable):
+            responses[status]["headers"] = {
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+            }
+    return responses

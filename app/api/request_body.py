@@ -1,23 +1,33 @@
-"""Reads and checks what can be judged of a request before its sender is known."""
+"""Reads and checks request bodies."""
 
-from typing import Final
+from typing import Final, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from app.domain.errors import BodyTooLarge, ContentEncodingUnsupported, MediaTypeUnsupported
+from app.api.problems import describe_fields
+from app.domain.documents import read_json
+from app.domain.errors import (
+    BodyTooLarge,
+    ContentEncodingUnsupported,
+    InputInvalid,
+    MediaTypeUnsupported,
+)
 
 EVENT_BYTES: Final = 64 * 1024
 BATCH_BYTES: Final = 1024 * 1024
 REPLAY_BYTES: Final = 1024 * 1024
+
+M = TypeVar("M", bound=BaseModel)
 
 
 async def read_body(receive: Receive, *, limit_bytes: int) -> bytes:
     """Read the whole body.
 
     Raises:
-        BodyTooLarge: it is longer than the limit; no more of it than that is kept.
-        ClientDisconnect: the client is gone.
+        BodyTooLarge: it exceeds the limit.
+        ClientDisconnect: the client has disconnected.
     """
     chunks: list[bytes] = []
     size = 0
@@ -35,11 +45,11 @@ async def read_body(receive: Receive, *, limit_bytes: int) -> bytes:
 
 
 def require_json(headers: dict[bytes, bytes]) -> None:
-    """Check that the body is declared to be JSON, and sent as it is.
+    """Check the content type and the content encoding.
 
     Raises:
-        MediaTypeUnsupported: it is not JSON.
-        ContentEncodingUnsupported: it is compressed or encoded otherwise.
+        MediaTypeUnsupported: the content type is not JSON.
+        ContentEncodingUnsupported: the body is encoded.
     """
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
@@ -48,12 +58,24 @@ def require_json(headers: dict[bytes, bytes]) -> None:
         raise ContentEncodingUnsupported
 
 
-def read_headers(scope: Scope) -> dict[bytes, bytes]:
-    """Give the headers by lower-case name.
+def parse_body(model: type[M], content: bytes) -> M:
+    """Parse strict JSON into a model.
 
-    The lines of a repeated header are joined by ", " in their order: one list, as RFC 9110, section
-    5.3, has it. So what a proxy has folded reads the same, and a repeated `webhook-id` or
-    `authorization` is a value that nobody has signed.
+    Raises:
+        InputInvalid: names every invalid field.
+    """
+    document = read_json(content)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise InputInvalid(describe_fields(error.errors(include_url=False))) from error
+
+
+def read_headers(scope: Scope) -> dict[bytes, bytes]:
+    """Return the headers by lower-case name.
+
+    The lines of a repeated header are joined by ", " in their order (RFC 9110, section 5.3), as
+    proxies do. A repeated `webhook-id` or `authorization` thus matches no signature or token.
     """
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:

@@ -1,4 +1,4 @@
-"""What the endpoints work with, made once at start."""
+"""The services that endpoints use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from app.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One relay's parts, as `app.state.services`.
+    """One relay's services, as `app.state.services`.
 
     Attributes:
-        in_flight: slots of authenticated webhooks until they are stored.
-        batches_in_flight: of those, the slots of batches.
-        waits: slots of `Prefer: wait`; without one, a request is answered at once.
-        begin_stop: ends waits and dispatching. The server calls it before it waits for open
-            requests; the lifespan's end does otherwise. Calling it again changes nothing.
+        in_flight: slots of authenticated webhooks until their commit.
+        batches_in_flight: additional slots of batches.
+        waits: slots of `Prefer: wait`; a request without one gets its response at once.
+        begin_stop: ends waits and dispatching; may be called twice. The server calls it before it
+            waits for open requests.
     """
 
     clock: Callable[[], float]

@@ -1,7 +1,6 @@
-"""`POST /webhooks` and `POST /webhooks/batch`: the endpoints for events.
+"""`POST /webhooks` and `POST /webhooks/batch`: plain ASGI endpoints that bypass FastAPI.
 
-Both are plain ASGI and bypass FastAPI (`app.api.application`): through its request machinery the
-same work reaches half the requests a second. `app.api.openapi` documents them.
+`app.api.application` says why, and `app.api.webhook_docs` documents them.
 """
 
 import json
@@ -17,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.application import SendResponse
-from app.api.refusals import error_response
+from app.api.problems import error_response
 from app.api.request_body import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
 from app.api.services import Services
 from app.domain.entities import EntityRef, EventStatus
@@ -36,13 +35,12 @@ MAXIMUM_WAIT_SECONDS: Final = 30
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
 _JSON: Final = ((b"content-type", b"application/json"),)
 
-
-_Answer = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
-"""Status, body, and headers beside those of every answer."""
+_Success = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
+"""Status, body and additional headers."""
 
 
 class _Endpoint:
-    """What both have in common: how errors are answered and logged."""
+    """Sends responses, and handles errors."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = cast(Services, cast(State, scope["app"].state).services)
@@ -53,12 +51,14 @@ class _Endpoint:
         except Exception as error:  # noqa: BLE001 - error_response logs it
             response = error_response(services.measurements, scope["path"], error)
             await response(scope, receive, send)
-        else:
-            await _send(send, status, body, headers)
+            return
+        headers = [*_JSON, (b"content-length", b"%d" % len(body)), *headers]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> _Answer:
+    ) -> _Success:
         raise NotImplementedError
 
 
@@ -67,20 +67,26 @@ class EventEndpoint(_Endpoint):
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> _Answer:
+    ) -> _Success:
         body = await read_body(receive, limit_bytes=EVENT_BYTES)
         require_json(headers)
         await services.authenticator.authenticate_webhook(headers, body)
         with services.in_flight.acquire():
             event = _read_event(services, headers, body)
             receipt = await services.receiver.receive_event(event)
-        wait_seconds = _read_wait(headers)
-        if wait_seconds is not None and services.waits.try_acquire():
-            try:
-                return await _wait(services, event, receipt, wait_seconds)
-            finally:
-                services.waits.release()
-        return _find_status(receipt), _write_receipt(event, receipt.value), ()
+        seconds = _read_wait(headers)
+        if seconds is None or not services.waits.try_acquire():
+            return _get_status(receipt), _write_receipt(event, receipt.value), ()
+        try:
+            status = await services.receiver.wait_until_settled(
+                event.event_id, EntityRef(event.kind, event.key), seconds=seconds
+            )
+        finally:
+            services.waits.release()
+        applied = ((b"preference-applied", b"wait=%d" % seconds),)
+        if status is EventStatus.PENDING:
+            return _get_status(receipt), _write_receipt(event, receipt.value), applied
+        return 200, _write_receipt(event, status.value), applied
 
     def try_fast_path(
         self,
@@ -89,27 +95,25 @@ class EventEndpoint(_Endpoint):
         body: bytes,
         send_response: SendResponse,
     ) -> bool:
-        """Accept an event without a task, and respond when it is durable.
+        """Accept a signed and valid event without a task, and respond after its commit.
 
-        For what nearly every request is: signed, valid, and not waiting. The regular path words
-        every refusal, so what is declined here is simply handled there.
+        Declines everything else, which the regular path then handles, and has no effect on it.
 
         Args:
             services: of the relay.
-            headers: by lower-case name, as `read_headers` gives them.
-            body: all of it, no longer than an event's.
-            send_response: called once, later, if the event is accepted here.
+            headers: by lower-case name, as `read_headers` returns them.
+            body: no longer than the limit of an event.
+            send_response: called once, later, if the event is accepted.
 
         Returns:
-            Whether it is accepted here. If not, nothing has happened.
+            Whether the event is accepted.
         """
         try:
             return self._accept(services, headers, body, send_response)
         except RelayError:
             return False
         except Exception:
-            # The regular path answers what is wrong.
-            logger.exception("the fast path failed")
+            logger.exception("the fast path failed; the regular path handles the request")
             return False
 
     def _accept(
@@ -134,44 +138,12 @@ class EventEndpoint(_Endpoint):
         return True
 
 
-def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) -> Event:
-    """Read an event that has been verified."""
-    services.hit(Failpoint.AFTER_VERIFY)
-    event_id = headers.get(b"webhook-id", b"").decode("latin-1")
-    return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
-
-
-def _respond_after_commit(
-    services: Services, event: Event, send_response: SendResponse, outcome: Receipt | BaseException
-) -> None:
-    services.in_flight.release()
-    if isinstance(outcome, Receipt):
-        send_response(_find_status(outcome), _JSON, _write_receipt(event, outcome.value))
-    else:
-        response = error_response(services.measurements, EVENT_PATH, outcome)
-        send_response(response.status_code, tuple(response.raw_headers), bytes(response.body))
-
-
-async def _wait(services: Services, event: Event, receipt: Receipt, seconds: int) -> _Answer:
-    preference = ((b"preference-applied", b"wait=%d" % seconds),)
-    settled = await services.receiver.wait_until_settled(
-        event.event_id, EntityRef(event.kind, event.key), seconds=seconds
-    )
-    if settled is EventStatus.PENDING:
-        return _find_status(receipt), _write_receipt(event, receipt.value), preference
-    return 200, _write_receipt(event, settled.value), preference
-
-
-def _find_status(receipt: Receipt) -> int:
-    return 202 if receipt is Receipt.ACCEPTED else 200
-
-
 class BatchEndpoint(_Endpoint):
-    """Accepts up to 1,000 events in one commit; an invalid one does not affect the others."""
+    """Accepts up to 1,000 events in one commit. An invalid event does not affect the others."""
 
     async def _handle(
         self, services: Services, headers: dict[bytes, bytes], receive: Receive
-    ) -> _Answer:
+    ) -> _Success:
         body = await read_body(receive, limit_bytes=BATCH_BYTES)
         require_json(headers)
         await services.authenticator.authenticate_webhook(headers, body)
@@ -185,43 +157,45 @@ class BatchEndpoint(_Endpoint):
         return status, json.dumps(document, separators=(",", ":")).encode(), ()
 
 
+def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) -> Event:
+    services.hit(Failpoint.AFTER_VERIFY)
+    event_id = headers.get(b"webhook-id", b"").decode("latin-1")
+    return services.reader.read_event(event_id, body, now=from_seconds(services.clock()))
+
+
+def _respond_after_commit(
+    services: Services, event: Event, send_response: SendResponse, outcome: Receipt | BaseException
+) -> None:
+    services.in_flight.release()
+    if isinstance(outcome, Receipt):
+        send_response(_get_status(outcome), _JSON, _write_receipt(event, outcome.value))
+    else:
+        response = error_response(services.measurements, EVENT_PATH, outcome)
+        send_response(response.status_code, tuple(response.raw_headers), bytes(response.body))
+
+
+def _get_status(receipt: Receipt) -> int:
+    return 202 if receipt is Receipt.ACCEPTED else 200
+
+
+def _write_receipt(event: Event, status: str) -> bytes:
+    event_id = encode_basestring_ascii(event.event_id).encode()
+    return b'{"event_id": %b, "status": "%b"}' % (event_id, status.encode())
+
+
 def _write_results(items: Sequence[BatchItem], receipts: Sequence[Receipt]) -> list[Any]:
     remaining = iter(receipts)
-    results: list[Any] = []
+    results: list[dict[str, Any]] = []
     for item in items:
         if item.event is not None:
             results.append({"event_id": item.event_id, "status": next(remaining).value})
         else:
-            results.append(
-                {
-                    "event_id": item.event_id,
-                    "status": "invalid",
-                    "errors": [
-                        {"pointer": error.pointer, "detail": error.detail} for error in item.errors
-                    ],
-                }
-            )
+            errors = [{"pointer": each.pointer, "detail": each.detail} for each in item.errors]
+            results.append({"event_id": item.event_id, "status": "invalid", "errors": errors})
     return results
 
 
-def _write_receipt(event: Event, status: str) -> bytes:
-    return b'{"event_id": %b, "status": "%b"}' % (
-        encode_basestring_ascii(event.event_id).encode(),
-        status.encode(),
-    )
-
-
 def _read_wait(headers: dict[bytes, bytes]) -> int | None:
-    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is no preference."""
+    """Read `Prefer: wait=N` (RFC 7240) in seconds. A malformed preference is ignored."""
     match = _WAIT.search(headers.get(b"prefer", b""))
     return None if match is None else min(int(match[1]), MAXIMUM_WAIT_SECONDS)
-
-
-async def _send(
-    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [*_JSON, length, *headers]}
-    )
-    await send({"type": "http.response.body", "body": body})

@@ -73,19 +73,19 @@ class MembershipIds(TypedDict):
     user_id: Uuid
 
 
-DATA_SCHEMAS: Final[dict[EventType, TypeAdapter[dict[str, str]]]] = {
-    event_type: TypeAdapter(schema)
-    for event_type, schema in {
-        EventType.USER_CREATED: UserRow,
-        EventType.USER_UPDATED: UserRow,
-        EventType.USER_DELETED: IdOnly,
-        EventType.TRIP_CREATED: TripRow,
-        EventType.TRIP_UPDATED: TripRow,
-        EventType.TRIP_DELETED: IdOnly,
-        EventType.MEMBERSHIP_CREATED: MembershipRow,
-        EventType.MEMBERSHIP_UPDATED: MembershipRow,
-        EventType.MEMBERSHIP_DELETED: MembershipIds,
-    }.items()
+DATA_TYPES: Final[Mapping[EventType, type]] = {
+    EventType.USER_CREATED: UserRow,
+    EventType.USER_UPDATED: UserRow,
+    EventType.USER_DELETED: IdOnly,
+    EventType.TRIP_CREATED: TripRow,
+    EventType.TRIP_UPDATED: TripRow,
+    EventType.TRIP_DELETED: IdOnly,
+    EventType.MEMBERSHIP_CREATED: MembershipRow,
+    EventType.MEMBERSHIP_UPDATED: MembershipRow,
+    EventType.MEMBERSHIP_DELETED: MembershipIds,
+}
+DATA_SCHEMAS: Final[Mapping[EventType, TypeAdapter[dict[str, str]]]] = {
+    event_type: TypeAdapter(data_type) for event_type, data_type in DATA_TYPES.items()
 }
 ROW_FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.USER: tuple(UserRow.__annotations__),

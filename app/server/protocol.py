@@ -290,7 +290,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
         """
         if self._transport.is_closing():
             return
-        response = self._app.refuse(error)
+        response = self._app.reject(error)
         self._transport.write(
             encode_response(
                 response.status_code,

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.api.concurrency import BATCHES_AT_ONCE, ConcurrencyLimiter
+from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.domain.errors import Overloaded
 from tests.api.running import RelayStarter, RunningRelay, assert_problem, make_body
 from tests.fake_postgrest import is_write
@@ -55,7 +55,7 @@ async def test_batches_have_slots_of_their_own_and_leave_room_for_events(
 ) -> None:
     services = relay.app.state.services
     with ExitStack() as slots:
-        for _ in range(BATCHES_AT_ONCE):
+        for _ in range(MAXIMUM_BATCHES):
             slots.enter_context(services.batches_in_flight.acquire())
         batch = {"events": [{"id": "evt_1", **make_body("trip.created")}]}
         refused = await relay.send(batch, "batch_1", path="/webhooks/batch")

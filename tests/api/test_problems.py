@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from app.api.problems import PROBLEMS, make_problem_of
+from app.api.problems import PROBLEMS, make_problem
 from app.domain import errors
 from app.domain.errors import ConfigurationInvalid, FieldError, LeaseLost, RelayError
 from app.main import create_api
@@ -78,7 +78,7 @@ def test_examples_are_of_every_problem() -> None:
 
 @pytest.mark.parametrize(("error", "status", "code"), EXAMPLES, ids=lambda value: str(value)[:20])
 def test_problem_of_each_error_is_as_published(error: RelayError, status: int, code: str) -> None:
-    written = make_problem_of(error)
+    written = make_problem(error)
     response = httpx.Response(
         written.status_code, headers=written.raw_headers, content=bytes(written.body)
     )

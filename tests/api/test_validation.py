@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from app.api.validation import parse_body
+from app.api.request_body import parse_body
 from app.domain.errors import InputInvalid
 
 VALUE = "what-somebody-wrote"

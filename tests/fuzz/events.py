@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from app.api.replay import ReplayBody
-from app.api.validation import parse_body
+from app.api.request_body import parse_body
 from app.domain.contract import MAXIMUM_AHEAD_SECONDS, MAXIMUM_BATCH_EVENTS
 from app.domain.documents import write_row
 from app.domain.entities import Kind
