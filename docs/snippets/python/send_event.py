@@ -1,4 +1,4 @@
-"""Send one signed event to the relay, with nothing but the standard library.
+"""Send one signed event to the relay, with the standard library only.
 
 Example:
     RELAY_URL=http://127.0.0.1:8080 RELAY_WEBHOOK_SECRET=whsec_… python send_event.py \
@@ -24,7 +24,7 @@ ATTEMPTS = 4
 
 # region: sign
 def sign(secret: str, event_id: str, sent_at: int, body: bytes) -> str:
-    """Give the webhook-signature header (Standard Webhooks 1.0.0, v1)."""
+    """Return the webhook-signature header (Standard Webhooks 1.0.0, v1)."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{event_id}.{sent_at}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(digest).decode()
@@ -34,7 +34,7 @@ def sign(secret: str, event_id: str, sent_at: int, body: bytes) -> str:
 
 
 class NotConfirmed(Exception):
-    """A success was answered, but not to this event: it may be stored or not."""
+    """The response was a success for something else; the event may be stored or not."""
 
 
 def send(url: str, secret: str, event_type: str, data: Mapping[str, str]) -> str:
@@ -54,12 +54,12 @@ def send(url: str, secret: str, event_type: str, data: Mapping[str, str]) -> str
 
 
 def may_retry(status: int) -> bool:
-    """Tell whether the relay may answer otherwise later."""
+    """Return whether a later attempt can succeed."""
     return status in (408, 429) or status >= 500
 
 
 def post_once(url: str, secret: str, event_id: str, body: bytes) -> str:
-    """Post one event once, on a connection of its own, and check that the answer is about it."""
+    """Post one event once, on its own connection, and check that the response names it."""
     sent_at = int(time.time())
     request = urllib.request.Request(  # noqa: S310 - the URL is the operator's
         f"{url}/webhooks",
@@ -85,7 +85,7 @@ def post_once(url: str, secret: str, event_id: str, body: bytes) -> str:
 
 
 def read_json(content: bytes) -> object:
-    """Give what JSON says; None for anything else."""
+    """Parse JSON; None for anything else."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def read_json(content: bytes) -> object:
 
 
 def main() -> None:
-    """Send what the command line says; exit code 1 and why if it is not delivered."""
+    """Send the event of the command line; exit with 1 and the reason if it is not delivered."""
     event_type, *fields = sys.argv[1:]
     data = dict(field.split("=", 1) for field in fields)
     try:

@@ -1,4 +1,4 @@
-"""Send one event to the relay with a JWT (HS256), with nothing but the standard library.
+"""Send one event to the relay with a JWT (HS256), with the standard library only.
 
 Example:
     RELAY_URL=http://127.0.0.1:8080 JWT_SECRET=… python send_with_token.py \
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 
 def make_token(secret: str, event_id: str, body: bytes) -> str:
-    """Give a JWT that is good for this body under this id, for a minute."""
+    """Return a JWT for this id and body, valid for a minute."""
     header = {"alg": "HS256", "typ": "JWT"}
     claims = {
         "sub": "backend",
@@ -38,7 +38,7 @@ def encode(part: bytes) -> bytes:
 
 
 def send(url: str, secret: str, event_id: str, body: bytes) -> str:
-    """Post one event once and give the relay's answer: accepted or duplicate."""
+    """Post one event once; return accepted or duplicate."""
     request = urllib.request.Request(  # noqa: S310 - the URL is the operator's
         f"{url}/webhooks",
         data=body,
@@ -53,7 +53,7 @@ def send(url: str, secret: str, event_id: str, body: bytes) -> str:
 
 
 def main() -> None:
-    """Send what the command line says; exit code 1 with the relay's problem if it refuses."""
+    """Send the event of the command line; exit with 1 and the problem if the relay refuses it."""
     event_type, *fields = sys.argv[1:]
     data = dict(field.split("=", 1) for field in fields)
     occurred_at = datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-// Package handlers shows that a Gin handler does not change, and where the parts are put together.
+// Package handlers shows the wiring, and that a Gin handler does not change.
 package handlers
 
 import (
@@ -16,20 +16,20 @@ import (
 
 // region: wiring
 
-// StartRelay is called once in main, after the database is open.
+// StartRelay wires the parts. Call it once in main, after opening the database.
 func StartRelay(ctx context.Context, db *sql.DB) (*trips.Service, error) {
 	client, err := relay.NewClient(os.Getenv("RELAY_URL"), os.Getenv("RELAY_WEBHOOK_SECRET"))
 	if err != nil {
 		return nil, err
 	}
 	flusher := relay.NewFlusher(db, client)
-	go flusher.Run(ctx) // ends with ctx; what it has not sent stays in the outbox
+	go flusher.Run(ctx) // ends with ctx; unsent rows stay in the outbox
 	return &trips.Service{DB: db, Flusher: flusher}, nil
 }
 
 // endregion
 
-// RemoveMember answers DELETE /v1/trips/:id/members/:userId.
+// RemoveMember handles DELETE /v1/trips/:id/members/:userId.
 func RemoveMember(service *trips.Service) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		err := service.RemoveTripMember(c.Request.Context(), c.Param("id"), c.Param("userId"))
@@ -43,4 +43,3 @@ func RemoveMember(service *trips.Service) gin.HandlerFunc {
 		}
 	}
 }
-

@@ -1,4 +1,4 @@
-// Package outboxtest tries the call sites and the outbox on a real PostgreSQL and a real relay.
+// Package outboxtest runs the call sites and the outbox on a real PostgreSQL and a real relay.
 //
 // DATABASE_URL names an empty database, RELAY_URL and RELAY_WEBHOOK_SECRET the relay.
 package outboxtest
@@ -26,7 +26,7 @@ const (
 	trip = "456e7890-e89b-12d3-a456-426614174001"
 )
 
-// As in NomadCrew's NeonDB, without the columns that play no part here.
+// NomadCrew's tables, without the columns that do not matter here.
 const tables = `
 create type membership_role as enum ('OWNER', 'MEMBER', 'ADMIN');
 create type membership_status as enum ('ACTIVE', 'INACTIVE');
@@ -212,7 +212,7 @@ func TestRecord_WriterThatWaitsForTheRow_IsLater(t *testing.T) {
 	if err := service.CreateUser(ctx, relay.User{ID: ana, Email: "a", Username: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	// The later one begins its transaction first, and waits for the row.
+	// The later change begins its transaction first and waits for the row.
 	late, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		t.Fatal(err)

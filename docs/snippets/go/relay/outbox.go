@@ -14,10 +14,10 @@ import (
 
 // region: record
 
-// Record writes an event into the outbox, in the transaction of the change that it tells of.
+// Record writes an event to the outbox, in the transaction of its change.
 //
-// Call it after the statement that changes the row: the row is locked then, so that the outbox's
-// clock_timestamp() puts the changes of one row in the order in which they happen.
+// Call it after the statement that changes the row. The row is locked then, so the outbox's
+// clock_timestamp() orders the changes of the row.
 func Record(ctx context.Context, tx *sql.Tx, eventType Type, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {
@@ -31,17 +31,17 @@ func Record(ctx context.Context, tx *sql.Tx, eventType Type, data any) error {
 // endregion
 
 const (
-	flushEvents    = 500       // the relay takes 1,000
-	flushBytes     = 900 << 10 // the relay takes 1 MiB
+	flushEvents    = 500       // the relay accepts 1,000
+	flushBytes     = 900 << 10 // the relay accepts 1 MiB
 	eventBytes     = 64 << 10
 	flushTimeout   = 30 * time.Second
-	pollInterval   = 2 * time.Second // for what other processes wrote
+	pollInterval   = 2 * time.Second // finds rows of other processes
 	longestBackoff = time.Minute
 )
 
-// Flusher brings the outbox to the relay. Run one in every backend process, or in one of them.
+// Flusher sends the outbox to the relay. Run one in every backend process, or in one of them.
 type Flusher struct {
-	// Alert is told what a person should look at. Set it before Run; the default logs.
+	// Alert receives errors that need a person. Set it before Run; the default logs them.
 	Alert func(error)
 
 	db     *sql.DB
@@ -49,7 +49,7 @@ type Flusher struct {
 	wake   chan struct{}
 }
 
-// NewFlusher makes a flusher; Run starts it.
+// NewFlusher creates a flusher; Run starts it.
 func NewFlusher(db *sql.DB, client *Client) *Flusher {
 	return &Flusher{
 		Alert:  func(err error) { log.Print(err) },
@@ -59,7 +59,7 @@ func NewFlusher(db *sql.DB, client *Client) *Flusher {
 	}
 }
 
-// Wake says that there is something new. Call it after the commit; it never blocks.
+// Wake makes the flusher look for new rows. Call it after a commit; it never blocks.
 func (f *Flusher) Wake() {
 	select {
 	case f.wake <- struct{}{}:
@@ -75,7 +75,7 @@ func (f *Flusher) Run(ctx context.Context) {
 		var unavailable *Unavailable
 		switch {
 		case err != nil && ctx.Err() == nil:
-			f.Alert(err) // 401, for one, means that the secrets differ: nothing is lost, all waits
+			f.Alert(err) // after a 401, for example, all rows stay in the outbox
 			wait := time.Duration(random() * float64(backoff))
 			if errors.As(err, &unavailable) && wait < unavailable.RetryAfter {
 				wait = unavailable.RetryAfter
@@ -97,10 +97,10 @@ func (f *Flusher) Run(ctx context.Context) {
 	}
 }
 
-// Flush sends one batch of the outbox and gives the number of rows dealt with.
+// Flush sends one batch of the outbox and returns the number of rows handled.
 //
 // `skip locked` lets several processes flush at once. If this one dies after the POST, the rows are
-// sent again and are duplicates to the relay. Order does not matter: the relay goes by timestamp.
+// sent again and are duplicates. Order does not matter: the relay orders by timestamp.
 func (f *Flusher) Flush(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -128,7 +128,7 @@ func (f *Flusher) Flush(ctx context.Context) (int, error) {
 			switch result.Status {
 			case "accepted", "duplicate":
 				done = append(done, strconv.FormatInt(ids[i], 10))
-			default: // conflict, invalid: the same again would be refused again
+			default: // conflict, invalid: a retry would be refused again
 				reason := strings.TrimSpace(result.Status + ": " + string(result.Errors))
 				if err := f.park(ctx, tx, ids[i], reason); err != nil {
 					return 0, err
@@ -180,4 +180,3 @@ func (f *Flusher) park(ctx context.Context, tx *sql.Tx, id int64, reason string)
 		`update relay_outbox set parked_at = now(), parked_reason = $2 where id = $1`, id, reason)
 	return err
 }
-

@@ -23,10 +23,10 @@ import (
 	"time"
 )
 
-// Type is what happened.
+// Type is the kind of change.
 type Type string
 
-// The nine changes that the relay knows.
+// The nine types of the relay.
 const (
 	UserCreated       Type = "user.created"
 	UserUpdated       Type = "user.updated"
@@ -75,13 +75,13 @@ type RemovedMembership struct {
 // Event is one change.
 type Event struct {
 	ID        string    // The webhook-id: made once with NewID, the same on every retry.
-	Type      Type      // What happened.
-	Timestamp time.Time // When, by the database's clock, taken while the row was locked.
+	Type      Type      // The kind of change.
+	Timestamp time.Time // The time of the change, by the database's clock, read while the row was locked.
 	Data      any       // One of the structs above.
 }
 
-// NewID makes a webhook-id: the time in milliseconds, then random bits, as a UUIDv7 has them.
-// Ids that grow are found, and stored, side by side.
+// NewID returns a new webhook-id: the time in milliseconds, then random bits, like a UUIDv7.
+// Ids that grow with time share pages of the relay's index.
 func NewID() string {
 	var raw [16]byte
 	binary.BigEndian.PutUint64(raw[:], uint64(time.Now().UnixMilli())<<16)
@@ -105,7 +105,7 @@ func ReadSecret(secret string) ([]byte, error) {
 	return key, nil
 }
 
-// Sign gives the webhook-signature header (Standard Webhooks 1.0.0, v1).
+// Sign returns the webhook-signature header (Standard Webhooks 1.0.0, v1).
 func Sign(key []byte, id string, sentAt time.Time, body []byte) string {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%d.", id, sentAt.Unix())
@@ -116,11 +116,11 @@ func Sign(key []byte, id string, sentAt time.Time, body []byte) string {
 const (
 	attempts      = 4
 	firstBackoff  = 200 * time.Millisecond
-	longestWait   = 5 * time.Second // asked to wait longer: give up, the outbox has the event
+	longestWait   = 5 * time.Second // give up if Retry-After is longer; the outbox keeps the event
 	responseBytes = 4 << 20
 )
 
-// Rejected: the relay understood and refused. Sending the same again changes nothing.
+// Rejected means that the relay refused the request. Sending it again does not help.
 type Rejected struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
@@ -135,8 +135,8 @@ func (r *Rejected) Error() string {
 	return fmt.Sprintf("relay: %d %s: %s %v", r.Status, r.Code, r.Detail, r.Errors)
 }
 
-// Unavailable: no answer, 408, 429, 5xx, or a success that does not name what was sent. It may be
-// stored or not: send the same again, later.
+// Unavailable means no response, 408, 429, 5xx, or a success that does not name the event. The event
+// may be stored or not: send it again later.
 type Unavailable struct {
 	RetryAfter time.Duration // 0 if the relay did not say
 	Cause      error
@@ -145,14 +145,14 @@ type Unavailable struct {
 func (u *Unavailable) Error() string { return "relay: unavailable: " + u.Cause.Error() }
 func (u *Unavailable) Unwrap() error { return u.Cause }
 
-// Client posts to one relay. It is safe for concurrent use; make one and keep it.
+// Client posts to one relay. It is safe for concurrent use; create one and keep it.
 type Client struct {
 	url  string
 	key  []byte
 	http *http.Client
 }
 
-// NewClient reads the secret; url is the relay's, such as https://relay.example.com.
+// NewClient creates a client. url is the relay's, such as https://relay.example.com.
 func NewClient(url, secret string) (*Client, error) {
 	key, err := ReadSecret(secret)
 	if err != nil {
@@ -171,14 +171,13 @@ func NewClient(url, secret string) (*Client, error) {
 			Transport: transport,
 			Timeout:   10 * time.Second, // one attempt, body included
 			CheckRedirect: func(*http.Request, []*http.Request) error {
-				return http.ErrUseLastResponse // a signed body goes nowhere else
+				return http.ErrUseLastResponse // never send a signed body elsewhere
 			},
 		},
 	}, nil
 }
 
-// Send posts one event. nil means that the relay has it on disk, new or known, and said so of
-// this event.
+// Send posts one event. nil means that the relay confirmed that this event is on its disk.
 func (c *Client) Send(ctx context.Context, event Event) error {
 	body, err := json.Marshal(event.document(""))
 	if err != nil {
@@ -194,8 +193,8 @@ func (c *Client) Send(ctx context.Context, event Event) error {
 	})
 }
 
-// post tries until the relay answers, the attempts are used up or ctx ends. A success counts if
-// confirm finds in it what was sent: a proxy may give the answer to another request, or its own.
+// post retries until the relay responds, the attempts are used up or ctx ends. A success counts only
+// if confirm accepts its body: a proxy can return its own response, or that to another request.
 func (c *Client) post(
 	ctx context.Context, path, id string, body []byte, confirm func(answer []byte) error,
 ) error {
@@ -245,7 +244,7 @@ func (c *Client) postOnce(
 			err = confirm(answer)
 		}
 		if err != nil {
-			// This connection may be one answer behind: the next attempt takes a new one.
+			// This connection may be one response behind: the next attempt uses a new one.
 			c.http.CloseIdleConnections()
 			return &Unavailable{Cause: fmt.Errorf("%s answered %s with %.200q, not confirmed: %w;"+
 				" check the URL and every proxy before the relay", request.URL, response.Status, answer, err)}
@@ -266,14 +265,14 @@ func (c *Client) postOnce(
 	}
 }
 
-// Result is what the relay says to one event of a batch.
+// Result is the relay's result for one event of a batch.
 type Result struct {
 	EventID string          `json:"event_id"`
 	Status  string          `json:"status"` // accepted, duplicate, conflict or invalid
 	Errors  json.RawMessage `json:"errors"`
 }
 
-// SendBatch posts up to 1,000 events and 1 MiB and gives one result for each, in order.
+// SendBatch posts up to 1,000 events and 1 MiB and returns one result for each, in order.
 func (c *Client) SendBatch(ctx context.Context, events []Event) ([]Result, error) {
 	documents := make([]document, len(events))
 	for i, event := range events {
@@ -311,7 +310,7 @@ func (r Result) isOf(event Event) bool {
 	id := event.ID
 	isInvisible := func(r rune) bool { return r < '!' || r > '~' }
 	if len(id) > 255 || strings.IndexFunc(id, isInvisible) >= 0 {
-		id = "" // the relay repeats no id that it cannot accept
+		id = "" // the relay does not repeat an invalid id
 	}
 	return r.EventID == id && isOneOf(r.Status, "accepted", "duplicate", "conflict", "invalid") &&
 		(id != "" || r.Status == "invalid")
@@ -326,7 +325,7 @@ func isOneOf(status string, known ...string) bool {
 	return false
 }
 
-// document is an event on the wire. In a batch it carries its id, alone the header does.
+// document returns the JSON form of an event. Only in a batch does it contain the id.
 type document struct {
 	ID        string `json:"id,omitempty"`
 	Type      Type   `json:"type"`
@@ -335,7 +334,7 @@ type document struct {
 }
 
 func (e Event) document(id string) document {
-	// Always the same text for the same instant: another one under the same id is a conflict.
+	// The same instant must always give the same text: another body under the same id is a conflict.
 	return document{id, e.Type, e.Timestamp.UTC().Format(time.RFC3339Nano), e.Data}
 }
 
@@ -349,7 +348,7 @@ func readRetryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-// sleep waits; false if ctx ends before that.
+// sleep waits, and returns false if ctx ends first.
 func sleep(ctx context.Context, wait time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 		return false
@@ -364,7 +363,7 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// random gives a number of [0, 1). math/rand is unseeded before Go 1.20.
+// random returns a number in [0, 1). math/rand is unseeded before Go 1.20.
 func random() float64 {
 	var raw [8]byte
 	if _, err := crand.Read(raw[:]); err != nil {

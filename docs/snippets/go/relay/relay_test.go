@@ -65,7 +65,7 @@ func TestReadSecret_Unusable_IsRefused(t *testing.T) {
 	}
 }
 
-// answers serves one answer after the other and notes the requests.
+// answers serves one response after the other and records the requests.
 func answers(t *testing.T, statuses ...int) (*Client, *[]http.Header) {
 	var seen []http.Header
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,10 +132,10 @@ func TestSend_Duplicate_IsSuccess(t *testing.T) {
 	}
 }
 
-// attempt is a request as it arrived.
+// attempt is a received request.
 type attempt struct{ remote, id, body string }
 
-// confused gives wrong answers, then, if it is not nil, the right one.
+// confused serves wrong responses, then the correct one if it is not nil.
 func confused(t *testing.T, status int, wrong string, right func(id, body string) string) (*Client, *[]attempt) {
 	var seen []attempt
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,4 +1,4 @@
-// Command sendone sends one event: the shortest way, without retries. See ../relay for the real one.
+// Command sendone sends one event without retries. The package relay has a complete client.
 package main
 
 import (
@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// send gives "accepted" or "duplicate". An error of 4xx is final; after any other, send the same id
-// and body again.
+// send returns "accepted" or "duplicate". A 4xx error is final; after any other error, send the same
+// id and body again.
 func send(url, secret, id string, body []byte) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
 		return "", err
 	}
-	sentAt := fmt.Sprint(time.Now().Unix()) // sign anew for every attempt; keep id and body
+	sentAt := fmt.Sprint(time.Now().Unix()) // renew for every attempt; keep id and body
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%s.%s", id, sentAt, body)
 	request, err := http.NewRequest(http.MethodPost, url+"/webhooks", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
-	request.Close = true // one request a connection: nobody else's answer can be on it
+	request.Close = true // one request per connection, so no other request's response can arrive
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", sentAt)
@@ -49,7 +49,7 @@ func send(url, secret, id string, body []byte) (string, error) {
 		EventID string `json:"event_id"`
 		Status  string `json:"status"`
 	}
-	// A success names the event; one that does not is somebody else's, and the event may be lost.
+	// A success must name the event; otherwise another server responded, and the event may be lost.
 	isSuccess := response.StatusCode == http.StatusAccepted || response.StatusCode == http.StatusOK
 	if !isSuccess || json.Unmarshal(answer, &receipt) != nil || receipt.EventID != id ||
 		(receipt.Status != "accepted" && receipt.Status != "duplicate") {

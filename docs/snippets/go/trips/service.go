@@ -12,13 +12,13 @@ import (
 
 // region: service
 
-// Service is the backend's service layer, as far as the relay is concerned.
+// Service is the part of the backend's service layer that concerns the relay.
 type Service struct {
 	DB      *sql.DB
 	Flusher *relay.Flusher
 }
 
-// inTx commits a change together with the events that tell of it, or neither.
+// inTx commits a change together with its events, or neither.
 func (s *Service) inTx(ctx context.Context, change func(tx *sql.Tx) error) error {
 	tx, err := s.DB.BeginTx(ctx, nil)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Service) CreateUser(ctx context.Context, user relay.User) error {
 	})
 }
 
-// UpdateUser → user.updated, with the whole row as it is after the change. nil: leave as it is.
+// UpdateUser → user.updated, with the whole row after the change. nil leaves a column unchanged.
 func (s *Service) UpdateUser(ctx context.Context, id string, email, username *string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		var row relay.User
@@ -59,13 +59,13 @@ func (s *Service) UpdateUser(ctx context.Context, id string, email, username *st
 			where id = $1 returning id, email, username`,
 			id, email, username).Scan(&row.ID, &row.Email, &row.Username)
 		if err != nil {
-			return err // sql.ErrNoRows: there is no such user, and nothing to tell
+			return err // sql.ErrNoRows: no such user, so no event
 		}
 		return relay.Record(ctx, tx, relay.UserUpdated, row)
 	})
 }
 
-// DeleteUser → user.deleted. The relay takes the user's memberships with it.
+// DeleteUser → user.deleted. The relay also removes the user's memberships.
 func (s *Service) DeleteUser(ctx context.Context, id string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx,
@@ -102,7 +102,7 @@ func (s *Service) CreateTrip(ctx context.Context, trip relay.Trip) error {
 	})
 }
 
-// UpdateTrip → trip.updated. It may be sent for changes that Supabase does not hold, too.
+// UpdateTrip → trip.updated, also for changes to columns that Supabase does not hold.
 func (s *Service) UpdateTrip(ctx context.Context, id, name string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		var row relay.Trip
@@ -117,7 +117,7 @@ func (s *Service) UpdateTrip(ctx context.Context, id, name string) error {
 	})
 }
 
-// DeleteTrip → trip.deleted, for a soft delete likewise. The relay takes its memberships with it.
+// DeleteTrip → trip.deleted, also for a soft delete. The relay also removes the memberships.
 func (s *Service) DeleteTrip(ctx context.Context, id string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx,
@@ -132,7 +132,7 @@ func (s *Service) DeleteTrip(ctx context.Context, id string) error {
 
 // region: members
 
-// AddTripMember → membership.created, also for one who was a member before.
+// AddTripMember → membership.created, also for a former member.
 func (s *Service) AddTripMember(ctx context.Context, member relay.Membership) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
@@ -149,7 +149,7 @@ func (s *Service) AddTripMember(ctx context.Context, member relay.Membership) er
 
 // endregion
 
-// UpdateMemberRole → membership.updated, with the status as it is in the row.
+// UpdateMemberRole → membership.updated, with the status from the row.
 func (s *Service) UpdateMemberRole(ctx context.Context, tripID, userID, role string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		row := relay.Membership{TripID: tripID, UserID: userID}
@@ -165,7 +165,7 @@ func (s *Service) UpdateMemberRole(ctx context.Context, tripID, userID, role str
 }
 
 // region: remove
-// RemoveTripMember → membership.deleted. Where the backend only sets INACTIVE, this is right, too.
+// RemoveTripMember → membership.deleted, also where the backend only sets INACTIVE.
 func (s *Service) RemoveTripMember(ctx context.Context, tripID, userID string) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx,
@@ -214,7 +214,7 @@ func (d *Direct) RemoveTripMember(ctx context.Context, tripID, userID string) er
 		return err
 	}
 	go func() {
-		// Not the request's context: that ends with the request.
+		// The request's context would end with the request.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := d.Client.Send(ctx, event); err != nil {
@@ -223,4 +223,3 @@ func (d *Direct) RemoveTripMember(ctx context.Context, tripID, userID string) er
 	}()
 	return nil
 }
-
