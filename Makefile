@@ -14,7 +14,7 @@ SOURCES := app benchmarks tests docs
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test conformance lint check format openapi docs crash crash-replicas converge fuzz floods bench bench-quick clean
+.PHONY: demo test conformance lint check format openapi docs crash crash-replicas converge properties proxies fuzz floods bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -70,12 +70,22 @@ converge: export HISTORIES ?= 20000
 converge: .venv/installed
 	$(BIN)/pytest tests/faults/test_convergence.py
 
+# Every property of generated inputs, each tried with EXAMPLES of them.
+properties: export EXAMPLES ?= 1000
+properties: .venv/installed
+	$(BIN)/pytest -m hypothesis --timeout=3600 --numprocesses=logical --maxprocesses=4
+
 # Inputs that break a reader, searched for so many seconds each; a finding stays in .local/fuzz/.
 SECONDS ?= 60
 fuzz: .venv/installed
 	for target in signatures tokens events requests; do \
 	  $(UV) run --locked --with atheris==3.0.0 python -m tests.fuzz.fuzz_$$target $(SECONDS) || exit 1; \
 	done
+
+# nginx and Caddy in every usual configuration.
+proxies: export EVERY_PROXY := 1
+proxies: .venv/installed
+	$(BIN)/pytest tests/proxies
 
 # What floods by strangers cost the relay in memory, and its senders in time: a line each.
 floods: .venv/installed

@@ -8,12 +8,13 @@ from hypothesis import settings
 
 from app.settings import Settings
 from tests.api.running import RelayStarter, RunningRelay
+from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 
 pytest_plugins = ["tests.postgres", "tests.local", "tests.stores"]  # the others import the first
 
 # A busy machine is no defect; a failure on another machine should be one line to repeat.
-settings.register_profile("relay", deadline=None, print_blob=True)
+settings.register_profile("relay", deadline=None, print_blob=True, max_examples=max(EXAMPLES, 100))
 settings.load_profile("relay")
 
 

@@ -5,16 +5,12 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.events import EventType
 from tests.api.running import JWT_SECRET, WEBHOOK_SECRET, RunningRelay, make_body
-
-# One relay takes all examples of a test: that is what a relay is for.
-over_one_relay = settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+from tests.examples import with_shared_fixtures
 
 # Lone surrogates and NUL are text to JSON, and to nobody else.
 ANY_TEXT = st.text(max_size=12) | st.text("a/~.\x00\ud800é\u2028", max_size=4)
@@ -94,7 +90,7 @@ async def send_named_by_content(relay: RunningRelay, path: str, content: bytes) 
     return response.status_code
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(path=WRITING_PATHS, content=st.binary(max_size=200), headers=HEADERS)
 async def test_any_bytes_unsigned_are_rejected(
     relay: RunningRelay, path: str, content: bytes, headers: list[tuple[bytes, bytes]]
@@ -103,7 +99,7 @@ async def test_any_bytes_unsigned_are_rejected(
     assert response.status_code in (401, 415)
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(path=WRITING_PATHS, event=near_events(), headers=HEADERS)
 async def test_any_event_unsigned_is_rejected(
     relay: RunningRelay,
@@ -117,7 +113,7 @@ async def test_any_event_unsigned_is_rejected(
     assert response.status_code in (401, 415)
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(
     path=st.sampled_from(["/webhooks", "/webhooks/batch"]),
     content=st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode()),
@@ -126,7 +122,7 @@ async def test_any_bytes_signed_are_invalid(relay: RunningRelay, path: str, cont
     assert await send_named_by_content(relay, path, content) == 422
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(event=near_events())
 async def test_any_event_signed_is_accepted_if_valid_and_else_invalid(
     relay: RunningRelay, event: tuple[dict[str, Any], bool]
@@ -136,7 +132,7 @@ async def test_any_event_signed_is_accepted_if_valid_and_else_invalid(
     assert status in ((200, 202) if is_valid else (422,))
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(events=st.lists(near_events() | st.tuples(ANY_JSON, st.just(False)), min_size=1, max_size=4))
 async def test_any_batch_signed_judges_each_event_alone(
     relay: RunningRelay, events: list[tuple[Any, bool]]
@@ -153,7 +149,7 @@ async def test_any_batch_signed_judges_each_event_alone(
     assert accepted == [is_valid for _, is_valid in events]
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(event_id=st.text(max_size=20), value=HEADER_VALUES, name=HEADER_NAMES)
 async def test_any_header_beside_a_signed_event_is_no_fault(
     relay: RunningRelay, event_id: str, name: bytes, value: bytes
@@ -179,7 +175,7 @@ REPLAYS = st.one_of(
 )
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(
     content=st.binary(max_size=200) | REPLAYS.map(lambda body: json.dumps(body).encode()),
     subject=ANY_TEXT | st.none(),
@@ -191,7 +187,7 @@ async def test_any_replay_of_an_operator_is_done_or_invalid(
     assert response.status_code in (202, 401, 422)
 
 
-@over_one_relay
+@with_shared_fixtures
 @given(event_id=st.text(max_size=40) | st.binary(max_size=40))
 async def test_any_event_id_looked_up_is_not_found(
     relay: RunningRelay, event_id: str | bytes

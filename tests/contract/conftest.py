@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from app.demo.local_supabase import LocalSupabase
-from tests.contract.database import Database, open_database, run_database
+from tests.contract.database import Database, create_project_database, open_database
 from tests.contract.project import Project, describe_local, read_project
 from tests.contract.world import World, WorldMaker
+from tests.postgres import PostgresServer
 
 
 def pytest_configure() -> None:
@@ -63,13 +64,15 @@ def make_world(service_role: httpx.Client) -> Iterator[WorldMaker]:
 
 
 @pytest.fixture(scope="session")
-def _shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def database_in_postgres(postgres: PostgresServer) -> str:
+    return create_project_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def _shared_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     given = read_project()
-    if given and given.database_url:
-        with open_database(given.database_url) as database:
-            yield database
-        return
-    with run_database(tmp_path_factory.mktemp("database")) as database:
+    url = given.database_url if given else None
+    with open_database(url or request.getfixturevalue("database_in_postgres")) as database:
         yield database
 
 

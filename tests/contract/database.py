@@ -1,22 +1,22 @@
-"""A PostgreSQL with our migrations, spoken to in SQL as any role."""
+"""A database as hosted Supabase has it, with our migrations, spoken to in SQL as any role."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
-from app.demo.local_supabase import CHECKOUT, GUARD, LITE
-from app.demo.node import find_node, install_packages
-from tests.drivers import run_driver
+from app.demo.local_supabase import CHECKOUT, LITE
+from tests.postgres import PostgresServer
 
-HERE: Final = Path(__file__).parent
 MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"
 REFUSED: Final = "42501"
+# What hosted Supabase has before the first migration.
+_HOSTED: Final = (LITE / "hosted_defaults.sql", Path(__file__).with_name("hosted.sql"))
 
 Rows = list[dict[str, Any]]
 
@@ -28,41 +28,16 @@ class Refused(Exception):
         code: the SQLSTATE.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-
-
-class Runner(Protocol):
-    """What runs `sql` with `parameters`, or a `script`: PGlite's program, or a connection."""
-
-    def ask(self, **command: Any) -> Any:
-        """Give `{"rows": …}` or `{"error": {"code": …, "message": …}}`."""
-
-
-class ConnectionRunner:
-    """The same over a connection."""
-
-    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
-        self._connection = connection
-
-    def ask(self, **command: Any) -> Any:
-        try:
-            if "script" in command:
-                self._connection.execute(command["script"].encode())
-                return {"rows": []}
-            cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
-            cursor.execute(command["sql"].encode(), command["parameters"])
-            return {"rows": cursor.fetchall() if cursor.description else []}
-        except psycopg.Error as error:
-            return {"error": {"code": error.sqlstate, "message": error.diag.message_primary}}
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(f"{error.sqlstate}: {error.diag.message_primary}")
+        self.code = error.sqlstate
 
 
 class Database:
     """One connection, as the owner of everything unless told otherwise."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
+        self._connection = connection
 
     def run(self, sql: str, *parameters: object) -> Rows:
         """Run one statement; ids may be UUIDs.
@@ -71,18 +46,19 @@ class Database:
             Refused: with the SQLSTATE.
         """
         values = [str(value) if isinstance(value, UUID) else value for value in parameters]
-        return self._ask(sql=sql, parameters=values)
+        cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
+        try:
+            cursor.execute(sql.encode(), values)
+        except psycopg.Error as error:
+            raise Refused(error) from error
+        return cursor.fetchall() if cursor.description else []
 
     def run_script(self, script: str) -> None:
         """Run any number of statements."""
-        self._ask(script=script)
-
-    def _ask(self, **command: object) -> Rows:
-        answer = self._runner.ask(**command)
-        if "error" in answer:
-            raise Refused(answer["error"]["code"], answer["error"]["message"])
-        rows: Rows = answer["rows"]
-        return rows
+        try:
+            self._connection.execute(script.encode())
+        except psycopg.Error as error:
+            raise Refused(error) from error
 
     @contextmanager
     def undone(self) -> Iterator[None]:
@@ -119,30 +95,19 @@ class Database:
             yield
 
 
-@contextmanager
-def run_database(folder: Path, migrations: Sequence[Path] | None = None) -> Iterator[Database]:
-    """Run one until the block ends, with what hosted Supabase has, and then migrations.
+def create_project_database(
+    server: PostgresServer, migrations: Sequence[Path] | None = None
+) -> str:
+    """Create a database as a project's is after these migrations, by default ours; return its URL.
 
-    Args:
-        folder: an empty one, for its log.
-        migrations: ours by default.
+    Ours are what `relay sql --all` prints.
     """
-    node = find_node()
-    modules = install_packages(
-        node,
-        manifests=LITE,
-        guard=GUARD,
-        cache=CHECKOUT / ".local",
-        report=lambda _: None,
-    )
-    pglite = modules / "@electric-sql" / "pglite" / "dist" / "index.js"
-    with run_driver(node, HERE / "database.mjs", pglite.as_uri(), folder=folder) as driver:
-        database = Database(driver)
-        hosted = (LITE / "hosted_defaults.sql", HERE / "hosted.sql")
-        own = sorted(MIGRATIONS.glob("*.sql")) if migrations is None else migrations
-        for path in (*hosted, *own):
-            database.run_script(path.read_text())
-        yield database
+    url = server.create_database()
+    own = sorted(MIGRATIONS.glob("*.sql")) if migrations is None else migrations
+    with psycopg.connect(url, autocommit=True) as connection:
+        for path in (*_HOSTED, *own):
+            connection.execute(path.read_bytes())
+    return url
 
 
 @contextmanager
@@ -151,4 +116,4 @@ def open_database(database_url: str) -> Iterator[Database]:
     with psycopg.connect(
         database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row
     ) as connection:
-        yield Database(ConnectionRunner(connection))
+        yield Database(connection)

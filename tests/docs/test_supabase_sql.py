@@ -5,8 +5,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.contract.database import MIGRATIONS, REFUSED, Database, Refused, run_database
+from tests.contract.database import (
+    MIGRATIONS,
+    REFUSED,
+    Database,
+    Refused,
+    create_project_database,
+    open_database,
+)
 from tests.docs.pages import read_region
+from tests.postgres import PostgresServer
 
 # Open to everybody in the ways that the page names.
 EXISTING = """
@@ -42,8 +50,8 @@ ACCESS = ("trip_access", "trip_access_in_bulk")
 
 
 @pytest.fixture(scope="module")
-def _existing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with run_database(tmp_path_factory.mktemp("existing"), migrations=()) as database:
+def _existing(postgres: PostgresServer) -> Iterator[Database]:
+    with open_database(create_project_database(postgres, migrations=())) as database:
         database.run_script(EXISTING)
         yield database
 

@@ -31,8 +31,8 @@ from tests.postgres import PostgresServer
 from tests.stores import create_postgres_store
 
 # On the fake: half of them with foreign keys, half without.
-HISTORIES: Final = int(os.environ.get("HISTORIES", "2000"))
-REAL_HISTORIES: Final = max(26, HISTORIES // 80)
+HISTORIES: Final = int(os.environ.get("HISTORIES", "200"))
+REAL_HISTORIES: Final = max(10, HISTORIES // 80)
 POSTGRES_HISTORIES: Final = max(20, HISTORIES // 20)
 # Ten times what a history takes here.
 _BULK_SECONDS: Final = 60 + HISTORIES * 0.15

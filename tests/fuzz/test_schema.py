@@ -1,13 +1,12 @@
 """What schemathesis makes of the OpenAPI document, sent to the relay over the wire.
 
 Every operation gets data that the document allows and data that it does not, once from a caller
-who signs and once from one who does not. More of it by the environment: FUZZ_EXAMPLES=2000.
+who signs and once from one who does not.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import socket
 import sqlite3
 import threading
@@ -33,10 +32,8 @@ from app.domain.events import EventType
 from app.main import create_api
 from app.settings import Settings
 from tests.api.running import JWT_SECRET, NOW, WEBHOOK_SECRET, RelayStarter, make_body
+from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
-
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-"""Of each operation and kind of caller, beside those that schemathesis lists systematically."""
 
 _PATIENCE_SECONDS: Final = 10.0
 _OPEN: Final = {"/health", "/health/live", "/health/ready", "/metrics"}

@@ -1,5 +1,6 @@
 """Configurations of nginx and Caddy: those of docs/guides/deploy.md, and other usual ones."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ def _nginx(name: str, location: str) -> Configuration:
 def _nginx_websocket(name: str, connection: str, more: str = "") -> Configuration:
     """Forward upgrades, as nginx's guide to WebSocket has it."""
     return _nginx(
-        f"websocket-{name}",
+        name,
         "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
         f" proxy_set_header Connection {connection}; {more}",
     )
@@ -72,18 +73,29 @@ CADDY: Final = Configuration(
 )
 
 GUIDES: Final = (NGINX, CADDY)
-CONFIGURATIONS: Final = (
+CADDY_DEFAULTS: Final = _caddy("defaults", "")
+# Forwards an offer to upgrade, and a body before all of it has come.
+NGINX_OPEN: Final = _nginx_websocket(
+    "websocket-unbuffered", "$upgrade_or_keep", "proxy_request_buffering off;"
+)
+_OTHERS: Final = (
     _nginx("defaults", ""),
     _nginx("keepalive", 'proxy_http_version 1.1; proxy_set_header Connection "";'),
     _nginx(
         "unbuffered",
         'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off;',
     ),
-    _nginx_websocket("close", "$upgrade_or_close"),
-    _nginx_websocket("keepalive", "$upgrade_or_keep"),
-    _nginx_websocket("unbuffered", "$upgrade_or_keep", "proxy_request_buffering off;"),
-    _caddy("defaults", ""),
+    _nginx_websocket("websocket-close", "$upgrade_or_close"),
+    _nginx_websocket("websocket-keepalive", "$upgrade_or_keep"),
     _caddy("streaming", "flush_interval -1"),
     _caddy("buffered", "buffer_requests"),
-    *GUIDES,
 )
+CONFIGURATIONS: Final = (
+    NGINX_OPEN,
+    CADDY_DEFAULTS,
+    *GUIDES,
+    *(_OTHERS if "EVERY_PROXY" in os.environ else ()),
+)
+"""All of them with `make proxies`; otherwise the guide's, and the one of each program that forwards
+most of what it receives.
+"""

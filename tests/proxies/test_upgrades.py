@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import RelayProcess
-from tests.proxies.configurations import CONFIGURATIONS
+from tests.proxies.configurations import CADDY_DEFAULTS, CONFIGURATIONS, NGINX_OPEN
 from tests.proxies.conftest import start_proxy
 from tests.proxies.programs import Configuration, Proxy
 from tests.proxies.wire import Client, Event, make_batch, make_event, write_request
@@ -31,14 +31,7 @@ def name_configuration(configuration: Configuration | None) -> str:
 
 
 # The relay itself, and proxies that forward such an offer. Over TLS the JDK makes none.
-FORWARDING: Final = (
-    None,
-    *(
-        each
-        for each in CONFIGURATIONS
-        if each.name in ("nginx-websocket-keepalive", "caddy-defaults")
-    ),
-)
+FORWARDING: Final = (None, NGINX_OPEN, CADDY_DEFAULTS)
 
 
 @pytest.fixture(scope="module", params=[None, *CONFIGURATIONS], ids=name_configuration)

@@ -143,12 +143,12 @@ async def test_dispatch_of_what_changed_while_it_was_in_flight_applies_it_again(
     assert await bench.statuses_of(first, newer) == [EventStatus.SUPERSEDED, EventStatus.APPLIED]
 
 
-async def test_dispatch_of_a_revocation_behind_100_000_grants_waits_for_one_request(
+async def test_dispatch_of_a_revocation_behind_a_backlog_of_grants_waits_for_one_request(
     bench: Bench,
 ) -> None:
     trip = str(uuid.uuid4())
     data = {"trip_id": trip, "role": "MEMBER", "status": "ACTIVE"}
-    for _ in range(100):
+    for _ in range(10):
         await bench.receive(
             *(
                 make_event("membership.created", data | {"user_id": str(uuid.uuid4())})
@@ -168,7 +168,7 @@ async def test_dispatch_of_a_revocation_behind_100_000_grants_waits_for_one_requ
     await running
     assert holds(revocation)(bench.postgrest.writes[1])
     assert await bench.status_of(revocation) is EventStatus.APPLIED
-    assert (await bench.store.measure_backlog(NOW)).pending > 90_000
+    assert (await bench.store.measure_backlog(NOW)).pending > 8_000
 
 
 async def test_dispatch_of_rows_that_were_not_tried_sends_them_next(bench: Bench) -> None:

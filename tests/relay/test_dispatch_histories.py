@@ -6,11 +6,12 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, split_membership_key
 from app.domain.events import Event
+from tests.examples import with_shared_fixtures
 from tests.fake_postgrest import FakePostgrest, is_write, read_operations
 from tests.histories import World, find_desired_rows, histories
 from tests.relay.bench import Bench
@@ -92,7 +93,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@with_shared_fixtures
 @given(history=histories(), plan=steps)
 async def test_dispatch_of_any_history_with_any_trouble_ends_at_what_the_oracle_says(
     bench: Bench, history: tuple[World, list[Event]], plan: list[tuple[int, Step, str, int]]

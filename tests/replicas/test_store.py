@@ -6,7 +6,7 @@ from itertools import cycle
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import StoreUnavailable
@@ -14,6 +14,7 @@ from app.domain.events import Event
 from app.store.dispatch_queries import Applied
 from app.store.receiving import Receipt
 from app.store.store import Store
+from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories
 from tests.postgres import PostgresServer
 from tests.store.actions import claim, record
@@ -47,9 +48,7 @@ def read_arrived(store_url: str, events: list[Event]) -> list[Event]:
     return [by_id[id_] for (id_,) in rows if id_ in by_id]
 
 
-@settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
-)
+@with_shared_fixtures
 @given(history=histories(), data=st.data())
 async def test_stores_given_any_history_at_once_desire_what_the_oracle_says(
     store_url: str, stores: list[Store], history: tuple[World, list[Event]], data: st.DataObject

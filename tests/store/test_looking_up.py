@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 
@@ -16,6 +16,7 @@ from app.domain.instants import Instant, after
 from app.store.looking_up import read_event_page
 from app.store.schema import entities, events
 from app.store.store import Store
+from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories, ref_of, some_criteria
 from tests.store.actions import have_applied, have_refused
 
@@ -83,11 +84,7 @@ def ids_of(stored: list[StoredEvent]) -> list[EventId]:
     return [event.event_id for event in stored]
 
 
-@settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=120,
-)
+@with_shared_fixtures
 @given(history=histories(most=20), newcomers=histories(most=8), data=st.data())
 async def test_listing_gives_each_event_that_meets_the_criteria_once_and_in_order(
     library: Library,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
@@ -13,6 +13,7 @@ from app.store.engine import open_engine, read_store_url
 from app.store.receiving import Receipt
 from app.store.schema import entities, events
 from app.store.store import Store
+from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories
 from tests.postgres import PostgresServer
 from tests.stores import create_postgres_store
@@ -54,12 +55,7 @@ def read_tables(engine: Engine) -> list[object]:
         ]
 
 
-SHARED_STORES = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
-
-
-@SHARED_STORES
+@with_shared_fixtures
 @given(history=histories(instants=4, most=40), data=st.data())
 async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
     together: Stored, apart: Stored, history: tuple[World, list[Event]], data: st.DataObject
@@ -76,7 +72,7 @@ async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
     assert read_tables(together[1]) == read_tables(apart[1])
 
 
-@SHARED_STORES
+@with_shared_fixtures
 @given(history=histories(instants=4, most=40), data=st.data())
 async def test_store_on_sqlite_and_on_postgresql_holds_the_same(
     together: Stored, on_postgres: Stored, history: tuple[World, list[Event]], data: st.DataObject

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, select
 
@@ -20,6 +20,7 @@ from app.store.dispatch_queries import Applied
 from app.store.replaying import find_targets, mark_targets
 from app.store.schema import entities, events, replays
 from app.store.store import Store
+from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of, some_criteria
 from tests.store.actions import (
     begin_replay,
@@ -32,11 +33,6 @@ from tests.store.actions import (
 )
 
 LATER = after(NOW, 3600)
-SHARED_STORE = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=100,
-)
 REPLAYABLE = (EventStatus.PENDING, EventStatus.APPLIED, EventStatus.DEAD)
 # None, twice: to be left pending is the most usual fate.
 FATES = st.sampled_from((None, None, have_applied, have_refused))
@@ -97,7 +93,7 @@ async def find_meant(
     return matching, refs
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(most=20), data=st.data())
 async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
@@ -125,7 +121,7 @@ async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
     }
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(most=20), data=st.data())
 async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
@@ -156,7 +152,7 @@ async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
     assert risen == refs
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(), data=st.data())
 async def test_replay_of_anything_at_any_time_leads_nowhere_else(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
@@ -227,7 +223,7 @@ class Ledger:
         )
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(), data=st.data())
 async def test_replay_figures_add_up_whatever_happens_meanwhile(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject

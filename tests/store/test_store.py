@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
@@ -21,12 +21,9 @@ from app.store.dispatch_queries import Applied
 from app.store.receiving import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
+from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
 from tests.store.actions import claim, fail, have_applied, record, replay
-
-SHARED_STORE = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
-)
 
 
 async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
@@ -56,7 +53,7 @@ async def status_of(store: Store, event: Event) -> EventStatus:
     return found.status
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(), data=st.data())
 async def test_store_given_any_history_in_any_groups_desires_what_the_oracle_says(
     store: Store, history: tuple[World, list[Event]], data: st.DataObject
@@ -73,7 +70,7 @@ async def test_store_given_any_history_in_any_groups_desires_what_the_oracle_say
     assert await read_rows(store, world.refs()) == expected
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(instants=200, most=12), data=st.data())
 async def test_store_given_distinct_instants_desires_the_same_in_every_order(
     store: Store, history: tuple[World, list[Event]], data: st.DataObject
@@ -88,7 +85,7 @@ async def test_store_given_distinct_instants_desires_the_same_in_every_order(
     assert await read_rows(store, world.refs()) == find_desired_rows(ordered)
 
 
-@SHARED_STORE
+@with_shared_fixtures
 @given(history=histories(), data=st.data())
 async def test_store_applied_entities_always_stand_at_the_row_that_was_written(
     store: Store, history: tuple[World, list[Event]], data: st.DataObject

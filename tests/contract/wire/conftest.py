@@ -6,22 +6,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import psycopg
 import pytest
 
-from app.demo.local_supabase import LITE, LocalSupabase
-from tests.contract.database import HERE, MIGRATIONS
+from app.demo.local_supabase import LocalSupabase
+from tests.contract.database import create_project_database
 from tests.contract.project import Project, describe_local, is_project_given, read_project
 from tests.contract.wire.driver import Call, PostgresCaller, Wire, call_over_http
 from tests.contract.wire.people import People
 from tests.contract.wire.tables import Tables, open_tables
-from tests.postgres import PostgresServer, run_postgres
+from tests.postgres import run_postgres
 from tests.postgres_binaries import PostgresError, find_postgres
-
-HOSTED: Final = (LITE / "hosted_defaults.sql", HERE / "hosted.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +55,10 @@ ALL_SERVERS: Final = SERVERS if is_project_given() else [*SERVERS, "pglite"]
 HTTP_SERVERS: Final = [name for name in ALL_SERVERS if not name.endswith("postgresql")]
 
 
-def make_database(server: PostgresServer) -> str:
-    """Create a database as a project's is after `relay sql --all`."""
-    url = server.create_database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        for path in (*HOSTED, *sorted(MIGRATIONS.glob("*.sql"))):
-            connection.execute(Path(path).read_bytes())
-    return url
-
-
-@pytest.fixture(scope="session")
-def database_in_postgres(postgres: PostgresServer) -> str:
-    return make_database(postgres)
-
-
 @pytest.fixture(scope="session")
 def database_in_newest_postgres() -> Iterator[str]:
     with run_postgres(durable=False, source="wheel") as server:
-        yield make_database(server)
+        yield create_project_database(server)
 
 
 def find_server(name: str, request: pytest.FixtureRequest) -> Server:
