@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from app.api.problems import find_reason
 from app.api.request_body import read_headers
 from app.api.services import Services
-from app.auth.tokens import Claims, Scope
+from app.auth.claims import Claims, Scope
 from app.domain.documents import write_pointer
 from app.domain.errors import FieldError, InputInvalid, RequestRejected
 

@@ -1,18 +1,18 @@
-"""Who may send webhooks: signature, token, either or both."""
+"""Authenticates senders and authorizes operators."""
 
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final
 
+from app.auth.claims import Claims, Scope
 from app.auth.signatures import SignatureVerifier
-from app.auth.tokens import Claims, Scope, TokenVerifier
+from app.auth.tokens import TokenVerifier
 from app.domain.errors import OperatorAccessNotConfigured, Unauthenticated
 
 
 class WebhookAuth(StrEnum):
-    """What a webhook must carry."""
+    """How a webhook is authenticated."""
 
     HMAC = "hmac"
     JWT = "jwt"
@@ -20,16 +20,13 @@ class WebhookAuth(StrEnum):
     BOTH = "both"
 
 
-_BY_SIGNATURE_ALONE: Final = (WebhookAuth.HMAC, WebhookAuth.ANY)
-
-
 class Authenticator:
-    """Authenticates senders and authorizes operators.
+    """Checks signatures and tokens.
 
     Args:
-        mode: what a webhook must carry.
-        signatures: None only in a mode that needs no signature.
-        tokens: None only in a mode that needs no token; operators then have no access.
+        mode: how a webhook is authenticated.
+        signatures: None in modes without signatures.
+        tokens: None in modes without tokens; operators then have no access.
         clock: Unix seconds.
     """
 
@@ -47,12 +44,11 @@ class Authenticator:
         self._clock = clock
 
     async def authenticate_webhook(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        """Let an authentic webhook pass.
+        """Check that a webhook is authentic.
 
         Raises:
-            Unauthenticated: it is not signed, or carries no valid token for this body, or one for
-                another id.
-            ScopeMissing: its token does not allow it.
+            Unauthenticated: the signature or token is missing, or invalid for this body or id.
+            ScopeMissing: the token lacks the scope.
         """
         match self._mode:
             case WebhookAuth.HMAC:
@@ -61,7 +57,7 @@ class Authenticator:
                 await self._check_token(headers, body)
             case WebhookAuth.BOTH:
                 self._check_signature(headers, body)
-                await self._check_token(headers, body, signed=True)
+                await self._check_token(headers, body, is_signed=True)
             case WebhookAuth.ANY:
                 try:
                     self._check_signature(headers, body)
@@ -71,8 +67,8 @@ class Authenticator:
                     await self._check_token(headers, body)
 
     def has_valid_signature(self, headers: Mapping[bytes, bytes], body: bytes) -> bool:
-        """Tell whether a signature is enough and valid; if not, `authenticate_webhook` decides."""
-        if self._mode not in _BY_SIGNATURE_ALONE:
+        """Tell whether a valid signature authenticates the webhook; tokens are not checked."""
+        if self._mode not in (WebhookAuth.HMAC, WebhookAuth.ANY):
             return False
         try:
             self._check_signature(headers, body)
@@ -81,12 +77,12 @@ class Authenticator:
         return True
 
     async def authorize_operator(self, authorization: bytes | None, scope: Scope) -> Claims:
-        """Let an operator pass who has the scope, and say who it is.
+        """Return the claims of an operator's token.
 
         Raises:
-            OperatorAccessNotConfigured: no setting says who is an operator.
-            Unauthenticated: no valid token.
-            ScopeMissing: the token does not allow it.
+            OperatorAccessNotConfigured: the settings have no key for tokens.
+            Unauthenticated: the token is missing or invalid.
+            ScopeMissing: the token lacks the scope.
         """
         if self._tokens is None:
             raise OperatorAccessNotConfigured
@@ -108,19 +104,20 @@ class Authenticator:
             raise Unauthenticated(failure)
 
     async def _check_token(
-        self, headers: Mapping[bytes, bytes], body: bytes, *, signed: bool = False
+        self, headers: Mapping[bytes, bytes], body: bytes, *, is_signed: bool = False
     ) -> None:
         if self._tokens is None:
             raise Unauthenticated("tokens-not-configured")
         claims = await self._tokens.verify(_read_bearer(headers.get(b"authorization")))
-        # A bearer token authenticates its sender, not what they send.
-        digest = hashlib.sha256(body).hexdigest()
-        unnamed = signed and claims.request_body_sha256 is None
-        if not unnamed and not hmac.compare_digest(claims.request_body_sha256 or "", digest):
-            raise Unauthenticated("token-for-another-body")
+        # A token alone authenticates the sender but not the body.
+        if claims.request_body_sha256 is not None or not is_signed:
+            digest = hashlib.sha256(body).hexdigest()
+            if not hmac.compare_digest(claims.request_body_sha256 or "", digest):
+                raise Unauthenticated("token-for-another-body")
         webhook_id = headers.get(b"webhook-id")
-        sent = None if webhook_id is None else webhook_id.decode("latin-1")
-        if claims.webhook_id is not None and claims.webhook_id != sent:
+        if claims.webhook_id is not None and (
+            webhook_id is None or claims.webhook_id != webhook_id.decode("latin-1")
+        ):
             raise Unauthenticated("token-for-another-id")
         claims.require(Scope.WEBHOOKS_WRITE)
 

@@ -18,8 +18,8 @@ import typer
 from pydantic import SecretStr
 from rich.table import Table
 
-from app.auth.signatures import generate_symmetric_secret
 from app.auth.tokens import mint_token
+from app.auth.webhook_keys import generate_symmetric_secret
 from app.cli.client.delivery import confirm_event, deliver
 from app.cli.client.relay_client import make_failure, translated_failures
 from app.cli.client.signing import (

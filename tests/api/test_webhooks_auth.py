@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from app.auth.signatures import generate_key_pair
+from app.auth.webhook_keys import generate_key_pair
 from tests.api.running import (
     WEBHOOK_SECRET,
     Fields,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.authentication import Authenticator, WebhookAuth
+from app.auth.claims import Scope, TokenFailure
 from app.auth.signatures import SignatureFailure, SignatureVerifier, sign
-from app.auth.tokens import Scope, TokenFailure, TokenVerifier, mint_token
+from app.auth.tokens import TokenVerifier, mint_token
 from app.domain.errors import (
     KeySetUnavailable,
     OperatorAccessNotConfigured,

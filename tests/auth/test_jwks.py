@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.auth.jwks import KeySet
-from app.domain.errors import ConfigurationInvalid, KeySetUnavailable
+from app.domain.errors import KeySetUnavailable
 from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer
 
 RSA_KEY: dict[str, object] = {"kty": "RSA", "kid": "rsa-1", "n": "AQAB", "e": "AQAB"}
@@ -298,15 +298,6 @@ async def test_key_set_fetches_uncompressed_with_an_explicit_timeout() -> None:
     [request] = server.requests
     assert request.headers["accept-encoding"] == "identity"
     assert request.extensions["timeout"] == dict.fromkeys(("connect", "read", "write", "pool"), 5.0)
-
-
-@pytest.mark.parametrize(
-    "url", ["", "issuer.test/jwks", "file:///etc/passwd", "https://", "http://[::"]
-)
-async def test_key_set_given_no_url_names_the_setting(url: str) -> None:
-    async with httpx.AsyncClient() as client:
-        with pytest.raises(ConfigurationInvalid, match="JWT_JWKS_URL"):
-            KeySet(url, client, clock=Clock())
 
 
 @settings(deadline=None)  # a busy machine is no defect

@@ -15,13 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from app.auth.signatures import (
-    SignatureFailure,
-    SignatureVerifier,
-    generate_key_pair,
-    generate_symmetric_secret,
-    sign,
-)
+from app.auth.signatures import SignatureFailure, SignatureVerifier, sign
+from app.auth.webhook_keys import generate_key_pair, generate_symmetric_secret
 from app.domain.errors import ConfigurationInvalid
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/standard-webhooks.json").read_text())
@@ -388,19 +383,19 @@ def test_verifier_given_a_shortened_signature_refuses(
         ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "neither whsec_"),
         ("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "neither whsec_"),
         ("hwsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "neither whsec_"),
-        ("whsec_", "holds 0 bytes"),
+        ("whsec_", "has 0 bytes"),
         ("whsec_%MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "not base64"),
         ("whsec_MfKQ9r8GKYqrTwjU PD8ILPZIo2LaLaSw", "not base64"),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLé", "not base64"),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwA", "not base64"),
-        ("whsec_" + base64.b64encode(bytes(23)).decode(), "holds 23 bytes"),
+        ("whsec_" + base64.b64encode(bytes(23)).decode(), "has 23 bytes"),
         ("whsec_" + base64.b64encode(bytes(24)).decode(), "one byte repeated"),
         ("whsec_" + base64.b64encode(b"k" * 64).decode(), "one byte repeated"),
-        ("whpk_" + base64.b64encode(bytes(31)).decode(), "holds 31 bytes"),
-        ("whpk_" + base64.b64encode(bytes(33)).decode(), "holds 33 bytes"),
+        ("whpk_" + base64.b64encode(bytes(31)).decode(), "has 31 bytes"),
+        ("whpk_" + base64.b64encode(bytes(33)).decode(), "has 33 bytes"),
         ("whpk_" + base64.b64encode(bytes(32)).decode(), "no usable point"),
         ("whpk_" + base64.b64encode(b"\2" + bytes(31)).decode(), "no usable point"),
-        (PRIVATE_KEY, "signing private key"),
+        (PRIVATE_KEY, "private key"),
     ],
 )
 def test_verifier_given_an_unusable_secret_names_the_setting_and_not_the_secret(
@@ -419,7 +414,7 @@ def test_verifier_given_no_secret_names_the_setting() -> None:
 
 
 def test_verifier_given_a_private_key_asks_for_the_public_key() -> None:
-    with pytest.raises(ConfigurationInvalid, match="needs the whpk_ public key"):
+    with pytest.raises(ConfigurationInvalid, match="needs its whpk_ public key"):
         make_verifier(PRIVATE_KEY)
 
 
@@ -435,10 +430,10 @@ def test_verifier_given_secrets_with_space_around_or_no_padding_accepts_them() -
     [
         (PUBLIC_KEY, "can only verify"),
         ("secret", "neither whsec_"),
-        ("whsk_" + base64.b64encode(bytes(31)).decode(), "holds 31 bytes"),
-        ("whsk_" + base64.b64encode(bytes(63)).decode(), "holds 63 bytes"),
+        ("whsk_" + base64.b64encode(bytes(31)).decode(), "has 31 bytes"),
+        ("whsk_" + base64.b64encode(bytes(63)).decode(), "has 63 bytes"),
         ("whsk_" + base64.b64encode(bytes(64)).decode(), "damaged"),
-        ("whsec_" + base64.b64encode(bytes(16)).decode(), "holds 16 bytes"),
+        ("whsec_" + base64.b64encode(bytes(16)).decode(), "has 16 bytes"),
         ("whsec_" + base64.b64encode(bytes(32)).decode(), "one byte repeated"),
     ],
 )

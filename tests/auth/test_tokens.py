@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.auth.claims import Claims, Scope, TokenFailure
 from app.auth.jwks import KeySet
-from app.auth.tokens import Claims, Scope, TokenFailure, TokenVerifier, mint_token
+from app.auth.tokens import TokenVerifier, mint_token
 from app.domain.errors import ConfigurationInvalid, ScopeMissing, Unauthenticated
 from tests.auth.issuer import KeyServer, private_pem, public_jwk, public_pem, serve_keys
 

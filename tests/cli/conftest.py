@@ -1,12 +1,14 @@
 """The command in this process, against a wire."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from app.auth.tokens import Claims, TokenVerifier
+from app.auth.claims import Claims
+from app.auth.tokens import TokenVerifier
 from app.cli.relay import main
 from app.settings import Settings
 from tests.api.running import JWT_SECRET, WEBHOOK_SECRET
@@ -28,7 +30,12 @@ RunCommand = Callable[..., Done]
 async def verify_token(token: str, *, issuer: str, audience: str) -> Claims:
     """Read a token as a relay with these settings does."""
     verifier = TokenVerifier(
-        algorithms=["HS256"], secret=JWT_SECRET, key_set=None, issuer=issuer, audience=audience
+        algorithms=["HS256"],
+        secret=JWT_SECRET,
+        key_set=None,
+        issuer=issuer,
+        audience=audience,
+        clock=time.time,
     )
     return await verifier.verify(token)
 

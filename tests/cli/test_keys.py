@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.auth.claims import Scope
 from app.auth.signatures import sign
-from app.auth.tokens import Scope
 from tests.cli.conftest import RunCommand, verify_token
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli.relay import COMMANDS, import_command
 from app.domain.entities import EntityState, EventStatus, Kind
 from app.domain.events import EventType

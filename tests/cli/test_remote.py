@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli.client.operator_token import OwnToken
 from tests.auth.issuer import Clock
 from tests.cli.conftest import Done, RunCommand, verify_token

@@ -16,8 +16,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from app.auth.signatures import generate_symmetric_secret
 from app.auth.tokens import mint_token
+from app.auth.webhook_keys import generate_symmetric_secret
 from app.cli.client.signing import make_body, sign_body
 from app.demo.local_supabase import LocalSupabase
 

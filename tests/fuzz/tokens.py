@@ -19,8 +19,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from app.auth.claims import Claims
 from app.auth.jwks import KeySet
-from app.auth.tokens import Claims, TokenVerifier, mint_token
+from app.auth.tokens import TokenVerifier, mint_token
 from app.domain.errors import Unauthenticated
 from tests.fuzz.harness import join, split
 

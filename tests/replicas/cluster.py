@@ -12,7 +12,7 @@ from typing import Any, Final
 import psutil
 import psycopg
 
-from app.auth.signatures import generate_symmetric_secret
+from app.auth.webhook_keys import generate_symmetric_secret
 from tests.crash.backend import Backend, Delivery
 from tests.crash.process import CrashingRelay
 from tests.crash.scene import Scene

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from app.auth.tokens import Scope, mint_token
+from app.auth.claims import Scope
+from app.auth.tokens import mint_token
 from app.domain.errors import ConfigurationInvalid
 from app.settings import SecretSettings, read_settings
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli.client.operator_token import OwnToken, check_token
 from app.cli.client.signing import TIMEOUT_SECONDS
 from app.cli.errors import CommandFailed, NoRelay, Refused, RelayAway, Unconfirmed

@@ -1,6 +1,6 @@
 """Asking a relay what it desires of a membership."""
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli.client.api_models import EventAnswer, EventPage
 from app.cli.client.relay_client import CHECK_THE_WAY, open_relay
 from app.cli.errors import CommandFailed, Unconfirmed

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli import options
 from app.cli.client.api_models import EventAnswer, EventPage
 from app.cli.client.relay_client import Document, RemoteRelay, open_relay

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.auth.tokens import Scope
+from app.auth.claims import Scope
 from app.cli import options
 from app.cli.client.api_models import ReplayMatch
 from app.cli.client.relay_client import CHECK_THE_WAY, Document, RemoteRelay, open_relay

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.auth.signatures import generate_key_pair, generate_symmetric_secret
+from app.auth.webhook_keys import generate_key_pair, generate_symmetric_secret
 from app.cli.output.console import errors, output
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from app.auth.tokens import Scope, mint_token
+from app.auth.claims import Scope
+from app.auth.tokens import mint_token
 from app.cli.client.operator_token import make_claims
 from app.cli.errors import Misused
 from app.cli.output.console import output

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.auth.ed25519 import is_usable_public_key
+from app.auth.webhook_keys import is_usable_public_key
 
 PRIME = 2**255 - 19
 
