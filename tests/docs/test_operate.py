@@ -27,7 +27,7 @@ from tests.docs.commands import (
     serve_region,
 )
 from tests.docs.conftest import RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
-from tests.docs.pages import GUIDES, SNIPPETS
+from tests.docs.pages import CHECKOUT, GUIDES, SNIPPETS
 
 OPERATE = GUIDES / "operate.md"
 ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
@@ -76,6 +76,20 @@ def test_alerts_are_taken_by_prometheus() -> None:
         [promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_reason_in_health_that_the_page_names_is_one_that_the_code_gives() -> None:
+    # Adjacent literals are one message.
+    code = "".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in (CHECKOUT / "app").rglob("*.py")
+    )
+    rows = re.findall(r"^\| `Relay\w+`[^|]*\|([^|]*)\|", OPERATE.read_text(), re.MULTILINE)
+    reasons = [reason for row in rows for reason in re.findall(r"`([a-z][^`]* [^`]*)`", row)]
+    assert len(reasons) >= 10
+    for reason in reasons:
+        fixed = re.sub(r": \w{5}, …$", "", reason)  # of a row's failure
+        for part in re.split(r"^membership …|^trip …|…", fixed):
+            assert part.strip(" :") in code, reason
 
 
 # --- Looking --------------------------------------------------------------------------------------
