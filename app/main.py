@@ -201,7 +201,7 @@ async def _start_leadership(
         on_gain=dispatcher.wake,
         get_status=lambda: dispatcher.status,
     )
-    dispatcher.share(leadership)
+    dispatcher.require_leadership(leadership)
     # Let go of when the dispatcher has ended, which is stopped before this.
     dispatching.push_async_callback(leadership.release)
     seeking = asyncio.create_task(leadership.run(), name="leadership")

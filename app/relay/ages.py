@@ -1,4 +1,4 @@
-"""Ages of what waits, which a clock that is set back does not hide."""
+"""Ages that a clock set back cannot hide."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,10 @@ from app.domain.instants import Instant, seconds_between
 
 
 class AgeObserver:
-    """Gives the age of what has waited longest.
+    """Measures the age of the oldest waiting entity.
 
-    By the wall clock, what became pending before the clock was set back would be new, or not even
-    begun. So it also counts for how long it has been seen itself.
-
-    Args:
-        monotonic: seconds that never step.
+    After the clock was set back, the wall clock alone would call an old entity new. So the observer
+    also measures how long it has seen each stamp itself.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -20,17 +17,17 @@ class AgeObserver:
         self._seen_at: dict[Instant, float] = {}
 
     def measure(self, oldest: Instant | None, latest: Instant | None, now: Instant) -> float:
-        """Give an age in seconds; 0 where nothing waits.
+        """Return an age in seconds; 0.0 if nothing waits.
 
         Args:
-            oldest: since when the longest waiting one waits, by its stamp.
-            latest: the same of the one with the latest stamp.
+            oldest: the earliest stamp of the waiting entities.
+            latest: their latest stamp.
             now: by the wall clock.
         """
         if oldest is None or latest is None:
             self._seen_at = {}
             return 0.0
-        # A stamp in the future is older than the clock can tell, and need not be the oldest one.
+        # An entity with a stamp in the future may be the oldest one.
         stamps = {oldest, latest} if latest > now else {oldest}
         seen_at = self._monotonic()
         self._seen_at = {stamp: self._seen_at.get(stamp, seen_at) for stamp in stamps}

@@ -1,29 +1,36 @@
 """The fence in Supabase: only the requests of the latest claim count, in their order."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.client import Answer, SupabaseClient
+from app.domain.retry import Jitter, backoff_seconds
+from app.supabase.client import BUDGET_MS, Answer, SupabaseClient
 from app.supabase.planning import Operation
 
 logger = logging.getLogger(__name__)
 
-_BUSY_WORTH_TELLING_SECONDS: Final = 10.0
-# Another relay writes to the same project if requests were stale so often within so long.
+_BUSY_PAUSE_SECONDS: Final = 0.05
+_BUSY_REPORT_SECONDS: Final = 10.0
+# This many stale requests within this time mean that another relay writes to the same project.
 _RIVAL_STALE_REQUESTS: Final = 3
 _RIVAL_SECONDS: Final = 60.0
+# The fence rejects requests only if the database works.
+_DATABASE_RESPONDED: Final = (RequestFailureKind.STALE, RequestFailureKind.BUSY)
 
 
 class Fence:
-    """Claims the fence when that is needed, and numbers requests.
+    """Claims the fence when necessary, and numbers requests.
 
     Args:
-        supabase: calls the functions.
-        require_lease: raises LeaseLost once this replica is not the leader any more.
-        monotonic: seconds that only rise.
+        require_lease: raises LeaseLost if this replica is no longer the leader.
+        monotonic: seconds that never step.
+
+    Attributes:
+        contact_at: when the database responded last, on the monotonic clock.
     """
 
     def __init__(
@@ -32,47 +39,63 @@ class Fence:
         *,
         require_lease: Callable[[], object],
         monotonic: Callable[[], float],
+        jitter: Jitter,
     ) -> None:
         self._supabase = supabase
         self._require_lease = require_lease
         self._monotonic = monotonic
+        self._jitter = jitter
         self._epoch: int | None = None
         self._sequence = 0
         self._busy_since: float | None = None
         self._stale_at: deque[float] = deque(maxlen=_RIVAL_STALE_REQUESTS)
+        self.contact_at: float | None = None
 
     @property
     def is_claimed(self) -> bool:
-        """Whether requests are sent under a claim of ours, as far as we know."""
+        """Whether this process has claimed the fence, as far as it knows."""
         return self._epoch is not None
 
     @property
     def is_busy(self) -> bool:
-        """Whether another request, or a session, has held it for long."""
+        """Whether another request or session has held the fence for long."""
         since = self._busy_since
-        return since is not None and self._monotonic() - since >= _BUSY_WORTH_TELLING_SECONDS
+        return since is not None and self._monotonic() - since >= _BUSY_REPORT_SECONDS
 
     @property
     def has_rival(self) -> bool:
-        """Whether it has been claimed by others again and again."""
+        """Whether another relay claims the fence again and again."""
         stale_at = self._stale_at
         is_often = len(stale_at) == _RIVAL_STALE_REQUESTS
         return is_often and self._monotonic() - stale_at[0] <= _RIVAL_SECONDS
 
     def drop(self) -> None:
-        """Claim it anew before the next request."""
+        """Claim the fence again before the next request."""
         self._epoch = None
+
+    async def probe(self) -> RequestFailure | None:
+        """Send a request without rows; return its failure if Supabase is unavailable.
+
+        Raises:
+            LeaseLost: nothing was sent.
+        """
+        answer = await self.send((), budget_ms=BUDGET_MS)
+        if isinstance(answer, Answer) or answer.kind in _DATABASE_RESPONDED:
+            return None
+        return answer
 
     async def send(
         self, operations: Sequence[Operation], *, budget_ms: int
     ) -> Answer | RequestFailure:
-        """Send one request, claiming the fence first where that has to be done.
+        """Send one request; claim the fence first if necessary, and pause if it rejects.
 
         Raises:
             LeaseLost: nothing was sent.
         """
         answer = await self._send(operations, budget_ms)
-        kind = answer.kind if isinstance(answer, RequestFailure) else None
+        kind = None if isinstance(answer, Answer) else answer.kind
+        if kind is None or kind in _DATABASE_RESPONDED:
+            self.contact_at = self._monotonic()
         if kind is not RequestFailureKind.BUSY:
             self._busy_since = None
         elif self._busy_since is None:
@@ -80,6 +103,11 @@ class Fence:
         if kind is RequestFailureKind.STALE:
             self.drop()
             self._note_stale()
+            if self.has_rival:
+                # Two relays that claim from each other without a pause would get no work done.
+                await asyncio.sleep(backoff_seconds(1, self._jitter()))
+        elif kind is RequestFailureKind.BUSY:
+            await asyncio.sleep(_BUSY_PAUSE_SECONDS)
         return answer
 
     async def _send(
@@ -92,7 +120,7 @@ class Fence:
                 return claimed
             self._epoch, self._sequence = claimed, 0
         self._sequence += 1
-        # The last thing before the request: after a pause that comes later, it is stale.
+        # Immediately before the request: after a later pause, the request is stale.
         self._require_lease()
         return await self._supabase.apply(
             self._epoch, self._sequence, operations, budget_ms=budget_ms
@@ -102,4 +130,4 @@ class Fence:
         had_rival = self.has_rival
         self._stale_at.append(self._monotonic())
         if self.has_rival and not had_rival:
-            logger.error("requests are stale again and again: another relay writes to this project")
+            logger.error("stale requests keep occurring: another relay writes to this project")

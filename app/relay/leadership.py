@@ -1,4 +1,4 @@
-"""Which of the replicas dispatches: the one that holds the lease, as long as it is sure to."""
+"""Leadership: the replica that holds the lease dispatches."""
 
 import asyncio
 import contextlib
@@ -8,22 +8,22 @@ from collections.abc import Callable
 from typing import Final
 
 from app.domain.errors import LeaseLost, StoreUnavailable
+from app.relay.background import repeat
 from app.relay.dispatcher_status import DispatcherStatus, read_status, write_status
-from app.relay.outage_log import OutageLog
 from app.store.replicas import Replicas
 
 logger = logging.getLogger(__name__)
 
-# Another replica takes over within the lease and one look, 3.5 s, of a `kill -9`.
+# After a `kill -9`, another replica takes over within the lease and one poll: 3.5 s.
 LEASE_SECONDS: Final = 3.0
 _RENEW_SECONDS: Final = 0.75
 _POLL_SECONDS: Final = 0.5
-# The holder counts from before it asked, and stops this much before the database does.
+# The holder counts from before its request, and stops this much earlier than the database.
 _MARGIN_SECONDS: Final = 0.5
 
 
 def read_clock() -> float:
-    """Give seconds that pass whatever the process or the machine does, in suspension too."""
+    """Return seconds that also pass while the machine is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -31,10 +31,9 @@ class Leadership:
     """Acquires the lease and renews it.
 
     Args:
-        replicas: where it is kept.
         holder: names this replica.
-        on_gain: called whenever the lease is gained.
-        get_status: of the dispatcher, for the other replicas to show.
+        on_gain: called whenever the lease is acquired.
+        get_status: returns the dispatcher's status, for the other replicas.
         clock: seconds that never stand still.
     """
 
@@ -58,23 +57,23 @@ class Leadership:
 
     @property
     def is_held(self) -> bool:
-        """Whether this replica dispatches, and nobody else can."""
+        """Whether this replica is the leader, and no other can be."""
         return self._token is not None and self._clock() < self._valid_until
 
     @property
     def poll_seconds(self) -> float:
-        """How often to look for what other replicas did."""
+        """How often to look for changes that other replicas made."""
         return self._replicas.poll_seconds
 
     def require(self, token: int | None = None) -> int:
-        """Give the token under which to write.
+        """Return the token of the current lease.
 
         Args:
-            token: what has been begun under this one must not be continued under a later one:
-                another replica may have led in between.
+            token: of the lease under which the work began: another replica may have been the
+                leader since then.
 
         Raises:
-            LeaseLost: the lease is not held, or may not be any more.
+            LeaseLost: the lease is not held, may have expired, or is another one.
         """
         if self._token is None or not self.is_held or token not in (None, self._token):
             raise LeaseLost
@@ -86,35 +85,34 @@ class Leadership:
 
     async def run(self) -> None:
         """Acquire and renew the lease, until cancelled."""
-        outage = OutageLog(logger, "the lease cannot be acquired or renewed")
-        while True:
-            try:
-                await self.acquire_or_renew()
-            except StoreUnavailable:
-                # What is held is held until it expires.
-                outage.begin()
-            except Exception:
-                logger.exception("acquiring or renewing the lease failed; retrying")
-            else:
-                outage.end()
-            self._poll.clear()
-            seconds = _POLL_SECONDS if self._token is None else _RENEW_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._poll.wait()
+        # During an outage of the store, a lease is held until it expires.
+        await repeat(
+            self.acquire_or_renew,
+            self._wait,
+            logger=logger,
+            effect="the lease cannot be acquired or renewed",
+            retry_seconds=_POLL_SECONDS,
+        )
+
+    async def _wait(self) -> None:
+        self._poll.clear()
+        seconds = _POLL_SECONDS if self._token is None else _RENEW_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._poll.wait()
 
     async def acquire_or_renew(self) -> None:
-        """Ask once.
+        """Ask the store for the lease once.
 
         Raises:
-            StoreUnavailable: there was no answer.
+            StoreUnavailable: the store did not respond.
         """
         asked_at = self._clock()
         if self._token is None:
             self._token = await self._replicas.acquire_lease(self._holder, LEASE_SECONDS)
             if self._token is None:
                 return
-            logger.info("this replica dispatches (lease %d)", self._token)
+            logger.info("this replica is the leader now (lease %d)", self._token)
             self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
             self._on_gain()
             return
@@ -122,7 +120,7 @@ class Leadership:
         if await self._replicas.renew_lease(self._token, LEASE_SECONDS, report):
             self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
         else:
-            logger.warning("another replica dispatches now (lease %d is lost)", self._token)
+            logger.warning("another replica is the leader now (lease %d is lost)", self._token)
             self._token = None
 
     async def release(self) -> None:
@@ -133,7 +131,7 @@ class Leadership:
                 await self._replicas.release_lease(token)
 
     async def read_leader_status(self) -> DispatcherStatus | None:
-        """Give what the replica that dispatches says of itself; None where nobody does.
+        """Return the status that the leader reported; None if no replica is the leader.
 
         Raises:
             StoreUnavailable: the store cannot be read.

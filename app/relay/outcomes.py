@@ -1,10 +1,10 @@
-"""What became of the entities of one request, and whose failure a failure is."""
+"""Outcomes of one request, and whether a failure is the row's, the table's or the request's."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from app.domain.entities import EntityState, PendingEntity, Priority, find_parent
+from app.domain.entities import EntityState, PendingEntity, find_parent
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after, from_seconds
 from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_alone
@@ -18,17 +18,15 @@ from app.supabase.targets import Target
 logger = logging.getLogger(__name__)
 
 HELD: Final = "schema-mismatch"
-"""The kind of `relay_supabase_stops_total` that counts tables that are held."""
+"""The label of `relay_supabase_stops_total` that counts held tables."""
 
 
 class OutcomeReader:
-    """Reads answers.
+    """Derives outcomes from the answers of `relay_apply`.
 
     Args:
         clock: Unix seconds.
-        monotonic: seconds that only rise.
-        jitter: spreads retries.
-        measurements: counts tables that are held.
+        monotonic: seconds that never step.
 
     Attributes:
         evidence: which tables are held.
@@ -49,7 +47,7 @@ class OutcomeReader:
         self.evidence = TableEvidence()
 
     def read_answer(self, operations: Sequence[Operation], answer: Answer) -> list[Outcome]:
-        """Say what became of each row's entity; of one that was not tried, nothing."""
+        """Return the outcome of each entity whose row was tried."""
         now = from_seconds(self._clock())
         outcomes: list[Outcome] = []
         succeeded: set[Held] = set()
@@ -64,7 +62,7 @@ class OutcomeReader:
                 succeeded.add(place)
                 self.evidence.record_successes(place, (entity.ref for entity in applied))
             failures.append((operation.target, place, failed))
-        # Upserts and updates of a table are two operations, and evidence of each other.
+        # Upserts and updates of one table are two operations but share their evidence.
         for target, place, failed in failures:
             structural = {
                 entity: failure
@@ -72,7 +70,7 @@ class OutcomeReader:
                 if failure.kind is RowFailureKind.STRUCTURAL
             }
             if place in succeeded:
-                # Also when they are tried again by themselves.
+                # Remembered for retries, which share no request with other rows.
                 self.evidence.record_own_failures(entity.ref for entity in structural)
             suspects = {
                 entity: failure
@@ -88,19 +86,17 @@ class OutcomeReader:
             ]
         return outcomes
 
-    def blame_request(
+    def split_or_postpone(
         self, entities: Sequence[PendingEntity], failure: RequestFailure, pieces: int
     ) -> list[Outcome]:
-        """Say what becomes of the entities of a request that failed while Supabase answers.
+        """Return the outcomes of a request that failed although Supabase is available.
 
         Args:
-            entities: of the request.
-            failure: of the request.
-            pieces: the size of the requests that they are split into.
+            pieces: the most entities of each request that the failed one is split into.
         """
         if len(entities) > 1:
             logger.warning(
-                "a request of %d entities failed and is split: %s %s",
+                "a request of %d entities failed; splitting it: %s %s",
                 len(entities),
                 failure.code,
                 failure.message,
@@ -126,7 +122,7 @@ class OutcomeReader:
         suspects: Mapping[PendingEntity, RowFailure],
         now: Instant,
     ) -> list[Outcome]:
-        """Postpone rows whose failure may be that of the table; no attempt counts."""
+        """Postpone rows whose table may be misconfigured, without counting an attempt."""
         was_held = place in self.evidence.held
         failure = list(suspects.values())[-1]
         seconds = self.evidence.record_failures(
@@ -139,7 +135,7 @@ class OutcomeReader:
         if place in self.evidence.held and not was_held:
             self._stops.labels(HELD).inc()
             logger.error(
-                "%s of %s are held, as every row fails: %s %s",
+                "%s of %s are held because every row fails: %s %s",
                 "deletes" if place.is_delete else "writes",
                 target.qualified_name,
                 failure.code,
@@ -154,11 +150,11 @@ class OutcomeReader:
 def _postpone(
     entity: PendingEntity, failure: RowFailure, now: Instant, seconds: float
 ) -> RetryDecision:
-    """Put an entity off without counting an attempt; those of another code count no more."""
+    """Postpone an entity without counting an attempt; another code resets its attempts."""
     is_same = entity.last_error_code == failure.code
     return RetryDecision(
         EntityState.PENDING,
-        Priority(Priority.RETRIED_REVOCATION + entity.priority),
+        entity.retry_priority,
         entity.attempts if is_same else 0,
         after(now, seconds),
         awaits_parent=False,
@@ -170,7 +166,7 @@ def _postpone(
 def _divide(
     operation: Operation, number: int, answer: Answer
 ) -> tuple[list[PendingEntity], dict[PendingEntity, RowFailure]]:
-    """Give the entities that were applied, and those that failed."""
+    """Return the entities that were applied, and those that failed."""
     if not answer.failures and not answer.not_tried:
         return list(operation.entities), {}
     applied: list[PendingEntity] = []
@@ -191,7 +187,7 @@ def _log_failure(entity: PendingEntity, code: str, message: str, decision: Retry
         "%s %s %s: %s %s",
         entity.ref.kind,
         entity.ref.key,
-        "is dead" if is_dead else "failed and is retried",
+        "is dead" if is_dead else "failed; retrying",
         code,
         message,
     )

@@ -1,29 +1,27 @@
-"""Purging events that are past their retention, in chunks that nobody notices."""
+"""Purging events past their retention, in small chunks."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
 
-from app.domain.errors import StoreUnavailable
 from app.domain.history import EventCursor
 from app.domain.instants import Instant, from_seconds
-from app.relay.outage_log import OutageLog
+from app.relay.background import repeat
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 _DAY_SECONDS: Final = 86_400
-# A chunk is one commit that events wait behind; some 3 ms.
+# Events wait while a chunk commits: about 3 ms.
 _CHUNK_EVENTS: Final = 500
 _PAUSE_SECONDS: Final = 0.05
-# How often to ask; the store decides whether a purge is due, by the wall clock and over restarts.
+# The store decides, by its stored cutoff, whether a purge is due.
 _POLL_SECONDS: Final = 60.0
-_RETRY_SECONDS: Final = 1.0
 
 
 class Purger:
-    """Removes events past their retention; entities stay, they are the state."""
+    """Deletes events past their retention; entities stay, because they are the state."""
 
     def __init__(
         self,
@@ -35,7 +33,7 @@ class Purger:
     ) -> None:
         self._store = store
         self._clock = clock
-        # One replica is enough.
+        # Only one replica purges.
         self._is_leader = is_leader
         self._retention_seconds = retention_days * _DAY_SECONDS
         # Of a purge that is not finished.
@@ -43,28 +41,24 @@ class Purger:
         self._position: EventCursor | None = None
 
     async def run(self) -> None:
-        """Purge whenever it is due, until cancelled."""
-        outage = OutageLog(logger, "old events cannot be purged")
-        while True:
-            seconds = _POLL_SECONDS
-            try:
-                count = await self.purge() if self._is_leader() else 0
-            except StoreUnavailable:
-                outage.begin()
-                seconds = _RETRY_SECONDS
-            except Exception:
-                logger.exception("the purge failed and is tried again")
-            else:
-                outage.end()
-                if count:
-                    logger.info("purged %d events past their retention", count)
-            await asyncio.sleep(seconds)
+        """Purge whenever a purge is due, until cancelled."""
+        await repeat(
+            self._purge_if_leader,
+            lambda: asyncio.sleep(_POLL_SECONDS),
+            logger=logger,
+            effect="old events are not purged",
+        )
+
+    async def _purge_if_leader(self) -> None:
+        count = await self.purge() if self._is_leader() else 0
+        if count:
+            logger.info("purged %d events past their retention", count)
 
     async def purge(self) -> int:
-        """Remove what is past its retention, if a purge is due; give the number of events.
+        """Delete events past their retention if a purge is due; return their number.
 
         Raises:
-            StoreUnavailable: it is not finished; the next call resumes it.
+            StoreUnavailable: the purge is not finished; the next call resumes it.
         """
         if self._cutoff is None:
             self._position = None

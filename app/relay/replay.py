@@ -1,4 +1,4 @@
-"""Replaying: entities are written again as they are desired now. It resends and cannot regress."""
+"""Replays: re-sync entities at their current desired state. A replay cannot regress."""
 
 import asyncio
 import contextlib
@@ -13,23 +13,23 @@ from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUna
 from app.domain.event_reader import is_event_id
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import from_seconds
-from app.relay.outage_log import OutageLog
+from app.relay.background import repeat
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-# What one commit marks: some 20 ms that events wait behind.
-_STEP_ENTITIES: Final = 1000
-# Of the time in which events come in, a replay takes this share; with nobody waiting, all of it.
-_SHARE: Final = 0.1
-# A replay that is done by then is answered as completed.
-_ANSWER_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.05
+# Events wait while a chunk commits: about 20 ms.
+_CHUNK_ENTITIES: Final = 1000
+# The share of time that a replay may use while events arrive; all of it while none do.
+_DUTY_CYCLE: Final = 0.1
+# A replay that ends within this time is reported as completed.
+_RESPONSE_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
+_FOLLOWER_POLL_SECONDS: Final = 0.05
 
 
 class Replayer:
-    """Has entities marked to be written again, one replay after the other."""
+    """Requeues entities, one replay after the other."""
 
     def __init__(
         self,
@@ -42,18 +42,18 @@ class Replayer:
         self._store = store
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
-        # One replica is enough.
+        # Only one replica requeues.
         self._is_leader = is_leader
         self._signal = asyncio.Event()
         # Set, and replaced, whenever a replay has ended.
         self._ended = asyncio.Event()
 
     def wake(self) -> None:
-        """There may be a replay to complete."""
+        """Look for a replay now."""
         self._signal.set()
 
     async def count(self, criteria: Criteria) -> Matches:
-        """Count what a replay would mark.
+        """Count what a replay would requeue.
 
         Raises:
             InputInvalid: an event id is not stored.
@@ -61,7 +61,7 @@ class Replayer:
         if criteria.event_ids is None:
             return await self._store.count_matches(criteria)
         found = await self._store.find_events(
-            [id_ for id_ in criteria.event_ids if is_event_id(id_)]
+            [event_id for event_id in criteria.event_ids if is_event_id(event_id)]
         )
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
@@ -74,14 +74,12 @@ class Replayer:
         return Matches(len(matching), len({event.entity.ref for event in matching}))
 
     async def replay(self, criteria: Criteria, *, requested_by: str | None) -> Replay:
-        """Begin a replay, durably, and give it as far as it has come within a moment.
+        """Begin a replay, durably, and return its progress after at most a second.
 
         Raises:
-            InputInvalid: an event id is not stored; nothing is marked then.
-            StoreUnavailable: it could not be begun.
+            InputInvalid: an event id is not stored; no replay begins.
+            StoreUnavailable: no replay begins.
         """
-        now = from_seconds(self._clock())
-        # Before anything is noted: a wrong id is no replay.
         matches = await self.count(criteria)
         replay_id = ReplayId(str(uuid.uuid4()))
         await self._store.begin_replay(
@@ -89,31 +87,31 @@ class Replayer:
             criteria=criteria,
             matches=matches,
             requested_by=requested_by,
-            now=now,
+            now=from_seconds(self._clock()),
         )
         logger.info("replay %s of %d entities begins", replay_id, matches.entities)
         self._signal.set()
-        return await self._watch(replay_id)
+        return await self._await_end(replay_id)
 
-    async def _watch(self, replay_id: ReplayId) -> Replay:
-        deadline = time.monotonic() + _ANSWER_SECONDS
+    async def _await_end(self, replay_id: ReplayId) -> Replay:
+        deadline = time.monotonic() + _RESPONSE_SECONDS
         while True:
             ended = self._ended
             replay = await self.find(replay_id)
             remaining = deadline - time.monotonic()
             if replay.status is not ReplayStatus.RUNNING or remaining <= 0:
                 return replay
-            # Where another replica marks, its end is found by looking.
-            seconds = remaining if self._is_leader() else min(remaining, _LOOK_SECONDS)
+            # A follower can only poll for the end of the leader's work.
+            seconds = remaining if self._is_leader() else min(remaining, _FOLLOWER_POLL_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await ended.wait()
 
     async def find(self, replay_id: ReplayId) -> Replay:
-        """Give one replay and what has come of it so far.
+        """Return a replay and its progress.
 
         Raises:
-            ReplayNotFound: there is no such.
+            ReplayNotFound: no replay has this id.
         """
         replay = await self._store.read_replay(replay_id)
         if replay is None:
@@ -121,32 +119,27 @@ class Replayer:
         return replay
 
     async def list(self, before: int | None, limit: int) -> ReplayPage:
-        """Give replays, newest first, those before a number."""
+        """Return replays, newest first, with numbers below `before`."""
         return await self._store.read_replay_page(before, limit)
 
     async def run(self) -> None:
-        """Mark what replays ask for, those included that an earlier run began; until cancelled."""
-        outage = OutageLog(logger, "replays wait")
-        while True:
-            self._signal.clear()
-            try:
-                number = await self._store.find_running_replay() if self._is_leader() else None
-                if number is not None:
-                    await self._complete(number)
-                outage.end()
-                if number is None:
-                    await self._wait()
-            except StoreUnavailable:
-                outage.begin()
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:
-                logger.exception("looking for replays failed and is tried again")
-                await asyncio.sleep(_RETRY_SECONDS)
+        """Requeue what replays ask for, including unfinished ones of earlier runs."""
+        await repeat(
+            self._complete_next, self._wait, logger=logger, effect="replays make no progress"
+        )
+
+    async def _complete_next(self) -> None:
+        self._signal.clear()
+        number = await self._store.find_running_replay() if self._is_leader() else None
+        if number is not None:
+            await self._complete(number)
+            # Another one may be running.
+            self._signal.set()
 
     async def _wait(self) -> None:
-        # A replica that begins to lead finds what the one before it has left.
+        # A new leader finds what the previous one left.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if self._store.replicas is None else _RETRY_SECONDS):
+            async with asyncio.timeout(None if self._store.replicas is None else _POLL_SECONDS):
                 await self._signal.wait()
 
     async def _complete(self, number: int) -> None:
@@ -156,7 +149,7 @@ class Replayer:
         except StoreUnavailable:
             raise
         except Exception:
-            logger.exception("replay %d is given up", number)
+            logger.exception("replay %d failed", number)
             await self._store.fail_replay(number)
         finally:
             self._wake_dispatcher()
@@ -165,13 +158,13 @@ class Replayer:
 
     async def _advance(self, number: int) -> bool:
         events_before = self._store.events_stored
-        started = time.monotonic()
-        goes_on = await self._store.advance_replay(
-            number, from_seconds(self._clock()), _STEP_ENTITIES
+        started_at = time.monotonic()
+        is_unfinished = await self._store.advance_replay(
+            number, from_seconds(self._clock()), _CHUNK_ENTITIES
         )
-        took_seconds = time.monotonic() - started
+        used_seconds = time.monotonic() - started_at
         self._wake_dispatcher()
-        if goes_on and self._store.events_stored != events_before:
-            # Events waited meanwhile: leave the store to them for most of the time.
-            await asyncio.sleep(took_seconds * (1 / _SHARE - 1))
-        return goes_on
+        if is_unfinished and self._store.events_stored != events_before:
+            # Events are arriving: leave the store to them for most of the time.
+            await asyncio.sleep(used_seconds * (1 / _DUTY_CYCLE - 1))
+        return is_unfinished

@@ -1,8 +1,8 @@
-"""Sharing one running call among its callers, each of which waits for a bounded time."""
+"""One running call, shared by all of its callers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -11,35 +11,38 @@ class SingleFlight(Generic[T]):
     """Runs a call at most once at a time, so that calls never pile up behind one that hangs.
 
     Args:
-        call: what to run.
         timeout_seconds: how long a caller waits. The call itself continues, for later callers.
     """
 
-    def __init__(self, call: Callable[[], Awaitable[T]], *, timeout_seconds: float) -> None:
+    def __init__(
+        self, call: Callable[[], Coroutine[Any, Any, T]], *, timeout_seconds: float
+    ) -> None:
         self._call = call
         self._timeout_seconds = timeout_seconds
-        self._running: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[T] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a call is running."""
+        return self._task is not None and not self._task.done()
 
     async def __call__(self) -> T:
-        """Give the result of the running call, or of a new one.
+        """Return the result of the running call, or of a new one.
 
         Raises:
-            TimeoutError: it takes longer than that.
+            TimeoutError: the call takes too long.
         """
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
-            self._running.add_done_callback(_retrieve_exception)
-        running = self._running
-        done, _ = await asyncio.wait({running}, timeout=self._timeout_seconds)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._call())
+            self._task.add_done_callback(_retrieve_exception)
+        task = self._task
+        done, _ = await asyncio.wait({task}, timeout=self._timeout_seconds)
         if not done:
             raise TimeoutError
-        return running.result()
-
-    async def _run(self) -> T:
-        return await self._call()
+        return task.result()
 
 
 def _retrieve_exception(task: asyncio.Task[T]) -> None:
-    # With no caller left, asyncio would log it as never retrieved.
+    # After all callers have left, asyncio would log the exception as never retrieved.
     if not task.cancelled():
         task.exception()

@@ -1,10 +1,9 @@
-"""Telling a table that is not as configured from a row that fails by itself.
+"""Evidence of whether a table is misconfigured or only a row fails.
 
-Both fail alike (a missing table, column, key or privilege; a trigger may say the same). The table's
-other rows decide: once one of them succeeds, failures are the rows' own. While none has, and at
-least two rows have failed, the table is held: the rows that failed stay pending, and one of them,
-another each time, is tried with backoff. A fresh change is tried once all the same: it may be that
-of a good row, and must not wait for two that fail by themselves. Writes and deletes are told apart:
+Both fail alike: with a missing table, column, key or privilege, which a trigger may report too. The
+table's other rows decide. Once one of them succeeds, failures are the rows' own. Until then, two
+failed rows hold the table: they stay pending, and one of them, another each time, is retried with
+backoff. A fresh change is still tried once: its row may be good. Writes and deletes are separate:
 INSERT may be revoked where DELETE is not, and a revocation must not wait for a column that only
 writes need.
 """
@@ -22,12 +21,12 @@ _FAILED_ROWS_TO_HOLD = 2
 
 @dataclass(slots=True)
 class _Suspicion:
-    """What is known of a place since its last success.
+    """The failures of a place since its last success.
 
     Attributes:
-        suspects: rows that have failed.
-        failure: of the latest of them.
-        failures: requests in a row in which all rows failed.
+        failure: the latest.
+        suspects: the failed rows.
+        failures: the requests.
         retry_at: when the next row is tried, on the monotonic clock.
     """
 
@@ -42,28 +41,28 @@ class _Suspicion:
 
 
 class TableEvidence:
-    """Remembers which places, a kind's writes or deletes, have failed and none succeeded since."""
+    """Remembers places (the writes or the deletes of a kind) that failed without success since."""
 
     def __init__(self) -> None:
         self._suspicions: dict[Held, _Suspicion] = {}
-        # Rows that failed before, or while, another row of their place succeeded.
-        self._guilty: set[EntityRef] = set()
+        # Rows that failed before or while another row of their place succeeded.
+        self._own_failures: set[EntityRef] = set()
 
     def record_successes(self, place: Held, applied: Iterable[EntityRef]) -> None:
-        """Rows of this place were applied."""
+        """Record that rows of this place were applied."""
         suspicion = self._suspicions.pop(place, None)
         if suspicion is not None:
-            self._guilty |= suspicion.suspects
-        if self._guilty:
-            self._guilty.difference_update(applied)
+            self._own_failures |= suspicion.suspects
+        if self._own_failures:
+            self._own_failures.difference_update(applied)
 
     def record_own_failures(self, failed: Iterable[EntityRef]) -> None:
-        """Rows failed in a request in which others of their place were applied."""
-        self._guilty.update(failed)
+        """Record that rows failed in a request that applied others of their place."""
+        self._own_failures.update(failed)
 
     def is_own_failure(self, ref: EntityRef) -> bool:
-        """Tell whether other rows of its place have succeeded when this one failed, or since."""
-        return ref in self._guilty
+        """Tell whether other rows of its place succeeded when this row failed, or since."""
+        return ref in self._own_failures
 
     def record_failures(
         self,
@@ -73,7 +72,7 @@ class TableEvidence:
         now: float,
         jitter: float,
     ) -> float:
-        """Every row of a request failed at this place; give the seconds until the next attempt."""
+        """Record that every row of a request failed; return the seconds until the next trial."""
         suspicion = self._suspicions.setdefault(place, _Suspicion(failure))
         suspicion.failure = failure
         suspicion.suspects |= set(failed)
@@ -84,7 +83,7 @@ class TableEvidence:
 
     @property
     def held(self) -> dict[Held, RowFailure]:
-        """The places that are held, and why."""
+        """The held places, and why each is held."""
         return {
             place: suspicion.failure
             for place, suspicion in self._suspicions.items()
@@ -92,19 +91,19 @@ class TableEvidence:
         }
 
     def begin_trial(self, now: float) -> Held | None:
-        """Give a held place of which a row is to be tried now, if there is one."""
+        """Return a held place whose next trial is due, or None."""
         for place, suspicion in self._suspicions.items():
             if suspicion.is_held and suspicion.retry_at <= now:
-                # Even if the request itself fails, the next trial waits.
+                # The next trial waits even if this request fails as a whole.
                 suspicion.retry_at = now + BACKOFF_FIRST_SECONDS
                 return place
         return None
 
     def seconds_until_trial(self, now: float) -> float | None:
-        """Give how long until a row of a held place is tried; None where none is held."""
+        """Return the time until the next trial; None if no place is held."""
         waits = [s.retry_at - now for s in self._suspicions.values() if s.is_held]
         return max(0.0, min(waits)) if waits else None
 
     def end_trial(self, place: Held) -> None:
-        """There was no row left to try: nothing is held any more."""
+        """Release a place that has no row left to try."""
         self._suspicions.pop(place, None)

@@ -15,6 +15,9 @@ from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure
 from app.supabase.errors import read_request_failure, read_row_failure
 from app.supabase.planning import Operation
 
+BUDGET_MS: Final = 3000
+"""The usual time budget: after that, a request tries no further row."""
+
 _PROTOCOL: Final = 1
 _HEADERS: Final = {"Content-Type": "application/json", "Content-Profile": "public"}
 _CONNECT_SECONDS: Final = 5.0

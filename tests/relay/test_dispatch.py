@@ -8,7 +8,8 @@ import pytest
 
 from app.domain.entities import EventStatus
 from app.domain.failures import RequestFailureKind
-from app.relay.dispatch import PROBE_SECONDS, REQUEST_ENTITIES
+from app.relay.claim_policy import REQUEST_ENTITIES
+from app.relay.dispatch import PROBE_SECONDS
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import COLUMNS, KEYS, is_write, read_operations
 from tests.histories import NOW, World, make_event, ref_of

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.entities import EntityState, EventStatus
 from app.domain.events import Event
-from app.relay.dispatch import REQUEST_ENTITIES
+from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of

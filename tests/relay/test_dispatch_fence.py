@@ -230,7 +230,7 @@ def share(bench: Bench, name: str, boot_clock: Clock) -> Leadership:
         get_status=lambda: bench.dispatcher.status,
         clock=boot_clock,
     )
-    bench.dispatcher.share(leadership)
+    bench.dispatcher.require_leadership(leadership)
     return leadership
 
 

@@ -54,7 +54,7 @@ async def test_outage_that_begins_in_mid_work_blames_no_entity(bench: Bench) -> 
 async def test_outage_is_logged_once_and_its_end(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="app.relay.dispatch")
+    caplog.set_level("INFO", logger="app.relay.circuit_breaker")
     await bench.receive(World().trip("created"))
     bench.postgrest.answer_with(503)
     for _ in range(10):

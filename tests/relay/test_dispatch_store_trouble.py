@@ -11,7 +11,7 @@ import pytest
 from app.domain.entities import EventStatus
 from app.domain.events import Event
 from app.domain.failpoints import Failpoint
-from app.relay.dispatch import REQUEST_ENTITIES
+from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from app.store.store import Store
 from app.supabase.client import open_http_client
@@ -116,9 +116,9 @@ async def test_full_disk_is_logged_once_and_its_end_without_a_traceback(
     disk.is_full = False
     await bench.drain()
     told = [record for record in caplog.records if record.levelno > logging.DEBUG]
-    assert [r.getMessage() for r in told if r.name == "app.relay.dispatch"] == [
-        "the store is not available; meanwhile only revocations are dispatched",
-        "the store is available again: everything is dispatched",
+    assert [r.getMessage() for r in told if r.name == "app.relay.pending_queue"] == [
+        "only revocations are dispatched: the store is unavailable; retrying",
+        "the store is available again",
     ]
     (failure, recovery) = [r.getMessage() for r in told if r.name == "app.store.grouping"]
     assert failure.startswith("the store cannot commit")
@@ -253,8 +253,8 @@ def close_database(server: PostgresServer, url: str) -> Iterator[None]:
 async def test_database_that_cannot_be_reached_is_logged_each_time_and_costs_no_crash(
     postgres: PostgresServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="app.relay.dispatch")
-    lost = "the store is not available"
+    caplog.set_level(logging.INFO, logger="app.relay.pending_queue")
+    lost = "the store is unavailable"
     found = "the store is available again"
     url = create_postgres_store(postgres)
     async with open_bench(url, disk, is_running=True) as bench, bench.running():

@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.entities import EntityState, EventStatus
-from app.relay.dispatch import REQUEST_ENTITIES
+from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import Row
 from tests.histories import World

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from app.relay.heartbeat import INTERVAL_SECONDS, PATIENCE_SECONDS, Heartbeat
+from app.relay.heartbeat import INTERVAL_SECONDS, TIMEOUT_SECONDS, Heartbeat
 from app.store.engine import open_engine, read_store_url
 from app.store.store import Store
 from tests.auth.issuer import Clock
@@ -80,7 +80,7 @@ async def test_commit_that_hangs_shows_at_a_single_poll_and_ends_by_itself(
     monotonic.advance(INTERVAL_SECONDS)
     before = time.monotonic()
     assert await heartbeat.find_failure() == "a commit has been running for 2 s"
-    assert time.monotonic() - before < PATIENCE_SECONDS + 1
+    assert time.monotonic() - before < TIMEOUT_SECONDS + 1
     commits = stall.commits
     for _ in range(2):
         monotonic.advance(60)

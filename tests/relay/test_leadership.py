@@ -14,7 +14,8 @@ from app.domain.errors import LeaseLost
 from app.domain.events import Event
 from app.domain.failures import RequestFailureKind
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
-from app.relay.dispatch import REQUEST_ENTITIES, Dispatcher
+from app.relay.claim_policy import REQUEST_ENTITIES
+from app.relay.dispatch import Dispatcher
 from app.relay.leadership import LEASE_SECONDS, Leadership
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.store.replicas import Replicas
@@ -79,7 +80,7 @@ class Scene:
                 get_status=lambda: dispatcher.status,
                 clock=boot_clock,
             )
-            dispatcher.share(leadership)
+            dispatcher.require_leadership(leadership)
             yield Replica(store, dispatcher, leadership, boot_clock)
         await store.close()
 

@@ -293,14 +293,14 @@ TIMEOUT = RequestFailure(RequestFailureKind.UNAVAILABLE, "57014", "too slow")
 
 def test_request_of_several_is_split_without_blaming_any(reader: OutcomeReader) -> None:
     entities = [user(1), user(2)]
-    assert reader.blame_request(entities, TIMEOUT, 1) == [
+    assert reader.split_or_postpone(entities, TIMEOUT, 1) == [
         Postponed(entity, 1) for entity in entities
     ]
 
 
 def test_request_of_one_postpones_it_alone_and_never_kills_it(reader: OutcomeReader) -> None:
     entity = replace(user(1), last_error_code="57014", attempts=99, waiting_since=Instant(0))
-    (outcome,) = reader.blame_request([entity], TIMEOUT, 1)
+    (outcome,) = reader.split_or_postpone([entity], TIMEOUT, 1)
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.message) == ("57014", "too slow")
     decision = outcome.decision

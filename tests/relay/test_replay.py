@@ -102,12 +102,12 @@ async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
     await store.advance_replay(begun.number, NOW, 1000)
     with full_disk():
         async with running(replayer):
-            found = await watch(store, begun.replay_id, lambda _: "replays wait" in caplog.text)
+            found = await watch(store, begun.replay_id, lambda _: "replays make no progress" in caplog.text)
             assert (found.status, found.marked) == (ReplayStatus.RUNNING, 1000)
             # It is tried again, and is no news.
             await asyncio.sleep(2.5)
     told = [each for each in caplog.records if each.name == "app.relay.replay"]
-    assert [each.levelname for each in told if "replays wait" in each.getMessage()] == ["WARNING"]
+    assert [each.levelname for each in told if "replays make no progress" in each.getMessage()] == ["WARNING"]
     assert all(each.exc_info is None for each in told)
     async with running(replayer):
         ended = await watch(store, begun.replay_id, has_ended)
@@ -131,7 +131,7 @@ async def test_replayer_gives_up_what_it_cannot_do_and_lives_on(
     assert (after_it.status, after_it.marked) == (ReplayStatus.COMPLETED, 10)
     found = await look_at(store, broken.replay_id)
     assert (found.status, found.marked) == (ReplayStatus.FAILED, 0)
-    assert f"replay {broken.number} is given up" in caplog.text
+    assert f"replay {broken.number} failed" in caplog.text
 
 
 async def test_replayer_asked_for_fifty_at_once_completes_all(

@@ -1,0 +1,82 @@
+"""Which entities the dispatcher claims next, and how many."""
+
+from typing import Final
+
+from app.domain.entities import Priority
+from app.relay.request_limit import RequestLimit
+from app.relay.table_evidence import TableEvidence
+from app.store.dispatch_queries import Batch, Wanted
+from app.supabase.client import BUDGET_MS
+
+# A fresh revocation waits for one request at most.
+REQUEST_ENTITIES: Final = 500
+# Rows that failed before may each wait for a lock again.
+RETRY_ENTITIES: Final = 50
+RETRY_BUDGET_MS: Final = 1000
+
+_FRESH_FIRST: Final = tuple(Priority)
+_RETRIES_AFTER_THEIR_KIND: Final = (
+    Priority.REVOCATION,
+    Priority.RETRIED_REVOCATION,
+    Priority.WRITE,
+    Priority.RETRIED_WRITE,
+    Priority.DELETE,
+    Priority.RETRIED_DELETE,
+    Priority.REPLAYED_REVOCATION,
+    Priority.REPLAYED_WRITE,
+    Priority.REPLAYED_DELETE,
+    Priority.ALONE,
+)
+
+
+class ClaimPolicy:
+    """Chooses what to claim.
+
+    Retries come right after the fresh changes of their kind, but never twice in a row while
+    anything else is due.
+
+    Args:
+        deletes_inactive: whether memberships without access are deleted in Supabase.
+    """
+
+    def __init__(self, evidence: TableEvidence, *, deletes_inactive: bool) -> None:
+        self._evidence = evidence
+        self._deletes_inactive = deletes_inactive
+        self._is_after_retry = False
+        self._limits = {
+            Priority.REVOCATION: RequestLimit(REQUEST_ENTITIES),
+            Priority.WRITE: RequestLimit(REQUEST_ENTITIES),
+            Priority.DELETE: RequestLimit(REQUEST_ENTITIES, single_after_failure=True),
+            Priority.ALONE: RequestLimit(1),
+        }
+
+    def choose(self, now: float) -> Wanted:
+        """Choose what to claim next.
+
+        Args:
+            now: on the monotonic clock.
+        """
+        return Wanted(
+            _FRESH_FIRST if self._is_after_retry else _RETRIES_AFTER_THEIR_KIND,
+            {priority: self._limit_entities(priority) for priority in Priority},
+            held=frozenset(self._evidence.held),
+            trial=self._evidence.begin_trial(now),
+            deletes_inactive=self._deletes_inactive,
+        )
+
+    def begin_batch(self, batch: Batch) -> int:
+        """Record that a batch is applied now; return its time budget in milliseconds."""
+        self._is_after_retry = batch.priority.is_retry
+        return RETRY_BUDGET_MS if self._is_after_retry else BUDGET_MS
+
+    def record_success(self, batch: Batch) -> None:
+        """Record that the request of a batch succeeded."""
+        self._limits[batch.priority.request_kind].record_success(len(batch.entities))
+
+    def record_failure(self, batch: Batch) -> int:
+        """Record that the request of a batch failed; return the size of its pieces."""
+        return self._limits[batch.priority.request_kind].record_failure(len(batch.entities))
+
+    def _limit_entities(self, priority: Priority) -> int:
+        limit = self._limits[priority.request_kind].value
+        return min(limit, RETRY_ENTITIES) if priority.is_retry else limit
