@@ -131,7 +131,7 @@ class EventEndpoint(_Endpoint):
             require_json(headers)
             event = _read_event(services, headers, body)
             respond = partial(_respond_after_commit, services, event, send_response)
-            services.receiver.take_event(event, respond)
+            services.receiver.enqueue_event(event, respond)
         except BaseException:
             services.in_flight.release()
             raise

@@ -26,7 +26,7 @@ from app.relay.outcomes import OutcomeReader
 from app.relay.pending_queue import STORE_RETRY_SECONDS, PendingQueue
 from app.store.dispatch_queries import Batch, Outcome
 from app.store.store import Store
-from app.supabase.client import Answer, SupabaseClient
+from app.supabase.client import ApplyResult, SupabaseClient
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Inactive, Targets
 
@@ -206,8 +206,8 @@ class Dispatcher:
         answer = await self._fence.send(operations, budget_ms=budget_ms)
         self._hit(Failpoint.AFTER_WRITE)
         match answer:
-            case Answer():
-                outcomes = self._outcomes.read_answer(operations, answer)
+            case ApplyResult():
+                outcomes = self._outcomes.read_result(operations, answer)
                 if not outcomes and len(batch.entities) > 1:
                     # The set-based attempt used up all the time and failed: it would do so again.
                     self._failed = (batch, _OUT_OF_TIME)

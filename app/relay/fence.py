@@ -8,7 +8,7 @@ from typing import Final
 
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.retry import Jitter, backoff_seconds
-from app.supabase.client import BUDGET_MS, Answer, SupabaseClient
+from app.supabase.client import BUDGET_MS, ApplyResult, SupabaseClient
 from app.supabase.planning import Operation
 
 logger = logging.getLogger(__name__)
@@ -80,20 +80,20 @@ class Fence:
             LeaseLost: nothing was sent.
         """
         answer = await self.send((), budget_ms=BUDGET_MS)
-        if isinstance(answer, Answer) or answer.kind in _DATABASE_RESPONDED:
+        if isinstance(answer, ApplyResult) or answer.kind in _DATABASE_RESPONDED:
             return None
         return answer
 
     async def send(
         self, operations: Sequence[Operation], *, budget_ms: int
-    ) -> Answer | RequestFailure:
+    ) -> ApplyResult | RequestFailure:
         """Send one request; claim the fence first if necessary, and pause if it rejects.
 
         Raises:
             LeaseLost: nothing was sent.
         """
         answer = await self._send(operations, budget_ms)
-        kind = None if isinstance(answer, Answer) else answer.kind
+        kind = None if isinstance(answer, ApplyResult) else answer.kind
         if kind is None or kind in _DATABASE_RESPONDED:
             self.contact_at = self._monotonic()
         if kind is not RequestFailureKind.BUSY:
@@ -112,7 +112,7 @@ class Fence:
 
     async def _send(
         self, operations: Sequence[Operation], budget_ms: int
-    ) -> Answer | RequestFailure:
+    ) -> ApplyResult | RequestFailure:
         if self._epoch is None:
             self._require_lease()
             claimed = await self._supabase.claim()

@@ -1,4 +1,4 @@
-"""What monitoring is told."""
+"""The health report, for monitoring."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -18,12 +18,14 @@ from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
 from app.store.store import Store
 
-# How long a report waits for the store to be read; it is answered even if the store stalls.
+# A report does not wait longer for the store to be read.
 READ_SECONDS: Final = 2.0
+# Function not found; another protocol; no privilege on the functions or the fence; no fence.
+_FUNCTIONS_MISSING: Final = ("PGRST202", "0A000", "42501", "42883", "42P01", "3F000", "P0002")
 
 
 class HealthStatus(StrEnum):
-    """How well; `down` means that no event can be accepted."""
+    """Down means that no event can be accepted."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -32,7 +34,7 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part and how it fares; the reason names no value and no secret."""
+    """The status of one part; the reason holds no row values and no secret."""
 
     status: HealthStatus
     reason: str | None = None
@@ -40,15 +42,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The whole report.
+    """The health of the relay.
 
     Attributes:
-        store: whether events can be kept.
-        dispatcher: whether somebody writes to Supabase.
-        supabase: whether it lets itself be written to.
-        backlog: what is still to be done; None where the store cannot be read.
-        oldest_pending_seconds: how long the longest waiting entity waits.
-        oldest_removal_seconds: the same of those that take access away.
+        store: whether events can be stored.
+        dispatcher: whether a replica dispatches.
+        supabase: whether Supabase accepts writes.
+        backlog: None if the store cannot be read.
     """
 
     store: Check
@@ -60,16 +60,16 @@ class Health:
 
     @property
     def status(self) -> HealthStatus:
-        """Down if the store is; degraded if anything else is not ok."""
+        """Down if the store is; degraded if any part is not ok."""
         if self.store.status is HealthStatus.DOWN:
             return HealthStatus.DOWN
-        statuses = (self.store.status, self.dispatcher.status, self.supabase.status)
-        is_well = all(status is HealthStatus.OK for status in statuses)
-        return HealthStatus.OK if is_well else HealthStatus.DEGRADED
+        checks = (self.store, self.dispatcher, self.supabase)
+        is_ok = all(check.status is HealthStatus.OK for check in checks)
+        return HealthStatus.OK if is_ok else HealthStatus.DEGRADED
 
 
 class HealthReporter:
-    """Asks the parts how they fare."""
+    """Checks the store, the dispatcher and Supabase."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class HealthReporter:
         self._removal_age = AgeObserver(monotonic)
 
     async def report(self) -> Health:
-        """Look at everything now; within 5 seconds, also where the store does not answer."""
+        """Check everything now; takes at most 5 seconds, even if the store does not respond."""
         failure, read_backlog, read_status = await asyncio.gather(
             self._heartbeat.find_failure(),
             self._read_backlog(),
@@ -100,19 +100,26 @@ class HealthReporter:
         )
         is_slow = any(isinstance(read, TimeoutError) for read in (read_backlog, read_status))
         if failure is None and is_slow:
-            # The last commit may have been a moment before the store stalled.
-            (failure,) = await asyncio.gather(
-                self._heartbeat.find_failure(), return_exceptions=True
-            )
+            # The last commit may have been just before the store stalled.
+            failure = await self._heartbeat.find_failure()
         status = self._dispatcher.status if isinstance(read_status, BaseException) else read_status
         backlog = None if isinstance(read_backlog, BaseException) else read_backlog
+        pending_seconds = removal_seconds = 0.0
+        if backlog is not None:
+            now = from_seconds(self._clock())
+            pending_seconds = self._pending_age.measure(
+                backlog.oldest_pending_since, backlog.latest_pending_since, now
+            )
+            removal_seconds = self._removal_age.measure(
+                backlog.oldest_removal_since, backlog.latest_removal_since, now
+            )
         return Health(
             _check_store(failure, read_backlog, read_status),
             _check_dispatcher(status),
             _check_supabase(status, backlog),
             backlog,
-            oldest_pending_seconds=self._measure_pending_age(backlog),
-            oldest_removal_seconds=self._measure_removal_age(backlog),
+            pending_seconds,
+            removal_seconds,
         )
 
     async def _measure_backlog(self) -> Backlog:
@@ -123,23 +130,9 @@ class HealthReporter:
             return self._dispatcher.status
         return await self._leadership.read_leader_status()
 
-    def _measure_pending_age(self, backlog: Backlog | None) -> float:
-        if backlog is None:
-            return 0.0
-        return self._pending_age.measure(
-            backlog.oldest_pending_since, backlog.latest_pending_since, from_seconds(self._clock())
-        )
-
-    def _measure_removal_age(self, backlog: Backlog | None) -> float:
-        if backlog is None:
-            return 0.0
-        return self._removal_age.measure(
-            backlog.oldest_removal_since, backlog.latest_removal_since, from_seconds(self._clock())
-        )
-
 
 def _check_store(failure: str | BaseException | None, *reads: object) -> Check:
-    """Judge whether the store commits, and then whether it could be read."""
+    """Check whether the store commits, then whether it could be read."""
     errors = [error for error in (failure, *reads) if isinstance(error, BaseException)]
     for error in errors:
         if not isinstance(error, StoreUnavailable | TimeoutError):
@@ -149,7 +142,7 @@ def _check_store(failure: str | BaseException | None, *reads: object) -> Check:
     if any(isinstance(error, StoreUnavailable) for error in errors):
         return Check(HealthStatus.DOWN, "the store cannot be read")
     if errors:
-        # Events are accepted all the same.
+        # Events are still accepted.
         return Check(
             HealthStatus.DEGRADED, f"reading the store takes longer than {READ_SECONDS:.0f} s"
         )
@@ -187,7 +180,7 @@ def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -
     if status.failure is not None:
         yield _describe_failure(status.failure)
     if status.is_fence_busy:
-        yield "another request or session holds the row of relay.fence"
+        yield "another request or session holds the lock on relay.fence"
     for table in status.held:
         yield (
             f"{table.action} of {table.table} wait until the table is as configured:"
@@ -202,16 +195,12 @@ def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -
 
 
 def _describe_failure(failure: RequestFailure) -> str:
-    what = f"{failure.code}, {failure.message}"
+    cause = f"{failure.code}, {failure.message}"
     if failure.code in _FUNCTIONS_MISSING:
         return (
-            f"the functions of the relay are missing or outdated: {what}."
+            f"the functions of the relay are missing or outdated: {cause}."
             " Apply the output of `relay sql` to the project"
         )
     if failure.kind is RequestFailureKind.MISCONFIGURED:
-        return f"rejects the relay's requests (key, URL or plan): {what}"
-    return f"unreachable or failing: {what}"
-
-
-# Not found; another protocol; no privilege on the functions or the fence; no fence.
-_FUNCTIONS_MISSING: Final = ("PGRST202", "0A000", "42501", "42883", "42P01", "3F000", "P0002")
+        return f"rejects the relay's requests (key, URL or plan): {cause}"
+    return f"unreachable or failing: {cause}"

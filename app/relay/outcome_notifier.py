@@ -1,4 +1,4 @@
-"""Tells those who wait for an entity when an outcome is recorded for it."""
+"""Notifies waiting requests of recorded outcomes."""
 
 import asyncio
 from collections import defaultdict
@@ -10,14 +10,14 @@ from app.store.signals import mark_of
 
 
 class OutcomeNotifier:
-    """Wakes those who wait for an entity whenever an outcome is recorded for it."""
+    """Wakes the subscribers of an entity whenever an outcome is recorded for it."""
 
     def __init__(self) -> None:
         self._subscriptions: defaultdict[EntityRef, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
     def subscribe(self, ref: EntityRef) -> Iterator[asyncio.Event]:
-        """Give an event that is set at the next outcome; the subscriber clears it."""
+        """Yield an event that is set at each outcome; the subscriber clears it."""
         signal = asyncio.Event()
         self._subscriptions[ref].add(signal)
         try:
@@ -29,15 +29,14 @@ class OutcomeNotifier:
 
     def publish(self, refs: Iterable[EntityRef]) -> None:
         """Wake the subscribers of these entities."""
-        if not self._subscriptions:
-            return
+        if self._subscriptions:
+            self._wake(refs)
+
+    def publish_marks(self, marks: frozenset[str]) -> None:
+        """Wake the subscribers of entities that another replica has marked; all without marks."""
+        self._wake([ref for ref in self._subscriptions if not marks or mark_of(ref) in marks])
+
+    def _wake(self, refs: Iterable[EntityRef]) -> None:
         for ref in refs:
             for signal in self._subscriptions.get(ref, ()):
                 signal.set()
-
-    def publish_marks(self, marks: frozenset[str]) -> None:
-        """Wake the subscribers of entities that another replica has marked; with no marks, all."""
-        for ref, signals in self._subscriptions.items():
-            if not marks or mark_of(ref) in marks:
-                for signal in signals:
-                    signal.set()

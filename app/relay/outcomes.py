@@ -11,7 +11,7 @@ from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_a
 from app.relay.measurements import Measurements
 from app.relay.table_evidence import TableEvidence
 from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
-from app.supabase.client import Answer, RowPlace
+from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import Operation, Verb
 from app.supabase.targets import Target
 
@@ -46,7 +46,7 @@ class OutcomeReader:
         self._stops = measurements.stops
         self.evidence = TableEvidence()
 
-    def read_answer(self, operations: Sequence[Operation], answer: Answer) -> list[Outcome]:
+    def read_result(self, operations: Sequence[Operation], answer: ApplyResult) -> list[Outcome]:
         """Return the outcome of each entity whose row was tried."""
         now = from_seconds(self._clock())
         outcomes: list[Outcome] = []
@@ -164,7 +164,7 @@ def _postpone(
 
 
 def _divide(
-    operation: Operation, number: int, answer: Answer
+    operation: Operation, number: int, answer: ApplyResult
 ) -> tuple[list[PendingEntity], dict[PendingEntity, RowFailure]]:
     """Return the entities that were applied, and those that failed."""
     if not answer.failures and not answer.not_tried:
@@ -172,7 +172,7 @@ def _divide(
     applied: list[PendingEntity] = []
     failed: dict[PendingEntity, RowFailure] = {}
     for row, entity in enumerate(operation.entities):
-        place = RowPlace(number, row)
+        place = RowPosition(number, row)
         if place in answer.failures:
             failed[entity] = answer.failures[place]
         elif place not in answer.not_tried:

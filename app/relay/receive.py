@@ -1,4 +1,4 @@
-"""Receiving: an authentic, valid event becomes durable, and whoever asked may wait for Supabase."""
+"""Receiving: store authentic, valid events, and let callers wait for Supabase."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from app.store.store import Store
 
 
 class Receiver:
-    """Takes events in."""
+    """Stores events and wakes the dispatcher."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Receiver:
         self._notifier = notifier
         self._clock = clock
         self._wake_dispatcher = wake_dispatcher
-        # Looked up by label once: it costs more than the counting.
+        # Labels are resolved once: that takes longer than counting.
         self._counters = {receipt: measurements.events.labels(receipt.value) for receipt in Receipt}
         self._waits: set[asyncio.Timeout] = set()
         self._is_stopping = False
@@ -39,49 +39,53 @@ class Receiver:
         """Store one event; it is durable when this returns.
 
         Raises:
-            EventIdConflict: its id was stored with a different body.
-            StoreUnavailable: it is not stored.
+            EventIdConflict: an event with this id and another body is stored.
+            StoreUnavailable: the event is not stored.
         """
         (receipt,) = await self.receive_events((event,))
         if receipt is Receipt.CONFLICT:
             raise EventIdConflict
         return receipt
 
-    def take_event(self, event: Event, settle: Callable[[Receipt | BaseException], None]) -> None:
-        """Store one event, and call `settle` with its receipt when it is durable.
+    def enqueue_event(
+        self, event: Event, on_result: Callable[[Receipt | BaseException], None]
+    ) -> None:
+        """Store one event; for callers without an asyncio task.
 
-        With what `receive_event` would raise where it is not, or conflicts with what is stored.
+        Args:
+            on_result: called with the receipt when the event is durable, or with the error that
+                `receive_event` would raise.
 
         Raises:
             StoreUnavailable: the store is closed.
         """
 
-        def pass_on(outcome: Receipt | BaseException) -> None:
-            if isinstance(outcome, Receipt):
-                self._note((outcome,))
-            settle(EventIdConflict() if outcome is Receipt.CONFLICT else outcome)
+        def complete(result: Receipt | BaseException) -> None:
+            if isinstance(result, Receipt):
+                self._note_receipts((result,))
+            on_result(EventIdConflict() if result is Receipt.CONFLICT else result)
 
-        self._store.put_event(event, from_seconds(self._clock()), pass_on)
+        self._store.put_event(event, from_seconds(self._clock()), complete)
 
     async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
-        """Store events in one commit and give the receipt of each, in their order.
+        """Store events in one commit; return their receipts, in the same order.
 
         Raises:
-            StoreUnavailable: none of them is stored.
+            StoreUnavailable: no event is stored.
         """
         receipts = await self._store.store_events(events, from_seconds(self._clock()))
-        self._note(receipts)
+        self._note_receipts(receipts)
         return receipts
 
     async def wait_until_settled(
         self, event_id: EventId, ref: EntityRef, *, seconds: float
     ) -> EventStatus:
-        """Wait until a stored event is no longer pending, at most so long, and give its status.
+        """Wait until a stored event is no longer pending, and return its status.
 
-        A stop ends the wait at once.
+        Returns the pending status after `seconds`, or at once if the relay stops.
 
         Raises:
-            EventNotFound: it is not stored.
+            EventNotFound: the event is not stored.
         """
         with self._notifier.subscribe(ref) as signal:
             try:
@@ -91,11 +95,11 @@ class Receiver:
                         signal.clear()
                     return status
             except (TimeoutError, StoreUnavailable):
-                # It is stored, whatever becomes of the wait.
+                # The event is stored, however the wait ends.
                 return EventStatus.PENDING
 
     def end_waits(self) -> None:
-        """End every wait, those that are still to begin as well."""
+        """End every wait at once, including future ones."""
         self._is_stopping = True
         now = asyncio.get_running_loop().time()
         for wait in self._waits:
@@ -111,7 +115,7 @@ class Receiver:
             finally:
                 self._waits.discard(wait)
 
-    def _note(self, receipts: Sequence[Receipt]) -> None:
+    def _note_receipts(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:
             self._counters[receipt].inc()
         if Receipt.ACCEPTED in receipts:
@@ -119,7 +123,7 @@ class Receiver:
 
     async def _wait(self, signal: asyncio.Event) -> None:
         replicas = self._store.replicas
-        # Where another replica may settle it, look now and then: its signal may be missed.
+        # With replicas, also poll: a signal of another replica may be lost.
         seconds = None if replicas is None else replicas.poll_seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

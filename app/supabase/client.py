@@ -1,4 +1,4 @@
-"""The client of the functions that write to Supabase: one request, one transaction, one answer.
+"""The client of `relay_claim` and `relay_apply`: each request is one transaction.
 
 The wire format is public and versioned: docs/decisions/0012-one-fenced-function.md.
 """
@@ -21,29 +21,27 @@ BUDGET_MS: Final = 3000
 _PROTOCOL: Final = 1
 _HEADERS: Final = {"Content-Type": "application/json", "Content-Profile": "public"}
 _CONNECT_SECONDS: Final = 5.0
-# An answer names each row that failed, at most some hundred bytes for each; what is longer is some
-# proxy's page.
-_ANSWER_BYTES: Final = 4 * 1024 * 1024
+# A response has a few hundred bytes for each failed row; a longer one is the page of a proxy.
+_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 
 
-class RowPlace(NamedTuple):
-    """One row of a request: operations and rows are counted from 0."""
+class RowPosition(NamedTuple):
+    """The position of a row in a request; operations and rows are counted from 0."""
 
     operation: int
     row: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a request that was applied; rows that are not named here are in Supabase.
+class ApplyResult:
+    """The result of an applied request; rows that are not listed here are in Supabase.
 
     Attributes:
-        failures: rows that failed.
-        not_tried: rows for which there was no time.
+        not_tried: rows that the time budget did not allow.
     """
 
-    failures: Mapping[RowPlace, RowFailure]
-    not_tried: frozenset[RowPlace]
+    failures: Mapping[RowPosition, RowFailure]
+    not_tried: frozenset[RowPosition]
 
 
 def open_http_client(
@@ -53,7 +51,7 @@ def open_http_client(
     timeout_seconds: float,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
-    """Make the one HTTP client that talks to Supabase."""
+    """Open the HTTP client for Supabase."""
     return httpx.AsyncClient(
         base_url=f"{url}/rest/v1",
         headers=headers,
@@ -72,34 +70,34 @@ class SupabaseClient:
         self._clock = clock
 
     async def claim(self) -> int | RequestFailure:
-        """Invalidate every earlier request; give the epoch of those that follow."""
+        """Claim the fence: return the epoch of later requests; earlier ones become stale."""
         document = await self._call("relay_claim", json.dumps({"protocol": _PROTOCOL}))
         if isinstance(document, RequestFailure):
             return document
         epoch = document.get("epoch")
         if document.get("protocol") != _PROTOCOL or type(epoch) is not int:
-            return _unexpected_answer()
+            return _unexpected_response()
         return epoch
 
     async def apply(
         self, epoch: int, sequence: int, operations: Sequence[Operation], *, budget_ms: int
-    ) -> Answer | RequestFailure:
-        """Apply operations in one transaction; without any it only shows that Supabase answers.
+    ) -> ApplyResult | RequestFailure:
+        """Apply operations, in order, in one transaction.
 
         Args:
             epoch: of the latest claim.
-            sequence: greater than that of every request before.
-            operations: in their order.
-            budget_ms: after so long no further row is tried.
+            sequence: greater than in every earlier request.
+            operations: may be empty: a probe.
+            budget_ms: after this time, no further row is tried.
         """
         request = _write_request(epoch, sequence, operations, budget_ms)
         document = await self._call("relay_apply", request)
         if isinstance(document, RequestFailure):
             return document
         try:
-            return _read_answer(document, sequence, operations)
+            return _parse_result(document, sequence, operations)
         except (KeyError, TypeError, ValueError, IndexError):
-            return _unexpected_answer()
+            return _unexpected_response()
 
     async def _call(self, function: str, request: str) -> dict[str, Any] | RequestFailure:
         try:
@@ -114,13 +112,13 @@ class SupabaseClient:
                     stream=True,
                 )
                 try:
-                    body = await _read_some(response)
+                    body = await _read_body(response)
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError) as error:
-            return _unavailable(error, "Supabase did not answer in time")
+            return _unavailable(error, "Supabase did not respond in time")
         except (httpx.InvalidURL, UnicodeError) as error:
-            sentence = "Supabase redirects to something that is no URL"
+            sentence = "Supabase redirects to an invalid URL"
             return RequestFailure(RequestFailureKind.MISCONFIGURED, type(error).__name__, sentence)
         except httpx.HTTPError as error:
             return _unavailable(error, "Supabase cannot be reached")
@@ -131,8 +129,8 @@ class SupabaseClient:
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            return _unexpected_answer()
-        return document if isinstance(document, dict) else _unexpected_answer()
+            return _unexpected_response()
+        return document if isinstance(document, dict) else _unexpected_response()
 
 
 def _write_request(
@@ -150,35 +148,35 @@ def _write_request(
     )
 
 
-def _read_answer(
+def _parse_result(
     document: Mapping[str, Any], sequence: int, operations: Sequence[Operation]
-) -> Answer:
+) -> ApplyResult:
     if document["sequence"] != sequence:
-        raise ValueError("the answer to another request")
+        raise ValueError("the response to another request")
     if not isinstance(document["failures"], list) or not isinstance(document["not_tried"], list):
-        raise TypeError("rows are named in arrays")
+        raise TypeError("failures and not_tried must be arrays")
     failures = {
-        _read_place(each, operations): read_row_failure(each, operations[each["operation"]])
+        _parse_position(each, operations): read_row_failure(each, operations[each["operation"]])
         for each in document["failures"]
     }
-    not_tried = frozenset(_read_place(each, operations) for each in document["not_tried"])
-    return Answer(failures, not_tried)
+    not_tried = frozenset(_parse_position(each, operations) for each in document["not_tried"])
+    return ApplyResult(failures, not_tried)
 
 
-def _read_place(document: Mapping[str, Any], operations: Sequence[Operation]) -> RowPlace:
-    place = RowPlace(document["operation"], document["row"])
-    if not all(type(number) is int for number in place):
-        raise TypeError("a number of a row")
-    if min(place) < 0 or place.row >= len(operations[place.operation].rows):
-        raise IndexError("there is no such row")
-    return place
+def _parse_position(document: Mapping[str, Any], operations: Sequence[Operation]) -> RowPosition:
+    position = RowPosition(document["operation"], document["row"])
+    if not all(type(number) is int for number in position):
+        raise TypeError("a position must be two integers")
+    if min(position) < 0 or position.row >= len(operations[position.operation].rows):
+        raise IndexError("no such row")
+    return position
 
 
-async def _read_some(response: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > _ANSWER_BYTES:
+        if len(body) > _RESPONSE_BYTES:
             break
     return bytes(body)
 
@@ -187,9 +185,9 @@ def _unavailable(error: Exception, sentence: str) -> RequestFailure:
     return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)
 
 
-def _unexpected_answer() -> RequestFailure:
+def _unexpected_response() -> RequestFailure:
     return RequestFailure(
         RequestFailureKind.UNAVAILABLE,
         "HTTP 200",
-        "the answer is not that of relay_apply: SUPABASE_URL may not be a Supabase project",
+        "the response is not that of relay_apply: SUPABASE_URL may not be a Supabase project",
     )

@@ -1,11 +1,11 @@
-"""Reading what Supabase answers: the two tables from code and status to a class of failure.
+"""Classifies failed requests and rows by code and HTTP status.
 
-Source: https://docs.postgrest.org/en/stable/references/errors.html and the SQLSTATEs of
+Sources: https://docs.postgrest.org/en/stable/references/errors.html and
 https://www.postgresql.org/docs/current/errcodes-appendix.html.
 
-PostgreSQL quotes the values of rows in `details`, `hint` and many of its messages. None of that may
-be logged or stored: `relay_apply` leaves them out of what it says of rows, and of a failed request
-a message is kept only where its form is known to carry names alone.
+PostgreSQL quotes row values in `details`, `hint` and many messages; none of that may be logged or
+stored. `relay_apply` omits them for rows; of a failed request, a message is kept only if its form
+is known to hold nothing but names.
 """
 
 import json
@@ -27,18 +27,18 @@ FUNCTION_MISSING: Final = "PGRST202"
 STALE: Final = "PT409"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 
-# Of requests. The longest match wins: a whole code, then the beginnings that are listed.
+# By code or prefix of a code; the longest match wins.
 _REQUEST_KINDS: Final[Mapping[str, RequestFailureKind]] = {
     STALE: RequestFailureKind.STALE,
     LOCK_NOT_AVAILABLE: RequestFailureKind.BUSY,
-    "PGRST0": RequestFailureKind.UNAVAILABLE,  # PostgREST has lost its database
+    "PGRST0": RequestFailureKind.UNAVAILABLE,  # PostgREST cannot reach its database
     "PGRST1": RequestFailureKind.MISCONFIGURED,
     "PGRST2": RequestFailureKind.MISCONFIGURED,
     "PGRST3": RequestFailureKind.MISCONFIGURED,  # the JWT
-    "0A000": RequestFailureKind.MISCONFIGURED,  # the functions speak another protocol
+    "0A000": RequestFailureKind.MISCONFIGURED,  # the functions have another protocol
     "22023": RequestFailureKind.MISCONFIGURED,  # the role of the key does not exist
     "28": RequestFailureKind.MISCONFIGURED,
-    "42": RequestFailureKind.MISCONFIGURED,  # the fence is missing, or not the key's to use
+    "42": RequestFailureKind.MISCONFIGURED,  # the fence is missing, or the key lacks a privilege
     "3F000": RequestFailureKind.MISCONFIGURED,
 }
 _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
@@ -46,7 +46,7 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
     "23505": RowFailureKind.UNIQUE_CONFLICT,
     LOCK_NOT_AVAILABLE: RowFailureKind.BUSY,
     "40": RowFailureKind.BUSY,
-    # Not the row's fault either: connections, resources, an operator, the disk.
+    # Connections, resources, an operator, the disk: not the row.
     "08": RowFailureKind.BUSY,
     "53": RowFailureKind.BUSY,
     "57": RowFailureKind.BUSY,
@@ -56,7 +56,7 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
     "42P10": RowFailureKind.STRUCTURAL,
     "42501": RowFailureKind.STRUCTURAL,
     "3F000": RowFailureKind.STRUCTURAL,
-    # A deferrable key, a table that cannot be written this way.
+    # A deferrable key, or a table that cannot be written like this.
     "55000": RowFailureKind.STRUCTURAL,
     "0A000": RowFailureKind.STRUCTURAL,
 }
@@ -65,7 +65,7 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
 _REFERENCED_CODES: Final = ("23503", "23001")
 
 _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
-# Messages that carry names of tables, columns, constraints and types, and no value of a row.
+# Messages that hold names of tables, columns, constraints and types, but no row values.
 _SAFE_MESSAGES: Final = tuple(
     re.compile(pattern)
     for pattern in (
@@ -106,13 +106,12 @@ _SAFE_MESSAGES: Final = tuple(
 def read_request_failure(
     status: int, headers: Mapping[str, str], body: bytes, *, now_seconds: float
 ) -> RequestFailure:
-    """Read an answer that is not a success.
+    """Classify an unsuccessful HTTP response.
 
     Args:
-        status: 300 to 599.
-        headers: of the answer; names in lower case.
-        body: as it came; anything is read.
-        now_seconds: Unix time, for a `Retry-After` that is a date.
+        headers: with names in lower case.
+        body: any bytes.
+        now_seconds: Unix time, for a `Retry-After` date.
     """
     document = _read_document(body)
     code, message = _read_error(document)
@@ -120,7 +119,7 @@ def read_request_failure(
     return RequestFailure(
         _classify_request(status, code, is_json=is_json, is_empty=is_empty),
         code or f"HTTP {status}",
-        # The gateway says of a revoked key nothing but 401.
+        # For a revoked key, the gateway sends only a 401.
         _keep_safe(code, message) or _describe_status(status, is_page=not (is_json or is_empty)),
         _read_retry_after(headers.get("retry-after"), now_seconds),
     )
@@ -128,8 +127,8 @@ def read_request_failure(
 
 def _describe_status(status: int, *, is_page: bool) -> str:
     if is_page and status < 500:
-        return f"what answered {status} is not Supabase's API"
-    return f"Supabase answered {status}"
+        return f"the server that responded {status} is not Supabase's API"
+    return f"Supabase responded {status}"
 
 
 def _classify_request(
@@ -141,7 +140,7 @@ def _classify_request(
         case 401 | 402 | 403 if is_json or (is_empty and status != 403):
             return RequestFailureKind.MISCONFIGURED
         case 404 if is_json and code is None:
-            return RequestFailureKind.MISCONFIGURED  # a gateway that routes to no PostgREST
+            return RequestFailureKind.MISCONFIGURED  # a gateway without PostgREST
         case 408 | 425 | 429:
             return RequestFailureKind.UNAVAILABLE
         case _ if status >= 500:
@@ -153,10 +152,10 @@ def _classify_request(
 
 
 def read_row_failure(document: Mapping[str, Any], operation: Operation) -> RowFailure:
-    """Read what `relay_apply` says of one row.
+    """Classify a failed row of a response of `relay_apply`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not of the form that the function answers.
+        KeyError, TypeError, ValueError: not a response of `relay_apply`.
     """
     code = document["sqlstate"]
     if not re.fullmatch(r"[0-9A-Z]{5}", code, re.ASCII):
@@ -182,13 +181,13 @@ def _describe_row_failure(
     table = operation.target.table
     if kind is RowFailureKind.INCOMPLETE:
         columns = ", ".join(operation.missing_columns)
-        return f"{table} has no such row to update, and for a new one the event lacks {columns}"
+        return f"{table} has no such row to update, and the event lacks {columns} for a new one"
     message = document.get("message")
     if not isinstance(message, str):
         given = [name for name in ("column", "constraint") if name in document]
         names = [f"{name} {document[name]}" for name in given]
-        message = " ".join((f"PostgreSQL refused the row of {table}", *names))
-    # What the store could not hold would stop the dispatcher.
+        message = " ".join((f"PostgreSQL rejected the row of {table}", *names))
+    # The store could not hold such a message, which would stop the dispatcher.
     if "\0" in message:
         raise ValueError("NUL in a message")
     message.encode()
@@ -199,7 +198,7 @@ T = TypeVar("T")
 
 
 def _look_up(kinds: Mapping[str, T], code: str | None) -> T | None:
-    """Find a code's class: by the whole of it, or by its beginning."""
+    """Find the class of a code or of its longest known prefix."""
     for length in (8, 6, 5, 2) if code else ():
         kind = kinds.get((code or "")[:length])
         if kind is not None:
@@ -223,7 +222,7 @@ def _read_error(document: Mapping[str, Any] | None) -> tuple[str | None, str]:
 
 def _keep_safe(code: str | None, message: str) -> str | None:
     if code is not None and code.startswith(("P0", "PT")):
-        return None  # written by a trigger: it may say anything
+        return None  # from a trigger: it may hold anything
     for pattern in _SAFE_MESSAGES:
         match = pattern.match(message)
         if match is not None:

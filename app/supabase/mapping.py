@@ -1,4 +1,4 @@
-"""Reading TARGET_USERS, TARGET_TRIPS and TARGET_MEMBERSHIPS: strict, and exact about a mistake."""
+"""Reads TARGET_USERS, TARGET_TRIPS and TARGET_MEMBERSHIPS."""
 
 import json
 import re
@@ -11,30 +11,29 @@ from app.domain.entities import Kind
 from app.domain.errors import InputInvalid
 from app.supabase.targets import Inactive, Target, make_target
 
-# NAMEDATALEN - 1: PostgreSQL cuts off what is longer, and PostgREST then does not find it.
+# NAMEDATALEN - 1: PostgreSQL cuts longer names, and PostgREST then does not find them.
 _NAME_BYTES: Final = 63
 _SHOWN_CHARACTERS: Final = 80
-# As JSON writes it; after an even number of backslashes, or it is only the text of one.
+# NUL as JSON escapes it; after an odd number of backslashes it would be plain text.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _PARTS: Final = ("table", "columns", "copy", "constants", "extra")
 
 
 class _MappingInvalid(ValueError):
-    """One place of the mapping is wrong; the sentence begins with its pointer."""
+    """One place of the mapping is wrong; the sentence begins with its JSON pointer."""
 
     def __init__(self, path: tuple[str, ...], sentence: str) -> None:
         super().__init__(f"{write_pointer(*(_shorten(part) for part in path))} {sentence}".strip())
 
 
 def read_target(kind: Kind, text: str) -> Target:
-    """Read how one kind fits the tables of a project.
+    """Read the target of one kind.
 
     Args:
-        kind: what the target is for.
-        text: a JSON object; every part of it is optional.
+        text: a JSON object; every part is optional.
 
     Raises:
-        ValueError: it cannot be used. The sentence names the place by JSON pointer, no literal.
+        ValueError: the mapping is invalid. The sentence begins with a JSON pointer to the place.
     """
     try:
         document = read_json(text.encode())
@@ -47,7 +46,7 @@ def read_target(kind: Kind, text: str) -> Target:
         if name == "inactive" and name not in known:
             raise _MappingInvalid((name,), "is for TARGET_MEMBERSHIPS only")
         if name not in known:
-            raise _MappingInvalid((name,), f"is no part of a target ({', '.join(known)})")
+            raise _MappingInvalid((name,), f"is not a part of a target ({', '.join(known)})")
     minimal = make_target(kind)
     schema, table = _read_table(parts.get("table", minimal.table))
     target = replace(
@@ -102,7 +101,7 @@ def _read_constants(value: object) -> Mapping[str, Any]:
         try:
             written = json.dumps(constant, allow_nan=False, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
-            # A lone surrogate, or a number such as 1e999: no request could carry it.
+            # A lone surrogate, or a number such as 1e999.
             raise _MappingInvalid(("constants", column), "cannot be sent as JSON") from None
         if _NUL.search(written):
             raise _MappingInvalid(("constants", column), "must not contain NUL")
@@ -116,7 +115,7 @@ def _read_extra(minimal: Target, value: object) -> Mapping[str, str]:
             path = ("extra", str(position))
             _require_column(name, path)
             if name in extra:
-                raise _MappingInvalid(path, "stands there twice")
+                raise _MappingInvalid(path, "is listed twice")
             extra[name] = name
     elif isinstance(value, dict):
         extra = value
@@ -126,7 +125,7 @@ def _read_extra(minimal: Target, value: object) -> Mapping[str, str]:
         if name in minimal.columns:
             raise _MappingInvalid(("extra", name), "is a field of the contract already")
         if not _can_be_written(name):
-            raise _MappingInvalid(("extra", name), "is no name of a field")
+            raise _MappingInvalid(("extra", name), "is not a valid field name")
         _require_column(column, ("extra", name))
     return extra
 
@@ -140,14 +139,14 @@ def _read_inactive(value: object) -> Inactive:
 def _require_field(minimal: Target, name: object, path: tuple[str, ...]) -> None:
     if not isinstance(name, str) or name not in minimal.columns:
         raise _MappingInvalid(
-            path, f"names no field of a {minimal.kind} ({', '.join(minimal.columns)})"
+            path, f"is not a field of a {minimal.kind} ({', '.join(minimal.columns)})"
         )
 
 
 def _require_column(name: object, path: tuple[str, ...]) -> None:
     if not isinstance(name, str) or not is_name(name):
         raise _MappingInvalid(
-            path, f"needs the name of a column: letters, digits and _, {_NAME_BYTES} bytes at most"
+            path, f"needs a column name: letters, digits and _, at most {_NAME_BYTES} bytes"
         )
 
 
@@ -156,7 +155,7 @@ def _require_one_source(target: Target) -> None:
     for column, path in _list_sources(target):
         place = write_pointer(*path)
         if column in taken:
-            # The columns of the contract need no mention to be there.
+            # The columns of the contract are always there, even if not configured.
             raise _MappingInvalid(path, f"writes the column {column}, as {taken[column]} does")
         taken[column] = place
 
@@ -169,7 +168,7 @@ def _list_sources(target: Target) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a URL parameter of PostgREST takes a text as a name, without quotes.
+    """Tell whether PostgREST accepts a text as an unquoted name in a URL.
 
     Source: https://docs.postgrest.org/en/stable/references/api/url_grammar.html
     """
@@ -181,6 +180,6 @@ def _can_be_written(text: str) -> bool:
 
 
 def _shorten(text: str) -> str:
-    """Keep a sentence one readable line whatever stands in the setting."""
+    """Shorten a name to one readable line."""
     shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return "".join(character if character.isprintable() else "?" for character in shown)

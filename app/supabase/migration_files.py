@@ -1,6 +1,6 @@
-"""Where the SQL files for a Supabase project are: beside this module in an installed package.
+"""The SQL files for a Supabase project.
 
-In a checkout they are at its root, where the Supabase CLI looks for them.
+An installed package has them beside this module; a checkout at its root, for the Supabase CLI.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[2] / "supabase" / "migration
 
 
 def list_migrations() -> Sequence[Path]:
-    """List every file in the order of application: tables, policies, the relay's functions."""
+    """List all files in the order in which they apply: tables, policies, functions."""
     folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
     return sorted(folder.glob("*.sql"))
 
 
 def list_function_files() -> Sequence[Path]:
-    """List the files that every project needs, whatever its tables; they can be applied again."""
+    """List the files that every project needs, whatever its tables; they are idempotent."""
     return [path for path in list_migrations() if "_relay_" in path.name]

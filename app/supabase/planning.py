@@ -1,4 +1,4 @@
-"""From a batch of entities to the operations of one request, in an order that foreign keys need."""
+"""Plans the operations of one request, in an order that respects foreign keys."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,30 +11,28 @@ from app.domain.documents import write_row
 from app.domain.entities import Kind, PendingEntity, split_membership_key
 from app.supabase.targets import Inactive, Target, Targets
 
-# A first conflict may resolve itself by trying again: the other row may be in the same queue.
+# The first retry may succeed by itself: the other row may be in the same queue.
 _CONFLICTS_BEFORE_PLACEHOLDER: Final = 2
 _UNIQUE_CONFLICT: Final = "23505"
 
 
 class Verb(StrEnum):
-    """What an operation does with its rows."""
+    """What an operation does to its rows."""
 
     DELETE = "delete"
     UPSERT = "upsert"
     UPDATE = "update"
-    """Write a row only if it exists: a new one would lack columns."""
+    """Write a row only if it exists, because a new row would lack columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Rows of one table, all of the same columns, sorted by key.
+    """Rows of one table with the same columns, sorted by key.
 
     Attributes:
-        target: their table.
-        verb: what is done with them.
         entities: one for each row.
-        rows: JSON objects from column to value; of a delete, the key alone.
-        extra: the fields beside the contract that the rows have.
+        rows: JSON objects by column; for a delete, only the key.
+        extra: the extra fields of the rows.
         is_placeholder: whether the rows only free unique values for a later operation.
     """
 
@@ -47,7 +45,7 @@ class Operation:
 
     @property
     def missing_columns(self) -> tuple[str, ...]:
-        """The columns that a new row needs, as the rows lack the field of each."""
+        """The columns that a new row needs but these rows lack."""
         extra = self.target.extra
         return tuple(extra[name] for name in extra if name not in self.extra)
 
@@ -66,8 +64,8 @@ _ORDER: Final = (
 def plan_request(entities: Iterable[PendingEntity], targets: Targets) -> list[Operation]:
     """Arrange entities into operations.
 
-    Sorted by key, so that two writers of the same rows lock them in the same order. No key stands
-    twice but as a placeholder: an entity is claimed once.
+    Rows are sorted by key, so that all writers lock them in the same order. Only a placeholder
+    repeats a key.
     """
     groups: dict[tuple[Kind, bool], list[PendingEntity]] = {step: [] for step in _ORDER}
     for entity in entities:
@@ -85,7 +83,7 @@ def plan_request(entities: Iterable[PendingEntity], targets: Targets) -> list[Op
 
 
 def is_delete(entity: PendingEntity, targets: Targets) -> bool:
-    """Tell whether Supabase should hold no row of an entity."""
+    """Tell whether Supabase should hold no row for an entity."""
     removes_inactive = targets.memberships.inactive is Inactive.REMOVE
     return entity.row is None or (removes_inactive and entity.version.is_removal)
 
@@ -96,7 +94,7 @@ def _plan_deletes(entities: Sequence[PendingEntity], target: Target) -> Operatio
 
 
 def _plan_writes(entities: Sequence[PendingEntity], target: Target) -> list[Operation]:
-    # Entities may want each other's values: placeholders free all of them before any is written.
+    # Entities may swap unique values: placeholders free all of them before any row is written.
     conflicting = [entity for entity in entities if _is_conflicting(entity)]
     placeholders = [
         _plan_group(alike, target, extra, is_placeholder=True)
@@ -124,7 +122,7 @@ def _plan_group(
 def _group_by_extra(
     entities: Sequence[PendingEntity], target: Target
 ) -> list[tuple[tuple[str, ...], list[PendingEntity]]]:
-    """Keep rows of different columns apart: the rows of one operation all have the same."""
+    """Group entities by extra fields: the rows of one operation have the same columns."""
     if not target.extra:
         return [((), list(entities))] if entities else []
     groups: dict[tuple[str, ...], list[PendingEntity]] = {}
@@ -149,7 +147,7 @@ def _read_fields(entity: PendingEntity) -> dict[str, Any]:
 
 
 def _read_placeholder(entity: PendingEntity) -> dict[str, Any]:
-    """Give the fields of an entity with values that nobody else can hold; references stay."""
+    """Return the fields with unique values made from the id; references stay."""
     fields = _read_fields(entity)
     key = entity.ref.key
     if entity.ref.kind is Kind.USER:
@@ -164,7 +162,7 @@ def _write_key(entity: PendingEntity, target: Target) -> str:
 
 
 def _write_columns(fields: dict[str, Any], target: Target, extra: Sequence[str]) -> str:
-    # A stored row may hold fields that are configured no more: only columns are sent.
+    # A stored row may hold fields that are no longer configured; only columns are sent.
     return write_row(
         {
             **{column: fields[name] for name, column in target.columns.items()},

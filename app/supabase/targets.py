@@ -1,4 +1,4 @@
-"""Where each kind of entity lives in Supabase, and how a row of ours becomes a row there."""
+"""Targets: the table, key and columns of each kind of entity in Supabase."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,28 +16,26 @@ KEY_FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 
 class Inactive(StrEnum):
-    """What becomes of the row of a membership whose status is not ACTIVE."""
+    """What to do with the row of a membership whose status is not ACTIVE."""
 
     KEEP = "keep"
-    """It stays and carries its status: for policies that test it."""
+    """Keep the row with its status, for policies that test it."""
     REMOVE = "remove"
-    """It goes: for policies that take any row for access."""
+    """Delete the row, for policies that take any row for access."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One table. No column has two sources.
+    """The table of one kind of entity. No column has two sources.
 
     Attributes:
-        kind: what lives there.
-        table: its name, without the schema.
-        columns: every field of the contract, in its order, and the column that it goes to.
-        schema: where the table is; None for the one that PostgREST serves by default.
-        copy: further columns, and the field of the contract that each repeats.
-        constants: further columns, and the JSON value that each is always written with.
-        extra: fields beside the contract that `data` may carry, in the order of the configuration,
-            and the column of each. A row that lacks one leaves its column as it is.
-        inactive: what to do with a membership that gives no access; of no meaning elsewhere.
+        table: without the schema.
+        columns: the column of each field of the contract.
+        schema: None for the schema that PostgREST serves by default.
+        copy: for further columns, the field of the contract that each repeats.
+        constants: for further columns, the JSON value that each always has.
+        extra: the column of each extra field. A row without the field leaves the column unchanged.
+        inactive: for memberships only.
     """
 
     kind: Kind
@@ -51,27 +49,27 @@ class Target:
 
     @property
     def qualified_name(self) -> str:
-        """The table with its schema; the two are separated by the first dot."""
+        """The schema and the table, separated by the first dot."""
         return f"{self.schema or 'public'}.{self.table}"
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """What names a row: an upsert conflicts on them, so together they must be unique."""
+        """The columns that identify a row; an upsert needs a unique constraint on them."""
         return tuple(self.columns[name] for name in KEY_FIELDS[self.kind])
 
     @property
     def written_columns(self) -> tuple[str, ...]:
-        """Every column that the relay may write, in the order of a whole row."""
+        """Every column that the relay may write, in the order of a row."""
         return self.list_columns(tuple(self.extra))
 
     def list_columns(self, extra: Sequence[str]) -> tuple[str, ...]:
-        """Give the columns of a row that has these fields beside the contract, in order."""
+        """List the columns of a row that has these extra fields, in order."""
         named = (self.extra[name] for name in extra)
         return (*self.columns.values(), *self.copy, *self.constants, *named)
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Every column that is written from a field, and the field: from theirs back to ours."""
+        """The field that each column is written from."""
         return {
             **{column: name for name, column in self.extra.items()},
             **self.copy,
@@ -80,7 +78,7 @@ class Target:
 
 
 def make_target(kind: Kind) -> Target:
-    """Give the minimal table of a kind, named and made as in `supabase/migrations`."""
+    """Make the target of the table in `supabase/migrations`."""
     match kind:
         case Kind.USER:
             table = "users"
@@ -114,9 +112,9 @@ class Targets:
 
     @property
     def extra(self) -> Mapping[Kind, tuple[str, ...]]:
-        """The fields beside the contract to let through, of the kinds that have any."""
+        """The extra fields of each kind that has any."""
         return {kind: tuple(self[kind].extra) for kind in Kind if self[kind].extra}
 
 
 MINIMAL_TARGETS: Final = Targets()
-"""The tables of `supabase/migrations`: what stands where nothing is configured."""
+"""The tables of `supabase/migrations`: the default."""

@@ -16,7 +16,7 @@ from app.domain.entities import (
     membership_key,
 )
 from app.domain.instants import Instant
-from app.supabase.client import Answer, SupabaseClient, open_http_client
+from app.supabase.client import ApplyResult, SupabaseClient, open_http_client
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS
 
@@ -61,6 +61,8 @@ async def send(
     ) as http:
         client = SupabaseClient(http, clock=lambda: 0.0)
         operations = plan_request(entities, MINIMAL_TARGETS)
-        assert isinstance(await client.apply(epoch, sequence, operations, budget_ms=3000), Answer)
+        assert isinstance(
+            await client.apply(epoch, sequence, operations, budget_ms=3000), ApplyResult
+        )
     (request,) = requests
     return request

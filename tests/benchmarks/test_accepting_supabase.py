@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.client import Answer, SupabaseClient, open_http_client
+from app.supabase.client import ApplyResult, SupabaseClient, open_http_client
 from benchmarks.accepting_supabase import AcceptingSupabase
 
 
@@ -30,7 +30,7 @@ async def is_accepted(client: SupabaseClient, epoch: int, sequence: int) -> bool
     if isinstance(answer, RequestFailure):
         assert answer.kind is RequestFailureKind.STALE
         return False
-    assert answer == Answer(failures={}, not_tried=frozenset())
+    assert answer == ApplyResult(failures={}, not_tried=frozenset())
     return True
 
 

@@ -112,8 +112,8 @@ def test_new_row_without_what_it_must_not_lack_says_so_and_heals_by_a_whole_even
     assert event["status"] == "dead"
     sentence = event["entity"]["last_error"]
     assert sentence == (
-        "trips has no such row to update, and for a new one the event lacks"
-        " end_date, destination_longitude"
+        "trips has no such row to update, and the event lacks end_date, destination_longitude"
+        " for a new one"
     )
     assert "Secret plans" not in project.relay.log
     project.change("trip.updated", **row, **PLACE_AND_TIME)

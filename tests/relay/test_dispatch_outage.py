@@ -63,7 +63,7 @@ async def test_outage_is_logged_once_and_its_end(
     bench.postgrest.heal()
     await bench.drain()
     assert [record.getMessage() for record in caplog.records] == [
-        "Supabase cannot be written to; circuit breaker open: HTTP 503 Supabase answered 503",
+        "Supabase cannot be written to; circuit breaker open: HTTP 503 Supabase responded 503",
         "Supabase is reachable again; circuit breaker closed",
     ]
 

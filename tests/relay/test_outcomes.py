@@ -12,7 +12,7 @@ from app.domain.instants import Instant, after, from_seconds
 from app.relay.measurements import Measurements
 from app.relay.outcomes import OutcomeReader
 from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
-from app.supabase.client import Answer, RowPlace
+from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import Operation, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.auth.issuer import Clock
@@ -41,10 +41,10 @@ def reader(clock: Clock) -> OutcomeReader:
     )
 
 
-def locate(operations: Sequence[Operation], entity: PendingEntity) -> RowPlace:
+def locate(operations: Sequence[Operation], entity: PendingEntity) -> RowPosition:
     """Find the row that writes an entity, or deletes it."""
     return next(
-        RowPlace(number, operation.entities.index(entity))
+        RowPosition(number, operation.entities.index(entity))
         for number, operation in enumerate(operations)
         if entity in operation.entities and not operation.is_placeholder
     )
@@ -59,11 +59,11 @@ def apply(
 ) -> dict[str, Outcome]:
     """Read the answer to one request of these entities; give the outcomes by key."""
     operations = plan_request(entities, targets)
-    answer = Answer(
+    answer = ApplyResult(
         {locate(operations, entity): failure for entity, failure in (failures or {}).items()},
         frozenset(locate(operations, entity) for entity in not_tried),
     )
-    outcomes = reader.read_answer(operations, answer)
+    outcomes = reader.read_result(operations, answer)
     by_key = {outcome.entity.ref.key: outcome for outcome in outcomes}
     assert len(by_key) == len(outcomes)
     return {str(key): outcome for key, outcome in by_key.items()}
@@ -125,8 +125,10 @@ def test_placeholder_gives_no_outcome_whatever_became_of_it(reader: OutcomeReade
     ]
     operations = plan_request(conflicting, MINIMAL_TARGETS)
     assert [operation.is_placeholder for operation in operations] == [True, False]
-    answer = Answer({RowPlace(0, 0): STRUCTURAL}, frozenset([RowPlace(0, 1), RowPlace(1, 1)]))
-    assert reader.read_answer(operations, answer) == [Applied(conflicting[0])]
+    answer = ApplyResult(
+        {RowPosition(0, 0): STRUCTURAL}, frozenset([RowPosition(0, 1), RowPosition(1, 1)])
+    )
+    assert reader.read_result(operations, answer) == [Applied(conflicting[0])]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ def store(sqlite_store: Store) -> Store:
     return sqlite_store
 
 
+WAITING = "replays make no progress"
+
+
 @pytest.fixture
 async def woken() -> asyncio.Event:
     """Set whenever the dispatcher is woken."""
@@ -102,12 +105,12 @@ async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
     await store.advance_replay(begun.number, NOW, 1000)
     with full_disk():
         async with running(replayer):
-            found = await watch(store, begun.replay_id, lambda _: "replays make no progress" in caplog.text)
+            found = await watch(store, begun.replay_id, lambda _: WAITING in caplog.text)
             assert (found.status, found.marked) == (ReplayStatus.RUNNING, 1000)
             # It is tried again, and is no news.
             await asyncio.sleep(2.5)
     told = [each for each in caplog.records if each.name == "app.relay.replay"]
-    assert [each.levelname for each in told if "replays make no progress" in each.getMessage()] == ["WARNING"]
+    assert [each.levelname for each in told if WAITING in each.getMessage()] == ["WARNING"]
     assert all(each.exc_info is None for each in told)
     async with running(replayer):
         ended = await watch(store, begun.replay_id, has_ended)

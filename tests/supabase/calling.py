@@ -7,7 +7,7 @@ import httpx
 
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure
-from app.supabase.client import Answer, SupabaseClient, open_http_client
+from app.supabase.client import ApplyResult, SupabaseClient, open_http_client
 from app.supabase.planning import Operation, plan_request
 from app.supabase.targets import MINIMAL_TARGETS
 from tests.supabase.entities import make_entity
@@ -32,7 +32,7 @@ Answering = (
 
 
 def answer_with(status: int, content: bytes | httpx.AsyncByteStream, **headers: str) -> Answering:
-    """Answer every request alike."""
+    """ApplyResult every request alike."""
 
     def answer(_: httpx.Request) -> httpx.Response:
         if isinstance(content, bytes):
@@ -47,7 +47,7 @@ async def apply(
     *,
     operations: list[Operation] = OPERATIONS,
     timeout_seconds: float = 5.0,
-) -> Answer | RequestFailure:
+) -> ApplyResult | RequestFailure:
     """Apply operations over a client like that of the relay. Fails rather than hangs."""
     transport = httpx.MockTransport(answer)
     async with (

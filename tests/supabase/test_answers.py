@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, RowFailureKind
-from app.supabase.client import Answer, RowPlace
+from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS
 from tests.supabase.calling import SEQUENCE, answer_with, apply, claim
@@ -27,22 +27,22 @@ def assert_not_ours(answer: object) -> None:
 
 async def test_rows_that_an_answer_does_not_name_are_applied() -> None:
     answer = await apply(answer_with(200, write_answer()))
-    assert answer == Answer({}, frozenset())
+    assert answer == ApplyResult({}, frozenset())
 
 
 async def test_rows_that_failed_and_rows_that_were_not_tried_are_told_apart() -> None:
     failed = {"operation": 1, "row": 0, "sqlstate": "23505", "message": "taken"}
     body = write_answer(failures=[failed], not_tried=[{"operation": 1, "row": 1}])
-    assert await apply(answer_with(200, body)) == Answer(
-        {RowPlace(1, 0): RowFailure(RowFailureKind.UNIQUE_CONFLICT, "23505", "taken")},
-        frozenset([RowPlace(1, 1)]),
+    assert await apply(answer_with(200, body)) == ApplyResult(
+        {RowPosition(1, 0): RowFailure(RowFailureKind.UNIQUE_CONFLICT, "23505", "taken")},
+        frozenset([RowPosition(1, 1)]),
     )
 
 
 async def test_failure_is_read_by_the_operation_of_its_row() -> None:
     failures = [{"operation": n, "row": 0, "sqlstate": "23503"} for n in (0, 1)]
     answer = await apply(answer_with(200, write_answer(failures=failures)))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, ApplyResult)
     assert [failure.kind for failure in answer.failures.values()] == [
         RowFailureKind.STILL_REFERENCED,
         RowFailureKind.MISSING_REFERENCE,
@@ -52,7 +52,7 @@ async def test_failure_is_read_by_the_operation_of_its_row() -> None:
 async def test_answer_may_say_more_than_is_known_of() -> None:
     failed = {"operation": 0, "row": 0, "sqlstate": "XX000", "hint": "news"}
     body = write_answer(failures=[failed], news=1)
-    assert isinstance(await apply(answer_with(200, body)), Answer)
+    assert isinstance(await apply(answer_with(200, body)), ApplyResult)
 
 
 def fail(**parts: object) -> bytes:
@@ -154,5 +154,5 @@ async def test_answer_that_names_every_row_of_a_request_is_read() -> None:
     ]
     operations = plan_request(batch, MINIMAL_TARGETS)
     answer = await apply(answer_with(200, write_answer(failures=failures)), operations=operations)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, ApplyResult)
     assert len(answer.failures) == 500

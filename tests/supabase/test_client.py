@@ -23,7 +23,7 @@ async def test_failure_is_read_with_its_status_headers_and_body(
     body = json.dumps({"code": "PGRST002", "message": "the values of a row"}).encode()
     headers = {"Retry-After": "Thu, 01 Jan 2026 00:01:00 GMT"}
     failure = await call(lambda _: httpx.Response(503, content=body, headers=headers))
-    assert failure == RequestFailure(UNAVAILABLE, "PGRST002", "Supabase answered 503", 60.0)
+    assert failure == RequestFailure(UNAVAILABLE, "PGRST002", "Supabase responded 503", 60.0)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,9 @@ async def test_request_that_is_never_answered_ends_with_its_timeout() -> None:
         return httpx.Response(200, request=request)
 
     failure = await apply(answer, timeout_seconds=0.05)
-    assert failure == RequestFailure(UNAVAILABLE, "TimeoutError", "Supabase did not answer in time")
+    assert failure == RequestFailure(
+        UNAVAILABLE, "TimeoutError", "Supabase did not respond in time"
+    )
 
 
 @pytest.mark.parametrize("status", [200, 500])

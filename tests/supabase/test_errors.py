@@ -111,23 +111,23 @@ def test_every_class_of_answer_is_among_the_recorded_ones() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind", "message"),
     [
-        (402, b"", MISCONFIGURED, "Supabase answered 402"),
-        (403, {"message": "denied"}, MISCONFIGURED, "Supabase answered 403"),
+        (402, b"", MISCONFIGURED, "Supabase responded 402"),
+        (403, {"message": "denied"}, MISCONFIGURED, "Supabase responded 403"),
         (403, {"code": "28000", "message": "role x may not log in"}, MISCONFIGURED, None),
         # Not there, or still something else: a probe tells.
-        (401, PAGE, UNAVAILABLE, "what answered 401 is not Supabase's API"),
-        (404, PAGE, UNAVAILABLE, "what answered 404 is not Supabase's API"),
-        (418, b'"teapot"', UNAVAILABLE, "what answered 418 is not Supabase's API"),
-        (403, b"", UNAVAILABLE, "Supabase answered 403"),
-        (408, b"", UNAVAILABLE, "Supabase answered 408"),
-        (413, PAGE, UNAVAILABLE, "what answered 413 is not Supabase's API"),
-        (425, b"", UNAVAILABLE, "Supabase answered 425"),
-        (429, {"code": "42501", "message": "x"}, UNAVAILABLE, "Supabase answered 429"),
-        (500, {"code": "SUP", "message": "connection lost"}, UNAVAILABLE, "Supabase answered 500"),
-        (599, PAGE, UNAVAILABLE, "Supabase answered 599"),
+        (401, PAGE, UNAVAILABLE, "the server that responded 401 is not Supabase's API"),
+        (404, PAGE, UNAVAILABLE, "the server that responded 404 is not Supabase's API"),
+        (418, b'"teapot"', UNAVAILABLE, "the server that responded 418 is not Supabase's API"),
+        (403, b"", UNAVAILABLE, "Supabase responded 403"),
+        (408, b"", UNAVAILABLE, "Supabase responded 408"),
+        (413, PAGE, UNAVAILABLE, "the server that responded 413 is not Supabase's API"),
+        (425, b"", UNAVAILABLE, "Supabase responded 425"),
+        (429, {"code": "42501", "message": "x"}, UNAVAILABLE, "Supabase responded 429"),
+        (500, {"code": "SUP", "message": "connection lost"}, UNAVAILABLE, "Supabase responded 500"),
+        (599, PAGE, UNAVAILABLE, "Supabase responded 599"),
         # Redirects are not followed: PostgREST sends none.
-        (301, b"", MISCONFIGURED, "Supabase answered 301"),
-        (302, PAGE, MISCONFIGURED, "what answered 302 is not Supabase's API"),
+        (301, b"", MISCONFIGURED, "Supabase responded 301"),
+        (302, PAGE, MISCONFIGURED, "the server that responded 302 is not Supabase's API"),
         # The fence decides whatever status a proxy gives it.
         (500, {"code": "PT409", "message": SECRET}, STALE, None),
         (503, {"code": "55P03", "message": SECRET}, BUSY, None),
@@ -141,7 +141,7 @@ def test_answer_of_other_forms_is_read_by_its_status(
 ) -> None:
     failure = read(status, body)
     assert failure.kind is kind
-    assert failure.message == (message or f"Supabase answered {status}")
+    assert failure.message == (message or f"Supabase responded {status}")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ FOREIGN_KEY = (
 @pytest.mark.parametrize("template", [NOT_NULL, FOREIGN_KEY], ids=["not null", "foreign key"])
 def test_message_with_a_name_that_no_table_has_is_not_kept(template: str, character: str) -> None:
     message = template.replace("trip", f"trip{character}")
-    assert read(400, {"code": "23502", "message": message}).message == "Supabase answered 400"
+    assert read(400, {"code": "23502", "message": message}).message == "Supabase responded 400"
 
 
 def test_message_without_end_is_cut_or_dropped() -> None:
@@ -255,7 +255,7 @@ def test_message_that_a_trigger_words_like_the_database_is_not_kept(
     code: str, message: str
 ) -> None:
     failure = read(400, {"code": code, "message": message})
-    assert (failure.code, failure.message) == (code, "Supabase answered 400")
+    assert (failure.code, failure.message) == (code, "Supabase responded 400")
 
 
 # Where the database quotes a value, around it

@@ -70,7 +70,7 @@ def test_key_that_is_empty_says_so(key: str) -> None:
     "inside", ["\n", "\r", "\0", " ", "\t", "\x7f", "é", "…", "\u200b", "\ud800"]
 )
 def test_key_with_a_character_inside_that_no_header_carries_says_so(key: str, inside: str) -> None:
-    assert "no header can carry" in refuse(key[:20] + inside + key[20:])
+    assert "invalid characters" in refuse(key[:20] + inside + key[20:])
 
 
 def test_key_of_the_publishable_kind_says_that_it_cannot_write() -> None:
@@ -120,7 +120,7 @@ def test_key_of_an_endless_role_is_refused_in_a_short_sentence() -> None:
     ids=lambda key: key[:30],
 )
 def test_key_that_supabase_does_not_give_out_says_so(key: str) -> None:
-    assert "is none that Supabase gives out" in refuse(key)
+    assert "is not a key of Supabase" in refuse(key)
 
 
 @given(st.text() | st.from_regex(r"[!-~]{1,60}(\.[!-~]{1,60}){2}", fullmatch=True))

@@ -10,8 +10,8 @@ from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Inactive
 
-COLUMN = "needs the name of a column: letters, digits and _, 63 bytes at most"
-USER_FIELDS = "names no field of a user (id, email, username)"
+COLUMN = "needs a column name: letters, digits and _, at most 63 bytes"
+USER_FIELDS = "is not a field of a user (id, email, username)"
 
 
 def refuse(mapping: object, kind: Kind = Kind.USER) -> str:
@@ -68,7 +68,10 @@ def test_fields_of_the_contract_may_change_places() -> None:
         ('{"constants": {"a": NaN}}', "contains NaN or Infinity, which JSON does not allow"),
         ("\ud800", "is not UTF-8"),
         ("[]", "must be an object"),
-        ({"tabel": "a"}, "/tabel is no part of a target (table, columns, copy, constants, extra)"),
+        (
+            {"tabel": "a"},
+            "/tabel is not a part of a target (table, columns, copy, constants, extra)",
+        ),
         ({"inactive": "remove"}, "/inactive is for TARGET_MEMBERSHIPS only"),
         ({"columns": []}, "/columns must be an object"),
         ({"columns": {"nickname": "a"}}, f"/columns/nickname {USER_FIELDS}"),
@@ -98,11 +101,11 @@ def test_fields_of_the_contract_may_change_places() -> None:
             "/constants/a writes the column a, as /copy/a does",
         ),
         ({"extra": "bio"}, "/extra must be an array of names, or an object"),
-        ({"extra": ["bio", "bio"]}, "/extra/1 stands there twice"),
+        ({"extra": ["bio", "bio"]}, "/extra/1 is listed twice"),
         ({"extra": ["bi o"]}, f"/extra/0 {COLUMN}"),
         ({"extra": [1]}, f"/extra/0 {COLUMN}"),
-        ({"extra": {"": "bio"}}, "/extra/ is no name of a field"),
-        ({"extra": {"b\0": "bio"}}, "/extra/b? is no name of a field"),
+        ({"extra": {"": "bio"}}, "/extra/ is not a valid field name"),
+        ({"extra": {"b\0": "bio"}}, "/extra/b? is not a valid field name"),
         ({"extra": {"bio": 1}}, f"/extra/bio {COLUMN}"),
         ({"extra": ["email"]}, "/extra/email is a field of the contract already"),
         (

@@ -104,7 +104,7 @@ def test_update_of_a_row_that_does_not_exist_names_the_columns_that_the_event_la
     assert read_row_failure({"sqlstate": "P0002"}, UPDATE) == RowFailure(
         INCOMPLETE,
         "P0002",
-        "trips has no such row to update, and for a new one the event lacks start_date",
+        "trips has no such row to update, and the event lacks start_date for a new one",
     )
 
 
@@ -121,12 +121,12 @@ def test_update_of_a_row_that_does_not_exist_names_the_columns_that_the_event_la
             'update or delete on table "users" violates foreign key constraint'
             ' "chat_user_id_fkey" on table "chat"',
         ),
-        ({"sqlstate": "23514"}, "PostgreSQL refused the row of users"),
+        ({"sqlstate": "23514"}, "PostgreSQL rejected the row of users"),
         (
             {"sqlstate": "23514", "column": "email", "constraint": "email_check"},
-            "PostgreSQL refused the row of users column email constraint email_check",
+            "PostgreSQL rejected the row of users column email constraint email_check",
         ),
-        ({"sqlstate": "P0001", "message": None}, "PostgreSQL refused the row of users"),
+        ({"sqlstate": "P0001", "message": None}, "PostgreSQL rejected the row of users"),
     ],
 )
 def test_message_is_that_of_the_function_or_made_from_names(
