@@ -1,9 +1,8 @@
--- The three tables the relay writes, for projects that have none yet.
+-- The three tables that the relay writes, for projects that do not have them yet.
 --
--- A project with tables of its own leaves this file out, tells the relay about them with
--- TARGET_USERS, TARGET_TRIPS and TARGET_MEMBERSHIPS, and takes the next file for the rules. That is
--- why there is no "if not exists": a foreign table of the same name must stop this migration, not
--- be taken for ours.
+-- A project with its own tables skips this file, sets TARGET_USERS, TARGET_TRIPS and
+-- TARGET_MEMBERSHIPS, and adapts the policies of the next file. Without "if not exists", an
+-- unrelated table of the same name stops this migration.
 
 create table public.users (
   id uuid primary key,
@@ -18,8 +17,8 @@ create table public.trips (
   created_by uuid not null
 );
 
--- No check on role and status: which values there are is the backend's business, and the relay
--- checks them (MEMBERSHIP_ROLES, MEMBERSHIP_STATUSES). Only ACTIVE gives access.
+-- No check on role and status: the backend defines the values, and the relay validates them
+-- (MEMBERSHIP_ROLES, MEMBERSHIP_STATUSES). Only ACTIVE grants access.
 create table public.trip_memberships (
   trip_id uuid not null references public.trips (id) on delete cascade,
   user_id uuid not null references public.users (id) on delete cascade,
@@ -31,7 +30,7 @@ create table public.trip_memberships (
 -- For "my memberships" and for the cascade from users; the primary key leads with trip_id.
 create index trip_memberships_user_id_idx on public.trip_memberships (user_id);
 
--- Closed from the first moment; the next file opens what may be read.
+-- Closed at first; the policies of the next file allow reads.
 alter table public.users enable row level security;
 alter table public.trips enable row level security;
 alter table public.trip_memberships enable row level security;

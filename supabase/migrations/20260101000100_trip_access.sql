@@ -1,22 +1,21 @@
--- Who may read the permission tables. Nobody but the relay (service_role, which bypasses RLS)
--- may write them.
+-- Read access to the permission tables. Only the relay writes them (service_role bypasses RLS).
 
--- Again, for projects whose tables were there before; harmless where it is already so.
+-- Repeated for projects with their own tables; idempotent.
 alter table public.users enable row level security;
 alter table public.trips enable row level security;
 alter table public.trip_memberships enable row level security;
 
--- Hosted Supabase grants everything on new tables to anon and authenticated by default. Without a
--- policy RLS would stop their writes all the same, except truncate, which RLS does not see. Two
--- locks: a policy added by mistake later still opens nothing.
+-- Hosted Supabase grants everything on new tables to anon and authenticated by default. RLS without
+-- a policy stops their writes, except truncate, which ignores RLS. The revoke is a second lock: a
+-- policy that is added by mistake still grants nothing.
 revoke all on public.users, public.trips, public.trip_memberships from public, anon, authenticated;
 grant select on public.users, public.trips, public.trip_memberships to authenticated;
--- Granted by default on hosted Supabase, said here for projects that took the defaults away.
+-- The default on hosted Supabase; repeated for projects that revoked the defaults.
 grant select, insert, update, delete
   on public.users, public.trips, public.trip_memberships to service_role;
 
--- Whether the caller is an ACTIVE member of the trip. Security definer: a policy on
--- trip_memberships that read trip_memberships under RLS would recurse for ever.
+-- Whether the caller is an ACTIVE member of the trip. Security definer, because a policy on
+-- trip_memberships that reads trip_memberships under RLS would recurse endlessly.
 create function public.is_trip_member(trip_id uuid) returns boolean
 language sql
 stable
@@ -35,7 +34,7 @@ $$;
 revoke execute on function public.is_trip_member(uuid) from public, anon;
 grant execute on function public.is_trip_member(uuid) to authenticated, service_role;
 
--- (select auth.uid()) is evaluated once a query; auth.uid() would be once a row.
+-- (select auth.uid()) is evaluated once per query, auth.uid() once per row.
 create policy "own account is readable"
   on public.users for select to authenticated
   using (id = (select auth.uid()));

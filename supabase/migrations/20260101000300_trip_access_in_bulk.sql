@@ -1,12 +1,12 @@
--- Reading many rows asks once who the caller is and where he belongs, not once a row.
+-- Policies for reading many rows determine the caller's trips once per query, not once per row.
 --
--- is_trip_member(trip_id) is right for one row: a new message, a topic, a call from the app. In a
--- policy for select Postgres calls it for every row that the query looks at, since a security
--- definer function is never inlined. A set without an argument from the row, inside a sub-select,
--- is computed once a query (an InitPlan), and the planner can search an index with it: among 14,000
--- messages a stranger's read of all of them took 135 ms before, and 0.3 ms after.
+-- is_trip_member(trip_id) suits single rows: a new message, a topic, a call from the app. In a
+-- select policy, PostgreSQL calls it for every row, because a security definer function is never
+-- inlined. A sub-select without arguments from the row is computed once per query (an InitPlan),
+-- and the planner can use it to search an index: a non-member's read of 14,000 messages fell from
+-- 135 ms to 0.3 ms.
 
--- The trips of which the caller is an ACTIVE member: the same rule as is_trip_member.
+-- The trips of which the caller is an ACTIVE member: the same rule as in is_trip_member.
 create function public.active_trip_ids() returns setof uuid
 language sql
 stable

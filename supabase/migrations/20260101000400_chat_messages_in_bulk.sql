@@ -1,5 +1,5 @@
--- The same for the messages of a trip, and an index for the policies on what an author writes, when
--- no id narrows it down.
+-- The same for chat messages, and an index for the policies on an author's own messages, for queries
+-- without an id.
 
 alter policy "members read" on public.chat_messages
   using (trip_id = any (array(select public.active_trip_ids())));

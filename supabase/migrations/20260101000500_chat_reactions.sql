@@ -1,16 +1,16 @@
--- Reactions to messages. Each carries the trip of its message, as a policy that had to look it up
--- in chat_messages would do so for every row, and Realtime filters by a table's own columns only
--- (filter: `trip_id=eq.…`). The foreign key keeps it true.
+-- Reactions to messages. Each repeats the trip of its message: a policy that reads it from
+-- chat_messages would do so for every row, and Realtime filters only by columns of the same table
+-- (filter: `trip_id=eq.…`). The foreign key keeps it consistent.
 
 alter table public.chat_messages
   add constraint chat_messages_id_trip_id_key unique (id, trip_id);
 
 create table public.chat_reactions (
-  -- A key that says nothing: Realtime tells every subscriber the primary key of a deleted row.
+  -- A meaningless key: Realtime sends the primary key of a deleted row to every subscriber.
   id uuid primary key default gen_random_uuid(),
   message_id uuid not null,
   trip_id uuid not null,
-  -- No foreign key: as with messages, what was said stays.
+  -- No foreign key: like a message, a reaction outlives its author's account.
   user_id uuid not null,
   -- At most 64 bytes; the longest emoji, a kiss between two skin tones, has 10 characters.
   emoji text not null check (char_length(emoji) between 1 and 16),
@@ -24,7 +24,7 @@ create index chat_reactions_user_id_idx on public.chat_reactions (user_id);
 
 alter table public.chat_reactions enable row level security;
 
--- No update: a reaction is there or not.
+-- No update: a reaction is only added or deleted.
 revoke all on public.chat_reactions from public, anon, authenticated;
 grant select, delete, insert (id, message_id, trip_id, user_id, emoji)
   on public.chat_reactions to authenticated;

@@ -1,15 +1,15 @@
--- How far each member has read: one row a member and trip, which moves forward.
+-- Read receipts: one row per member and trip, with the last message read.
 
 create table public.chat_read_receipts (
-  -- A key that says nothing: Realtime tells every subscriber the primary key of a deleted row.
+  -- A meaningless key: Realtime sends the primary key of a deleted row to every subscriber.
   id uuid primary key default gen_random_uuid(),
   trip_id uuid not null,
   user_id uuid not null,
   message_id uuid,
   read_at timestamptz not null default now(),
   unique (trip_id, user_id),
-  -- A receipt belongs to a membership and goes with it; an INACTIVE member's stays, and he does
-  -- not read it.
+  -- A receipt is deleted with its membership. The receipt of an INACTIVE member stays, but that
+  -- member cannot read it.
   foreign key (trip_id, user_id) references public.trip_memberships (trip_id, user_id)
     on delete cascade,
   foreign key (message_id, trip_id) references public.chat_messages (id, trip_id)
@@ -19,7 +19,7 @@ create table public.chat_read_receipts (
 create index chat_read_receipts_user_id_idx on public.chat_read_receipts (user_id);
 create index chat_read_receipts_message_id_idx on public.chat_read_receipts (message_id);
 
--- The database's clock, not the app's.
+-- The time comes from the database, not from the app.
 create function public.set_read_at() returns trigger
 language plpgsql
 set search_path = ''
@@ -32,7 +32,7 @@ $$;
 
 revoke execute on function public.set_read_at() from public, anon, authenticated;
 
--- Not where the message was deleted: that is no reading.
+-- Not when the message was deleted: that is not a read.
 create trigger set_read_at
   before update of message_id on public.chat_read_receipts
   for each row when (new.message_id is not null)
@@ -40,7 +40,7 @@ create trigger set_read_at
 
 alter table public.chat_read_receipts enable row level security;
 
--- An upsert (`onConflict: "trip_id,user_id"`) sets every column it names, the key's too.
+-- An upsert (`onConflict: "trip_id,user_id"`) sets every column it names, including the key.
 revoke all on public.chat_read_receipts from public, anon, authenticated;
 grant select, delete, insert (trip_id, user_id, message_id), update (trip_id, user_id, message_id)
   on public.chat_read_receipts to authenticated;

@@ -1,8 +1,8 @@
--- Who is in a trip's chat, for apps that keep it in a table: one row a member and trip. For what
--- lives only as long as a connection, Realtime's own Presence needs no table (the next file).
+-- Presence in a trip's chat, for apps that store it in a table: one row per member and trip. For
+-- presence that ends with the connection, use Realtime Presence, which needs no table (next file).
 
 create table public.user_presence (
-  -- A key that says nothing: Realtime tells every subscriber the primary key of a deleted row.
+  -- A meaningless key: Realtime sends the primary key of a deleted row to every subscriber.
   id uuid primary key default gen_random_uuid(),
   trip_id uuid not null,
   user_id uuid not null,
@@ -10,15 +10,15 @@ create table public.user_presence (
   is_typing boolean not null default false,
   last_seen_at timestamptz not null default now(),
   unique (trip_id, user_id),
-  -- Whoever is removed is gone from here too. An INACTIVE member's row stays as it was, and he
-  -- can neither read nor touch it.
+  -- The row is deleted with the membership. The row of an INACTIVE member stays, but that member can
+  -- neither read nor change it.
   foreign key (trip_id, user_id) references public.trip_memberships (trip_id, user_id)
     on delete cascade
 );
 
 create index user_presence_user_id_idx on public.user_presence (user_id);
 
--- The database's clock, not the app's.
+-- The time comes from the database, not from the app.
 create function public.set_last_seen_at() returns trigger
 language plpgsql
 set search_path = ''
@@ -37,7 +37,7 @@ create trigger set_last_seen_at
 
 alter table public.user_presence enable row level security;
 
--- An upsert (`onConflict: "trip_id,user_id"`) sets every column it names, the key's too.
+-- An upsert (`onConflict: "trip_id,user_id"`) sets every column it names, including the key.
 revoke all on public.user_presence from public, anon, authenticated;
 grant select, delete,
     insert (trip_id, user_id, status, is_typing), update (trip_id, user_id, status, is_typing)

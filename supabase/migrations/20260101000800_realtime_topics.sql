@@ -1,13 +1,13 @@
--- Broadcast and Presence on private channels: the topic `trip:<trip id>` is for the trip's ACTIVE
--- members. Realtime asks these policies when a client joins and when it sends a new token, and
--- keeps the answer in between.
+-- Broadcast and Presence on private channels: the topic `trip:<trip id>` is for the ACTIVE members
+-- of the trip. Realtime evaluates these policies when a client joins and when it sends a new token,
+-- and caches the result in between.
 --
--- Only channels opened with `config: { private: true }` are asked about. Until "Allow public
--- access" is off in the project's Realtime settings, anybody may open a public one of any name.
+-- They apply only to channels opened with `config: { private: true }`. While "Allow public access"
+-- is on in the project's Realtime settings, anyone can open a public channel of any name.
 
--- The trip of a topic; null if it is none. A cast that fails would be an error in the log and in
--- every join, not a no; inside a case it is not tried. Lower case only, as Postgres and the relay
--- write ids: one trip has one topic.
+-- The trip of a topic; null for other topics. The case avoids the cast, which would fail the join
+-- with an error instead of denying it. Ids are lower case, as PostgreSQL and the relay write them,
+-- so one trip has one topic.
 create function public.topic_trip_id(topic text) returns uuid
 language sql
 immutable
@@ -21,8 +21,8 @@ $$;
 revoke execute on function public.topic_trip_id(text) from public, anon;
 grant execute on function public.topic_trip_id(text) to authenticated, service_role;
 
--- Hosted Supabase has realtime.messages, with RLS on; a local one without Realtime has not.
--- Sub-selects, as above: asked once, not for each extension.
+-- realtime.messages exists, with RLS enabled, on hosted Supabase, but not on a local Supabase without
+-- Realtime. The sub-selects are evaluated once per query.
 do $$
 begin
   if to_regclass('realtime.messages') is not null then

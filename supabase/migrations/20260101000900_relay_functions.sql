@@ -1,14 +1,14 @@
--- The functions that the relay writes through. Every project needs this file, whatever its tables
--- are called; it can be applied again at any time (`relay sql` prints it).
+-- The functions through which the relay writes. Every project needs this file, whatever its tables;
+-- it is idempotent (`relay sql` prints it).
 --
--- They run with the caller's rights (security invoker) and take tables and columns from the
--- request: they can do nothing that the service_role key could not do anyway. The relay's
--- documentation describes requests and answers: docs/decisions/0012-one-fenced-function.md.
+-- The functions run with the caller's privileges (security invoker) and read table and column names
+-- from the request: they can do nothing that the service_role key could not do directly. Requests
+-- and responses are described in docs/decisions/0012-one-fenced-function.md.
 
 create schema if not exists relay;
 
--- One row. Only the latest claim may write, and only with rising sequences: a request that arrives
--- late, twice or out of order changes nothing.
+-- One row. Only the latest claim may write, with increasing sequences: a request that arrives late,
+-- twice or out of order changes nothing.
 create table if not exists relay.fence (
   is_only boolean primary key default true check (is_only),
   epoch bigint not null,
@@ -21,7 +21,7 @@ revoke all on relay.fence from public, anon, authenticated;
 grant usage on schema relay to service_role;
 grant select, update on relay.fence to service_role;
 
--- Invalidates every request of earlier claims.
+-- Claims the fence: every request of an earlier claim becomes stale.
 --   {"protocol": 1} → {"protocol": 1, "epoch": 42}
 create or replace function public.relay_claim(request text) returns json
 language plpgsql
@@ -51,9 +51,8 @@ as $$
   select coalesce(substring(operation ->> 'table' from '^([^.]+)\.'), 'public')
 $$;
 
--- Writes the SQL of one operation; it takes its rows as $1, a JSON array of objects that all have
--- the same columns as the first. A table or column that does not exist is left to PostgreSQL to
--- report.
+-- Builds the SQL statement of one operation. Its parameter $1 is a JSON array of rows, all with the
+-- columns of the first. PostgreSQL itself reports a missing table or column.
 create or replace function relay.write_statement(operation json) returns text
 language plpgsql
 stable
@@ -120,10 +119,10 @@ begin
 end
 $$;
 
--- Describes a row's failure by names alone. PostgreSQL quotes values in some messages, and a
--- trigger may put anything anywhere: a name is given only if the catalog has it, a message only if
--- no function but ours was running (a trigger's would be in the context too) and its form is known
--- to carry names and numbers alone.
+-- Describes the failure of a row without any values. PostgreSQL quotes values in some messages, and
+-- a trigger may put anything into any field. So a name is returned only if the catalog holds it, and
+-- a message only if no other function was running (a trigger would be in the context) and its form
+-- is known to hold nothing but names and numbers.
 create or replace function relay.describe_failure(
   operation integer, row_number integer, sqlstate_given text, message_given text,
   schema_given text, table_given text, column_given text, constraint_given text, context text
@@ -162,7 +161,7 @@ declare
     'could not serialize access due to [a-z/ ]+',
     'value too long for type [[:alnum:]_ ]{1,60}(?:\([0-9]+\))?'
   ];
-  -- What follows the form in the message is a value, and is cut off.
+  -- The rest of such a message is a value and is cut off.
   prefixes constant text[] := array[
     'invalid input syntax for type [[:alnum:]_ ]{1,60}',
     'invalid input value for enum <name>'
@@ -190,7 +189,7 @@ begin
       where indrelid = relation and class.relname = constraint_given
     );
     if shown_column is null and sqlstate_given in ('23001', '23503') then
-      -- PostgreSQL names the constraint only; which reference is missing follows from it.
+      -- PostgreSQL names only the constraint; the catalog has its column.
       select attribute.attname into shown_column
       from pg_catalog.pg_constraint as reference
       join pg_catalog.pg_attribute as attribute
@@ -221,15 +220,15 @@ begin
 end
 $$;
 
--- Applies operations in their order, in one transaction. A row that fails is reported and undone
--- alone; when the time budget is used up, the rest is reported as not tried.
+-- Applies operations in order, in one transaction. A row that fails is rolled back and reported
+-- alone. Once the time budget is used up, the remaining rows are reported as not tried.
 create or replace function public.relay_apply(request text) returns json
 language plpgsql
 security invoker
 set search_path = ''
--- Of the fence; what is applied waits for locks as set below.
+-- For the lock of the fence; the lock timeouts of the operations are set below.
 set lock_timeout = '2s'
--- PostgREST sets it for the transaction before the call.
+-- PostgREST sets this for the transaction before the call.
 set statement_timeout = '5s'
 as $$
 declare
@@ -259,7 +258,7 @@ begin
   if not found then
     raise exception 'stale request' using errcode = 'PT409';
   end if;
-  -- A deferred constraint would fail the whole transaction at its end.
+  -- A deferred constraint would fail the whole transaction at the end.
   set constraints all immediate;
 
   for operation, operation_number in
@@ -269,12 +268,12 @@ begin
     row_count := json_array_length(operation -> 'rows');
     continue when row_count = 0;
     statement := relay.write_statement(operation);
-    -- As PostgREST sets it for a write to the table: its triggers may name what they use without a
-    -- schema, and its columns may be of types whose operators an extension brought.
+    -- The search_path that PostgREST sets for a write to the table: triggers may use names without a
+    -- schema, and column types may need the operators of an extension.
     perform set_config(
       'search_path', format('%I, public, extensions', relay.schema_of(operation)), true
     );
-    -- All rows at once; one row has nothing to gain from that.
+    -- First all rows at once, if more than one.
     if row_count > 1 and clock_timestamp() < deadline then
       begin
         perform set_config('lock_timeout', '500ms', true);
@@ -285,7 +284,7 @@ begin
         end if;
         continue;
       exception when others or assert_failure then
-        null;  -- Each row by itself shows which one it is.
+        null;  -- Row by row, below, shows which one fails.
       end;
     end if;
     perform set_config('lock_timeout', '100ms', true);
@@ -332,5 +331,5 @@ revoke execute on all functions in schema relay from public, anon, authenticated
 grant execute on function public.relay_claim(text), public.relay_apply(text) to service_role;
 grant execute on all functions in schema relay to service_role;
 
--- PostgREST finds the functions at once.
+-- Make PostgREST reload its schema cache.
 notify pgrst, 'reload schema';
