@@ -24,8 +24,9 @@ _CHUNK_ENTITIES: Final = 1000
 _DUTY_CYCLE: Final = 0.1
 # A replay that ends within this time is reported as completed.
 _RESPONSE_SECONDS: Final = 1.0
-_POLL_SECONDS: Final = 1.0
-_FOLLOWER_POLL_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.05
+# How often a replica looks whether it is the leader now.
+_STANDBY_SECONDS: Final = 1.0
 
 
 class Replayer:
@@ -45,8 +46,6 @@ class Replayer:
         # Only one replica requeues.
         self._is_leader = is_leader
         self._signal = asyncio.Event()
-        # Set, and replaced, whenever a replay has ended.
-        self._ended = asyncio.Event()
 
     def wake(self) -> None:
         """Look for a replay now."""
@@ -96,16 +95,10 @@ class Replayer:
     async def _await_end(self, replay_id: ReplayId) -> Replay:
         deadline = time.monotonic() + _RESPONSE_SECONDS
         while True:
-            ended = self._ended
             replay = await self.find(replay_id)
-            remaining = deadline - time.monotonic()
-            if replay.status is not ReplayStatus.RUNNING or remaining <= 0:
+            if replay.status is not ReplayStatus.RUNNING or time.monotonic() >= deadline:
                 return replay
-            # A follower can only poll for the end of the leader's work.
-            seconds = remaining if self._is_leader() else min(remaining, _FOLLOWER_POLL_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await ended.wait()
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def find(self, replay_id: ReplayId) -> Replay:
         """Return a replay and its progress.
@@ -139,7 +132,7 @@ class Replayer:
     async def _wait(self) -> None:
         # A new leader finds what the previous one left.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if self._store.replicas is None else _POLL_SECONDS):
+            async with asyncio.timeout(None if self._store.replicas is None else _STANDBY_SECONDS):
                 await self._signal.wait()
 
     async def _complete(self, number: int) -> None:
@@ -153,8 +146,6 @@ class Replayer:
             await self._store.fail_replay(number)
         finally:
             self._wake_dispatcher()
-        ended, self._ended = self._ended, asyncio.Event()
-        ended.set()
 
     async def _advance(self, number: int) -> bool:
         events_before = self._store.events_stored

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -47,6 +47,9 @@ def read_target(kind: Kind, text: str) -> Target:
             raise _MappingInvalid((name,), "is for TARGET_MEMBERSHIPS only")
         if name not in known:
             raise _MappingInvalid((name,), f"is not a part of a target ({', '.join(known)})")
+    inactive = parts.get("inactive", Inactive.KEEP)
+    if inactive not in list(Inactive):
+        raise _MappingInvalid(("inactive",), f"must be one of {', '.join(Inactive)}")
     minimal = make_target(kind)
     schema, table = _read_table(parts.get("table", minimal.table))
     target = replace(
@@ -57,7 +60,7 @@ def read_target(kind: Kind, text: str) -> Target:
         copy=_read_copy(minimal, parts.get("copy", {})),
         constants=_read_constants(parts.get("constants", {})),
         extra=_read_extra(minimal, parts.get("extra", [])),
-        inactive=_read_inactive(parts.get("inactive", Inactive.KEEP)),
+        inactive=Inactive(inactive),
     )
     _require_one_source(target)
     return target
@@ -130,12 +133,6 @@ def _read_extra(minimal: Target, value: object) -> Mapping[str, str]:
     return extra
 
 
-def _read_inactive(value: object) -> Inactive:
-    if value not in list(Inactive):
-        raise _MappingInvalid(("inactive",), f"must be one of {', '.join(Inactive)}")
-    return Inactive(str(value))
-
-
 def _require_field(minimal: Target, name: object, path: tuple[str, ...]) -> None:
     if not isinstance(name, str) or name not in minimal.columns:
         raise _MappingInvalid(
@@ -151,20 +148,17 @@ def _require_column(name: object, path: tuple[str, ...]) -> None:
 
 
 def _require_one_source(target: Target) -> None:
-    taken: dict[str, str] = {}
-    for column, path in _list_sources(target):
-        place = write_pointer(*path)
-        if column in taken:
-            # The columns of the contract are always there, even if not configured.
-            raise _MappingInvalid(path, f"writes the column {column}, as {taken[column]} does")
-        taken[column] = place
-
-
-def _list_sources(target: Target) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from ((column, ("columns", name)) for name, column in target.columns.items())
-    yield from ((column, ("copy", column)) for column in target.copy)
-    yield from ((column, ("constants", column)) for column in target.constants)
-    yield from ((column, ("extra", name)) for name, column in target.extra.items())
+    sources = [
+        *((column, ("columns", name)) for name, column in target.columns.items()),
+        *((column, ("copy", column)) for column in target.copy),
+        *((column, ("constants", column)) for column in target.constants),
+        *((column, ("extra", name)) for name, column in target.extra.items()),
+    ]
+    seen: dict[str, str] = {}
+    for column, path in sources:
+        if column in seen:
+            raise _MappingInvalid(path, f"writes the column {column}, as {seen[column]} does")
+        seen[column] = write_pointer(*path)
 
 
 def is_name(text: str) -> bool:

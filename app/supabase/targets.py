@@ -1,9 +1,9 @@
 """Targets: the table, key and columns of each kind of entity in Supabase."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from app.domain.contract import ROW_FIELDS
 from app.domain.entities import Kind
@@ -12,6 +12,12 @@ KEY_FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.USER: ("id",),
     Kind.TRIP: ("id",),
     Kind.MEMBERSHIP: ("trip_id", "user_id"),
+}
+
+_TABLES: Final[Mapping[Kind, str]] = {
+    Kind.USER: "users",
+    Kind.TRIP: "trips",
+    Kind.MEMBERSHIP: "trip_memberships",
 }
 
 
@@ -60,12 +66,7 @@ class Target:
     @property
     def written_columns(self) -> tuple[str, ...]:
         """Every column that the relay may write, in the order of a row."""
-        return self.list_columns(tuple(self.extra))
-
-    def list_columns(self, extra: Sequence[str]) -> tuple[str, ...]:
-        """List the columns of a row that has these extra fields, in order."""
-        named = (self.extra[name] for name in extra)
-        return (*self.columns.values(), *self.copy, *self.constants, *named)
+        return (*self.columns.values(), *self.copy, *self.constants, *self.extra.values())
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -79,16 +80,7 @@ class Target:
 
 def make_target(kind: Kind) -> Target:
     """Make the target of the table in `supabase/migrations`."""
-    match kind:
-        case Kind.USER:
-            table = "users"
-        case Kind.TRIP:
-            table = "trips"
-        case Kind.MEMBERSHIP:
-            table = "trip_memberships"
-        case _:
-            assert_never(kind)
-    return Target(kind, table, {name: name for name in ROW_FIELDS[kind]})
+    return Target(kind, _TABLES[kind], {name: name for name in ROW_FIELDS[kind]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +92,12 @@ class Targets:
     memberships: Target = field(default_factory=lambda: make_target(Kind.MEMBERSHIP))
 
     def __getitem__(self, kind: Kind) -> Target:
-        match kind:
-            case Kind.USER:
-                return self.users
-            case Kind.TRIP:
-                return self.trips
-            case Kind.MEMBERSHIP:
-                return self.memberships
-            case _:
-                assert_never(kind)
+        targets = {
+            Kind.USER: self.users,
+            Kind.TRIP: self.trips,
+            Kind.MEMBERSHIP: self.memberships,
+        }
+        return targets[kind]
 
     @property
     def extra(self) -> Mapping[Kind, tuple[str, ...]]:

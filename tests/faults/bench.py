@@ -65,6 +65,8 @@ class Bench:
         marking = asyncio.create_task(replayer.run())
         ids = tuple(event.event_id for event in events)
         replay = await replayer.replay(Criteria(event_ids=ids), requested_by=None)
+        while replay.status is ReplayStatus.RUNNING:
+            replay = await replayer.find(replay.replay_id)
         assert replay.status is ReplayStatus.COMPLETED
         marking.cancel()
         await asyncio.wait([marking])

@@ -75,7 +75,6 @@ def test_columns_stand_in_the_order_of_a_row_with_those_beside_the_contract_last
         "start_date",
         "end_date",
     )
-    assert FITTED.trips.list_columns(["endDate"]) == ("tripId", "title", "created_by", "end_date")
     assert FITTED.memberships.key_columns == ("trip_id", "member_id")
 
 
