@@ -1,63 +1,57 @@
-"""The Supabase project of a deployment, for the commands that look at it."""
+"""The settings and keys of a Supabase project, for `relay doctor` and `relay access`."""
 
-import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import field_validator
+import typer
+from pydantic import ValidationInfo, field_validator
+from typing_extensions import override
 
 from app.auth.authentication import WebhookAuth
-from app.auth.tokens import mint_token
-from app.doctor.inspection.app_keys import read_app_key
-from app.doctor.inspection.project import Project
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings, read_settings
-from app.supabase.keys import read_key
 
-_TOKEN_SECONDS: Final = 300
+TRIP_TABLES: Final = ("chat_messages", "chat_reactions", "chat_read_receipts", "user_presence")
+PublishableKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar=["SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"],
+        help="The key that apps hold: publishable, or the legacy anon key.",
+    ),
+]
+JwtSecret = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SUPABASE_JWT_SECRET",
+        help="The project's JWT secret (HS256), to sign a short-lived token of a user.",
+    ),
+]
+UserToken = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SUPABASE_USER_TOKEN",
+        help="A user's access token, for projects without a JWT secret.",
+    ),
+]
 
 
 class _SupabaseSettings(Settings):
-    """The settings of a machine that has those of Supabase, and perhaps no others."""
+    """The settings of a machine that may have only those of Supabase."""
 
+    @override
     @field_validator("webhook_auth")
     @classmethod
-    def _require_credentials(cls, value: WebhookAuth, _: object) -> WebhookAuth:
+    def _require_credentials(cls, value: WebhookAuth, info: ValidationInfo) -> WebhookAuth:
         return value
 
 
 def read_supabase_settings() -> tuple[Settings, Sequence[str]]:
-    """Read the settings, and give beside them what keeps a relay from starting with them.
+    """Read the settings, and what keeps a relay from starting with them.
 
     Raises:
-        ConfigurationInvalid: those of Supabase are among it.
+        ConfigurationInvalid: Supabase's own settings are incomplete.
     """
     try:
         return read_settings(Settings), ()
     except ConfigurationInvalid as error:
         return read_settings(_SupabaseSettings), error.sentences
-
-
-def open_project(
-    settings: Settings, publishable_key: str | None, jwt_secret: str | None
-) -> Project:
-    """Prepare the connections to Supabase, as everybody there is a key for.
-
-    Raises:
-        ConfigurationInvalid: a key is not of the kind that it was given as.
-    """
-
-    def sign_token(user_id: str) -> str:
-        now = int(time.time())
-        claims = {"sub": user_id, "role": "authenticated", "aud": "authenticated"}
-        return mint_token({**claims, "exp": now + _TOKEN_SECONDS}, secret=jwt_secret or "")
-
-    _, relay_headers = read_key(settings.supabase_service_role_key.get_secret_value())
-    return Project(
-        settings.supabase_url,
-        relay_headers=relay_headers,
-        app_headers=None if publishable_key is None else read_app_key(publishable_key),
-        sign_token=None if jwt_secret is None else sign_token,
-        timeout_seconds=settings.supabase_timeout_seconds,
-        clock=time.time,
-    )

@@ -1,41 +1,29 @@
-"""`relay access`'s use case: may this user read this trip, and why or why not."""
+"""Explain why a user can or cannot read a trip: `relay access`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
-from app.doctor.access_reasons import Desired, Membership, explain
-from app.doctor.inspection.probes import (
+from app.doctor.probes import (
     LACKS_PRIVILEGE,
     NO_SUCH_COLUMN,
     NO_SUCH_TABLE,
     NOT_EXPOSED,
-    Inspection,
+    ProbeClient,
 )
-from app.doctor.inspection.project import Project
-from app.domain.entities import Kind
+from app.doctor.project import Project
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.targets import Target, Targets
+from app.supabase.targets import Inactive, Target
 
 
 class Outcome(StrEnum):
-    """What reading one table as the user came to."""
+    """The result of reading one table as the user, or of all that was read."""
 
     ALLOWED = "allowed"
     DENIED = "denied"
-    NOTHING_THERE = "nothing-there"
-    """Nobody could read a row of this trip: there is none."""
+    NO_ROWS = "no-rows"
     NO_TABLE = "no-such-table"
-    UNCHECKED = "could-not-check"
-
-
-class Verdict(StrEnum):
-    """The answer."""
-
-    ALLOWED = "allowed"
-    DENIED = "denied"
-    UNCHECKED = "could-not-check"
+    UNKNOWN = "unknown"
     UNREACHABLE = "unreachable"
 
 
@@ -49,135 +37,206 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """What was found.
+class Membership:
+    """The row in Supabase."""
+
+    role: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The membership as the relay holds it; times are in the relay's own format.
 
     Attributes:
-        sentence: the answer in one or two sentences.
-        membership: the row in Supabase; None where there is none.
-        has_user: whether Supabase has the user's row; None where it could not be read.
-        has_trip: likewise.
-        is_trip_member: what the function of that name tells the user; None without it.
-        desired: what the relay says; None where it could not be asked.
+        event_id: the latest event about it; None if the relay received none, or purged it.
+        state: pending, applied or dead.
+        is_removed: the desired state is no row.
     """
 
-    verdict: Verdict
+    event_id: str | None = None
+    event_type: str | None = None
+    state: str | None = None
+    is_removed: bool = False
+    desired_version_at: str | None = None
+    pending_since: str | None = None
+    next_attempt_at: str | None = None
+    last_error_code: str | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The access of one user to one trip.
+
+    Attributes:
+        sentence: the explanation, in one or two sentences.
+        has_user: whether Supabase has the user's row; None if it could not be read.
+        has_trip: likewise.
+        is_trip_member: the result of that function for the user; None if it cannot be called.
+        desired: None if the relay could not be queried.
+    """
+
+    verdict: Outcome
     sentence: str
-    readings: Sequence[Reading]
-    membership: Membership | None
-    has_user: bool | None
-    has_trip: bool | None
-    is_trip_member: bool | None
-    desired: Desired | None
+    readings: Sequence[Reading] = ()
+    membership: Membership | None = None
+    has_user: bool | None = None
+    has_trip: bool | None = None
+    is_trip_member: bool | None = None
+    desired: Desired | None = None
 
 
-async def examine_access(
+async def check_access(
     project: Project,
-    user: Inspection,
-    targets: Targets,
+    user: ProbeClient,
     *,
     user_id: str,
     trip_id: str,
     tables: Sequence[str],
     desired: Desired | None,
 ) -> Access:
-    """Read as the user, and as the relay what there is to read.
+    """Read a trip as a user, and with the relay's key what there is to read.
 
     Args:
-        project: gives the relay's view.
-        user: looks as the user.
-        targets: where users, trips and memberships are.
-        user_id: who.
-        trip_id: what.
+        project: the project.
+        user: reads as the user.
+        user_id: the user.
+        trip_id: the trip.
         tables: further tables, whose rows belong to a trip by a column trip_id.
-        desired: what the relay says.
+        desired: the relay's state of the membership.
     """
-    relay, memberships = project.relay, targets.memberships
-    own = {
-        memberships.columns["trip_id"]: f"eq.{trip_id}",
-        memberships.columns["user_id"]: f"eq.{user_id}",
-    }
-    role, status = memberships.columns["role"], memberships.columns["status"]
-    rows = await relay.read_rows(memberships, (role, status), filters=own)
+    relay, targets = project.relay, project.targets
+    columns = targets.memberships.columns
+    role, status = columns["role"], columns["status"]
+    filters = {columns["trip_id"]: f"eq.{trip_id}", columns["user_id"]: f"eq.{user_id}"}
+    rows = await relay.read_rows(targets.memberships, (role, status), filters=filters)
     if isinstance(rows, RequestFailure):
-        return _give_up(rows, desired)
-    membership = Membership(str(rows[0][role]), str(rows[0][status])) if rows else None
-    has_user = await _has_row(relay, targets[Kind.USER], user_id)
-    has_trip = await _has_row(relay, targets[Kind.TRIP], trip_id)
-    trips = targets.trips
+        is_outage = rows.kind is RequestFailureKind.UNAVAILABLE
+        return Access(
+            Outcome.UNREACHABLE if is_outage else Outcome.UNKNOWN,
+            f"The memberships in Supabase could not be read: {rows.code}, {rows.message}."
+            " relay doctor finds the cause.",
+            desired=desired,
+        )
     readings = [
-        await _read(relay, user, trips.table, trips.columns["id"], trip_id, trips.schema),
-        *[await _read(relay, user, table, "trip_id", trip_id, None) for table in tables],
+        await _read_as_user(relay, user, targets.trips, targets.trips.columns["id"], trip_id),
+        *[await _read_as_user(relay, user, table, "trip_id", trip_id) for table in tables],
     ]
-    answer = await user.call("is_trip_member", {"trip_id": trip_id})
-    is_trip_member = answer if isinstance(answer, bool) else None
-    verdict = _judge(readings, is_trip_member)
-    sentence = explain(
-        is_allowed=verdict is Verdict.ALLOWED,
-        is_known=verdict in (Verdict.ALLOWED, Verdict.DENIED),
-        denied_tables=[r.table for r in readings if r.outcome is Outcome.DENIED],
-        membership=membership,
-        inactive=memberships.inactive,
-        has_user=has_user,
-        has_trip=has_trip,
-        desired=desired,
-        detail=next((r.detail for r in readings if r.outcome is Outcome.UNCHECKED), ""),
+    result = await user.call("is_trip_member", {"trip_id": trip_id})
+    is_trip_member = result if isinstance(result, bool) else None
+    access = Access(
+        _decide(readings, is_trip_member),
+        "",
+        readings,
+        Membership(str(rows[0][role]), str(rows[0][status])) if rows else None,
+        await _has_row(relay, targets.users, user_id),
+        await _has_row(relay, targets.trips, trip_id),
+        is_trip_member,
+        desired,
     )
-    return Access(
-        verdict, sentence, readings, membership, has_user, has_trip, is_trip_member, desired
-    )
+    return replace(access, sentence=_explain(access, targets.memberships.inactive))
 
 
-async def _read(
-    relay: Inspection, user: Inspection, table: str, column: str, trip_id: str, schema: str | None
+async def _read_as_user(
+    relay: ProbeClient, user: ProbeClient, table: Target | str, column: str, trip_id: str
 ) -> Reading:
-    filters: Mapping[str, Any] = {column: f"eq.{trip_id}"}
-    seen = await user.read_table(table, (column,), schema=schema, filters=filters)
+    name = table if isinstance(table, str) else table.table
+    filters = {column: f"eq.{trip_id}"}
+    seen = await user.read_rows(table, (column,), filters=filters)
     if isinstance(seen, RequestFailure):
         if seen.code in (*NO_SUCH_TABLE, NOT_EXPOSED):
-            return Reading(table, Outcome.NO_TABLE)
+            return Reading(name, Outcome.NO_TABLE)
         if seen.code in NO_SUCH_COLUMN:
-            return Reading(table, Outcome.UNCHECKED, f"it has no column {column}")
+            return Reading(name, Outcome.UNKNOWN, f"the table has no column {column}")
         if seen.code == LACKS_PRIVILEGE:
-            return Reading(table, Outcome.DENIED, "users hold no privilege to read it")
-        return Reading(table, Outcome.UNCHECKED, f"{seen.code}, {seen.message}")
+            return Reading(name, Outcome.DENIED, "users lack the privilege to read the table")
+        return Reading(name, Outcome.UNKNOWN, f"{seen.code}, {seen.message}")
     if seen:
-        return Reading(table, Outcome.ALLOWED)
-    there = await relay.read_table(table, (column,), schema=schema, filters=filters)
-    if isinstance(there, RequestFailure):
-        return Reading(table, Outcome.UNCHECKED, f"{there.code}, {there.message}")
-    if there:
-        return Reading(table, Outcome.DENIED, "its rows are hidden by Row Level Security")
-    return Reading(table, Outcome.NOTHING_THERE)
+        return Reading(name, Outcome.ALLOWED)
+    existing = await relay.read_rows(table, (column,), filters=filters)
+    if isinstance(existing, RequestFailure):
+        return Reading(name, Outcome.UNKNOWN, f"{existing.code}, {existing.message}")
+    if existing:
+        return Reading(name, Outcome.DENIED, "Row Level Security hides the rows")
+    return Reading(name, Outcome.NO_ROWS)
 
 
-async def _has_row(relay: Inspection, target: Target, row_id: str) -> bool | None:
+async def _has_row(relay: ProbeClient, target: Target, row_id: str) -> bool | None:
     key = target.columns["id"]
     rows = await relay.read_rows(target, (key,), filters={key: f"eq.{row_id}"})
     return None if isinstance(rows, RequestFailure) else bool(rows)
 
 
-def _judge(readings: Sequence[Reading], is_trip_member: bool | None) -> Verdict:
+def _decide(readings: Sequence[Reading], is_trip_member: bool | None) -> Outcome:
     outcomes = {reading.outcome for reading in readings}
-    if Outcome.DENIED in outcomes:
-        return Verdict.DENIED
-    if Outcome.ALLOWED in outcomes:
-        return Verdict.ALLOWED
-    if Outcome.UNCHECKED in outcomes or is_trip_member is None:
-        return Verdict.UNCHECKED
-    return Verdict.ALLOWED if is_trip_member else Verdict.DENIED
+    for outcome in (Outcome.DENIED, Outcome.ALLOWED, Outcome.UNKNOWN):
+        if outcome in outcomes:
+            return outcome
+    if is_trip_member is None:
+        return Outcome.UNKNOWN
+    return Outcome.ALLOWED if is_trip_member else Outcome.DENIED
 
 
-def _give_up(failure: RequestFailure, desired: Desired | None) -> Access:
-    is_outage = failure.kind is RequestFailureKind.UNAVAILABLE
-    return Access(
-        Verdict.UNREACHABLE if is_outage else Verdict.UNCHECKED,
-        f"The memberships in Supabase could not be read: {failure.code}, {failure.message}."
-        " relay doctor looks at why.",
-        (),
-        None,
-        None,
-        None,
-        None,
-        desired,
+def _explain(access: Access, inactive: Inactive) -> str:
+    status = "missing" if access.membership is None else access.membership.status
+    lag = _describe_lag(access.desired)
+    if access.verdict is Outcome.UNKNOWN:
+        details = [r.detail for r in access.readings if r.outcome is Outcome.UNKNOWN]
+        detail = details[0] if details else "no table has rows of this trip"
+        return f"Reading as this user failed: {detail}. The membership in Supabase is {status}."
+    if access.verdict is Outcome.ALLOWED:
+        if lag:
+            return f"Allowed at the moment. {lag}"
+        if status == "ACTIVE":
+            return "Allowed: the membership is ACTIVE in Supabase, and the policies permit reading."
+        return (
+            f"Allowed although the membership is {status} in Supabase: a policy does not require an"
+            " ACTIVE membership. relay doctor --db-url … names it."
+        )
+    if lag:
+        return f"Denied. {lag}"
+    if status == "ACTIVE":
+        tables = ", ".join(r.table for r in access.readings if r.outcome is Outcome.DENIED)
+        return (
+            f"Denied although the membership is ACTIVE: the policies of {tables} do not let this"
+            " member read. relay doctor --db-url … names them."
+        )
+    reason = _explain_state(access.desired, inactive, is_missing=access.membership is None)
+    parts = [f"Denied: the membership is {status} in Supabase{reason}."]
+    if access.membership is None:
+        parts += ["The trip is missing, too."] if access.has_trip is False else []
+        parts += ["The user is missing, too."] if access.has_user is False else []
+    return " ".join(parts)
+
+
+def _describe_lag(desired: Desired | None) -> str:
+    if desired is None or desired.state not in ("pending", "dead"):
+        return ""
+    what = "removal of the membership" if desired.is_removed else "membership"
+    change = f"the {what} of {desired.desired_version_at}"
+    error = ""
+    if desired.last_error_code:
+        error = f" Last error: {desired.last_error_code}, {desired.last_error}."
+    if desired.state == "dead":
+        return f"Supabase rejected {change}, which is dead.{error} Fix the cause, then replay it."
+    attempt = f", next attempt at {desired.next_attempt_at}" if desired.next_attempt_at else ""
+    return f"Supabase is behind: {change} is pending since {desired.pending_since}{attempt}.{error}"
+
+
+def _explain_state(desired: Desired | None, inactive: Inactive, *, is_missing: bool) -> str:
+    if desired is None:
+        return "; the relay could not be queried for the reason"
+    if desired.state is None:
+        return "; the relay has received no event about it from the backend"
+    if desired.is_removed or not is_missing:
+        return f", which is the desired state since {desired.desired_version_at}"
+    if inactive is Inactive.REMOVE:
+        return (
+            f"; the relay applied the membership of {desired.desired_version_at}: it is not ACTIVE"
+            " and TARGET_MEMBERSHIPS removes such rows, or another client deleted the row"
+        )
+    return (
+        f"; the relay applied the membership of {desired.desired_version_at}, so another client"
+        " deleted the row. A replay writes it again"
     )

@@ -1,200 +1,192 @@
-"""Judging what the catalog says: keys, required columns, and who can read and write by policy."""
+"""Read a project's catalog over a database connection, in one read-only transaction."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
 
-from app.doctor.callers import Role, open_to_writes
-from app.doctor.findings import Finding, fine, problem, sql
-from app.doctor.fixes import (
-    close_table,
-    name_table,
-    own_rows,
-    quote,
-    revoke_writes,
-)
-from app.doctor.foreign_keys import judge_foreign_keys
-from app.doctor.functions import judge_relay_functions
-from app.doctor.inspection.catalog import Catalog, PolicyFacts, TableFacts
-from app.doctor.policies import judge_functions, judge_policies
-from app.doctor.tables import judge_required, no_unique_key
-from app.domain.entities import Kind
-from app.supabase.targets import Target, Targets
+import psycopg
+from psycopg.rows import class_row, scalar_row
 
-_WRITES = ("insert", "update", "delete")
+from app.doctor.fixes import name_table
+from app.supabase.targets import Target
+
+_QUERIES: Final = Path(__file__).with_name("queries")
+_CONNECT_SECONDS: Final = 10
+# Without a search_path, names in expressions carry their schema.
+_SETTINGS: Final = "set local search_path = ''; set local statement_timeout = '15s'"
 
 
-def judge_catalog(
-    catalog: Catalog, targets: Targets, statuses: Sequence[str], roles: Sequence[str]
-) -> list[Finding]:
-    """Judge everything that the catalog shows."""
-    findings: list[Finding] = []
-    for kind in Kind:
-        target = targets[kind]
-        facts = find_table(catalog, target)
-        if facts is None:
-            continue  # said already: it is not there
-        findings.append(_judge_key(facts, target))
-        findings.append(judge_required(target, facts.required))
-        policies = _list_policies(catalog, facts)
-        for role in Role:
-            findings.append(_judge_reads(facts, policies, role, target, targets))
-            findings.append(_judge_writes(facts, policies, role, target, targets))
-        findings.append(_judge_published(facts, target))
-        if kind is Kind.MEMBERSHIP:
-            findings += _judge_values(facts, target, {"status": statuses, "role": roles})
-    findings += judge_policies(catalog, targets)
-    findings += judge_functions(catalog, targets)
-    findings += judge_relay_functions(catalog)
-    findings += judge_foreign_keys(catalog, targets)
-    return findings
+class CatalogUnreadable(Exception):
+    """The catalog could not be read; the message contains no secret."""
 
 
-def find_reading_policies(
-    catalog: Catalog | None, target: Target, role: Role
-) -> Mapping[str, str | None]:
-    """Find the policies by which a role may read rows, by name with what they ask."""
-    facts = None if catalog is None else find_table(catalog, target)
-    if catalog is None or facts is None or not facts.has_row_security:
-        return {}
-    letting = _list_letting(_list_policies(catalog, facts), role, "select")
-    return {policy.name: policy.using for policy in letting}
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """One table.
+
+    Attributes:
+        required: columns that are NOT NULL, without default, identity or generation.
+        unique_keys: the columns of every unique index that an upsert can conflict on.
+        enums: of each column of an enum type: the type's schema, name and labels.
+        privileges: of anon and authenticated, on the table or any of its columns: select, insert,
+            update, delete.
+        is_published: whether Realtime publishes its changes.
+    """
+
+    schema: str
+    name: str
+    has_row_security: bool
+    columns: Sequence[str]
+    required: Sequence[str]
+    unique_keys: Sequence[Sequence[str]]
+    enums: Mapping[str, tuple[str, str, Sequence[str]]]
+    privileges: Mapping[str, Sequence[str]]
+    is_published: bool
 
 
-def find_table(catalog: Catalog, target: Target) -> TableFacts | None:
-    """Find a target's table."""
-    place = (target.schema or "public", target.table)
-    return next((table for table in catalog.tables if (table.schema, table.name) == place), None)
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """One policy; `command` is select, insert, update, delete or all."""
+
+    schema: str
+    table: str
+    name: str
+    is_permissive: bool
+    roles: Sequence[str]
+    command: str
+    using: str | None
+    with_check: str | None
+
+    def applies(self, role: str, command: str) -> bool:
+        """Tell whether PostgreSQL evaluates the policy when the role runs the command."""
+        return self.command in (command, "all") and bool({role, "public"} & set(self.roles))
 
 
-def _judge_key(facts: TableFacts, target: Target) -> Finding:
-    if frozenset(target.key_columns) in facts.unique_keys:
-        key = ", ".join(target.key_columns)
-        what = f"({key}) of {name_table(target)} is unique: an upsert finds its row."
-        return fine(f"unique:{target.table}", what)
-    return no_unique_key(target)
+@dataclass(frozen=True, slots=True)
+class FunctionFacts:
+    """One function that belongs to no extension.
+
+    Attributes:
+        executors: those of public, anon, authenticated and service_role that may execute it.
+    """
+
+    schema: str
+    name: str
+    arguments: str
+    is_definer: bool
+    has_search_path: bool
+    executors: Sequence[str]
+    definition: str
 
 
-def _judge_writes(
-    facts: TableFacts, policies: Sequence[PolicyFacts], role: Role, target: Target, targets: Targets
-) -> Finding:
-    check = f"writes-by-{role}:{target.table}"
-    name = name_table(target)
-    held = [verb for verb in _WRITES if verb in facts.privileges.get(role, ())]
-    if not held:
-        return fine(check, f"{role} may not write {name}.")
-    if not facts.has_row_security:
-        return open_to_writes(check, role, target, targets)
-    letting = [
-        policy
-        for verb in held
-        for policy in _list_letting(policies, role, verb)
-        # Of users and trips an app may well let its users change their own.
-        if target.kind is Kind.MEMBERSHIP or _expression(policy, verb) == "true"
-    ]
-    if not letting:
-        return fine(check, f"No policy lets {role} write any row of {name}.")
-    named = ", ".join(sorted({f'"{policy.name}"' for policy in letting}))
-    return problem(
-        check,
-        f"Policy {named} lets {role} write {name}.",
-        "Whoever can write it lets himself in, or stays when he was removed. Nobody but the relay"
-        " has to write here; without the privilege the policy opens nothing.",
-        revoke_writes(target),
-    )
+class OnDelete(StrEnum):
+    """What a foreign key does to rows that refer to a deleted row, in PostgreSQL's letters."""
+
+    NO_ACTION = "a"
+    RESTRICT = "r"
+    CASCADE = "c"
+    SET_NULL = "n"
+    SET_DEFAULT = "d"
 
 
-def _judge_reads(
-    facts: TableFacts, policies: Sequence[PolicyFacts], role: Role, target: Target, targets: Targets
-) -> Finding:
-    check = f"reads-by-{role}:{target.table}"
-    name = name_table(target)
-    if "select" not in facts.privileges.get(role, ()):
-        return fine(check, f"{role} may not read {name}.")
-    why = "Who belongs to which trip, and e-mail addresses, are open to all."
-    if not facts.has_row_security:
-        what = f"Row Level Security is off on {name}: {role} reads every row."
-        return problem(check, what, why, close_table(target, targets))
-    letting = [
-        policy
-        for policy in _list_letting(policies, role, "select")
-        if _expression(policy, "select") == "true"
-    ]
-    if not letting:
-        return fine(check, f"Row Level Security decides what {role} reads of {name}.")
-    return problem(
-        check,
-        f'Policy "{letting[0].name}" lets {role} read every row of {name}.',
-        why,
-        sql(
-            *(
-                f"alter policy {quote(policy.name)} on {name} using ({own_rows(target, targets)});"
-                for policy in letting
-            )
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class ForeignKeyFacts:
+    """One enforced foreign key, of a table in any schema.
+
+    Attributes:
+        columns: the referring columns, in the order of `referenced_columns`.
+        nulled_columns: the columns that `on delete set null` sets.
+        indexes: of each leaf partition, or of the table itself: the columns of every complete
+            index, in order; None for an expression.
+        referenced_keys: the columns of every unique index of the referenced table.
+    """
+
+    schema: str
+    table: str
+    name: str
+    is_partitioned: bool
+    definition: str
+    columns: Sequence[str]
+    not_null_columns: Sequence[str]
+    nulled_columns: Sequence[str]
+    referenced_schema: str
+    referenced_table: str
+    referenced_columns: Sequence[str]
+    on_delete: str
+    indexes: Sequence[Sequence[Sequence[str | None]]]
+    referenced_keys: Sequence[Sequence[str]]
+
+    @property
+    def table_name(self) -> str:
+        """The referring table, for SQL."""
+        return name_table(self.schema, self.table)
+
+    @property
+    def referenced_name(self) -> str:
+        """The referenced table, for SQL."""
+        return name_table(self.referenced_schema, self.referenced_table)
 
 
-def _judge_published(facts: TableFacts, target: Target) -> Finding:
-    check, name = f"published:{target.table}", name_table(target)
-    if not facts.is_published:
-        return fine(check, f"Realtime does not send changes of {name}.")
-    return problem(
-        check,
-        f"Realtime sends the changes of {name}.",
-        "It asks no policy about a row that is deleted: everybody who subscribes learns the key of"
-        " each, that is who left which trip.",
-        sql(f"alter publication supabase_realtime drop table {name};"),
-    )
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A project's catalog; `has_fence`: whether the table of the relay's functions exists."""
+
+    tables: Sequence[TableFacts]
+    policies: Sequence[PolicyFacts]
+    functions: Sequence[FunctionFacts]
+    foreign_keys: Sequence[ForeignKeyFacts]
+    has_fence: bool
+
+    def find_table(self, target: Target) -> TableFacts | None:
+        """Find a target's table."""
+        name = (target.schema or "public", target.table)
+        return next((table for table in self.tables if (table.schema, table.name) == name), None)
+
+    def list_policies(self, table: TableFacts) -> list[PolicyFacts]:
+        """List the policies of a table."""
+        name = (table.schema, table.name)
+        return [policy for policy in self.policies if (policy.schema, policy.table) == name]
 
 
-def _judge_values(
-    facts: TableFacts, target: Target, values: dict[str, Sequence[str]]
-) -> Iterator[Finding]:
-    for field, wanted in values.items():
-        column = target.columns[field]
-        if column not in facts.enums:
-            continue
-        schema, enum, labels = facts.enums[column]
-        missing = [value for value in wanted if value not in labels]
-        check = f"values:{target.table}.{column}"
-        if not missing:
-            yield fine(check, f"{schema}.{enum} has every {field}.")
-            continue
-        yield problem(
-            check,
-            f"The enum {schema}.{enum} of {name_table(target)}.{column} lacks"
-            f" {', '.join(missing)}.",
-            f"A membership with such a {field} would be refused and dead (22P02); a removal of"
-            " access among them.",
-            sql(
-                *(
-                    f"alter type {quote(schema)}.{quote(enum)} add value if not exists"
-                    f" '{value.replace(chr(39), chr(39) * 2)}';"
-                    for value in missing
-                )
-            ),
+Facts = TypeVar("Facts")
+
+
+def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
+    """Read the tables and policies of these schemas, and every function and foreign key.
+
+    Raises:
+        CatalogUnreadable: no connection, or no result in time.
+    """
+    try:
+        # No prepared statements: a hosted project's pooler may not keep them.
+        connection = psycopg.connect(
+            url,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="relay doctor",
+            prepare_threshold=None,
         )
+        with closing(connection):
+            connection.read_only = True
+            connection.execute(_SETTINGS)
 
+            def read(kind: type[Facts], query: str) -> list[Facts]:
+                cursor = connection.cursor(row_factory=class_row(kind))
+                statement = (_QUERIES / query).read_bytes()
+                return cursor.execute(statement, {"schemas": list(schemas)}).fetchall()
 
-def _list_policies(catalog: Catalog, facts: TableFacts) -> list[PolicyFacts]:
-    place = (facts.schema, facts.name)
-    return [policy for policy in catalog.policies if (policy.schema, policy.table) == place]
-
-
-def _list_letting(policies: Sequence[PolicyFacts], role: Role, verb: str) -> list[PolicyFacts]:
-    """List the policies that let a role do this to some row; one that never does vetoes all."""
-    applying = [policy for policy in policies if policy.applies(role, verb)]
-    if any(
-        not policy.is_permissive and _expression(policy, verb) == "false" for policy in applying
-    ):
-        return []
-    return [
-        policy
-        for policy in applying
-        if policy.is_permissive and _expression(policy, verb) != "false"
-    ]
-
-
-def _expression(policy: PolicyFacts, verb: str) -> str:
-    text = policy.with_check or policy.using if verb == "insert" else policy.using
-    return re.sub(r"^\((.*)\)$", r"\1", text or "true", flags=re.DOTALL)
+            fence = connection.cursor(row_factory=scalar_row)
+            return Catalog(
+                read(TableFacts, "tables.sql"),
+                read(PolicyFacts, "policies.sql"),
+                read(FunctionFacts, "functions.sql"),
+                read(ForeignKeyFacts, "foreign_keys.sql"),
+                bool(fence.execute("select to_regclass('relay.fence') is not null").fetchone()),
+            )
+    except psycopg.OperationalError as error:
+        raise CatalogUnreadable(str(error).strip().partition("\n")[0]) from error
+    except psycopg.Error as error:
+        # The message may quote the URL, and with it the password.
+        raise CatalogUnreadable(error.sqlstate or "the URL is malformed") from error

@@ -1,32 +1,31 @@
-"""What the doctor says: findings, each with what is wrong, why it matters and the fix."""
+"""The findings of `relay doctor`: the result of each check, and the fix for what is wrong."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
-    """What was found."""
+class Status(StrEnum):
+    """The result of a check."""
 
-    FINE = "fine"
+    OK = "ok"
     PROBLEM = "problem"
-    UNCHECKED = "could-not-check"
+    SKIPPED = "skipped"
 
 
 class FixKind(StrEnum):
-    """What is to be done with the text of a fix."""
+    """Where a fix belongs."""
 
     SQL = "sql"
-    """To be run in the project: the dashboard's SQL editor, or psql."""
+    """In the project's SQL editor, or psql."""
     SETTING = "setting"
-    """An environment variable of the relay."""
+    """In the relay's environment."""
     COMMAND = "command"
-    """To be run in a shell."""
+    """In a shell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """How to put it right, ready to paste."""
+    """A fix, ready to paste."""
 
     kind: FixKind
     text: str
@@ -34,35 +33,39 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        check: its name for machines; the table follows the colon where there is one.
-        what: one sentence: what is the case.
-        why: why that matters; empty where all is well.
-        fix: what to do about it; None where all is well.
+        check: names the check for programs; the table follows a colon.
+        what: one sentence: what is the case, and of which thing.
+        why: the consequence; empty if the status is ok.
+        fix: what to do about it; None if the status is ok.
+        needs_optional_key: the check was skipped because an optional key was not given.
     """
 
     check: str
-    verdict: Verdict
+    status: Status
     what: str
     why: str = ""
     fix: Fix | None = None
+    needs_optional_key: bool = False
 
 
-def fine(check: str, what: str) -> Finding:
-    """Report that all is well."""
-    return Finding(check, Verdict.FINE, what)
+def ok(check: str, what: str) -> Finding:
+    """Report a check that found nothing wrong."""
+    return Finding(check, Status.OK, what)
 
 
 def problem(check: str, what: str, why: str, fix: Fix) -> Finding:
-    """Report what is wrong."""
-    return Finding(check, Verdict.PROBLEM, what, why, fix)
+    """Report something wrong."""
+    return Finding(check, Status.PROBLEM, what, why, fix)
 
 
-def unchecked(check: str, what: str, why: str, fix: Fix) -> Finding:
-    """Report what could not be seen; the fix says how it could be, or makes it needless."""
-    return Finding(check, Verdict.UNCHECKED, what, why, fix)
+def skipped(
+    check: str, what: str, why: str, fix: Fix, *, needs_optional_key: bool = True
+) -> Finding:
+    """Report a check that could not be done; the fix makes it possible, or needless."""
+    return Finding(check, Status.SKIPPED, what, why, fix, needs_optional_key)
 
 
 def sql(*lines: str) -> Fix:
@@ -80,10 +83,5 @@ def command(text: str) -> Fix:
     return Fix(FixKind.COMMAND, text)
 
 
-def judge(findings: Sequence[Finding]) -> Verdict:
-    """Sum up: a problem outweighs what could not be checked, and that outweighs what is fine."""
-    verdicts = {finding.verdict for finding in findings}
-    for verdict in (Verdict.PROBLEM, Verdict.UNCHECKED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.FINE
+USE_DB_URL = command("relay doctor --db-url postgresql://…")
+"""The fix of what only the project's catalog shows."""

@@ -1,4 +1,4 @@
-"""The SQL that puts a table right, as text: nothing here runs it."""
+"""The SQL of fixes, as text: nothing here runs it."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,9 +8,9 @@ from app.doctor.findings import Fix, sql
 from app.domain.entities import Kind
 from app.supabase.targets import Target, Targets
 
-# Hosted projects do so by themselves; elsewhere PostgREST would go on with the old tables.
+# Hosted projects reload by themselves; elsewhere PostgREST would keep the old schema.
 RELOAD: Final = "notify pgrst, 'reload schema';"
-# Of PostgreSQL 18, what names a table or column only in quotes.
+# Words of PostgreSQL 18 that name a table or column only in quotes.
 RESERVED: Final = frozenset({
     "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric",
     "authorization", "binary", "both", "case", "cast", "check", "collate", "collation", "column",
@@ -29,20 +29,35 @@ _UUID_FIELDS: Final = ("id", "trip_id", "user_id", "created_by")
 
 
 def quote(name: str) -> str:
-    """Write an identifier for SQL."""
+    """Write an identifier."""
     if re.fullmatch(r"[a-z_][a-z0-9_]*", name, re.ASCII) and name not in RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'
 
 
-def name_table(target: Target) -> str:
-    """Write a table's name for SQL."""
-    return f"{quote(target.schema or 'public')}.{quote(target.table)}"
+def quote_text(text: str) -> str:
+    """Write a string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Write identifiers, separated by commas."""
+    return ", ".join(map(quote, names))
+
+
+def name_table(schema: str, table: str) -> str:
+    """Write the name of a table or function."""
+    return f"{quote(schema)}.{quote(table)}"
+
+
+def name_target(target: Target) -> str:
+    """Write the name of a target's table."""
+    return name_table(target.schema or "public", target.table)
 
 
 def create_table(target: Target) -> Fix:
-    """Make a table that is not there, closed to everybody but the relay."""
-    name = name_table(target)
+    """Create a missing table, closed to everyone but the relay."""
+    name = name_target(target)
     columns = [
         f"  {quote(column)} {_choose_type(target, column)}"
         f"{' not null' if column in target.columns.values() else ''},"
@@ -61,102 +76,99 @@ def create_table(target: Target) -> Fix:
 
 
 def add_columns(target: Target, columns: Sequence[str]) -> Fix:
-    """Add columns that the relay writes."""
+    """Add missing columns."""
+    name = name_target(target)
     return sql(
-        *(
-            f"alter table {name_table(target)} add column {quote(column)}"
-            f" {_choose_type(target, column)};"
-            for column in columns
-        ),
+        *(f"alter table {name} add column {quote(c)} {_choose_type(target, c)};" for c in columns),
         RELOAD,
     )
 
 
 def make_unique(target: Target) -> Fix:
-    """Give the conflict target the index that an upsert needs."""
+    """Create the unique index that an upsert needs."""
     columns = target.key_columns
     index = quote(f"{target.table}_{'_'.join(columns)}_key"[:63])
     return sql(
-        f"create unique index {index} on {name_table(target)} ({list_names(columns)});",
+        f"create unique index {index} on {name_target(target)} ({list_names(columns)});",
         RELOAD,
     )
 
 
 def drop_not_null(target: Target, columns: Sequence[str]) -> Fix:
-    """Let columns be empty that the relay does not write."""
+    """Make columns nullable."""
+    name = name_target(target)
     return sql(
-        *(
-            f"alter table {name_table(target)} alter column {quote(column)} drop not null;"
-            for column in columns
-        ),
-        RELOAD,
+        *(f"alter table {name} alter column {quote(c)} drop not null;" for c in columns), RELOAD
     )
 
 
 def grant_to_relay(target: Target) -> Fix:
-    """Give the relay's role the privileges it needs."""
+    """Grant the relay's role the privileges that it needs."""
     return sql(
         f"grant usage on schema {quote(target.schema or 'public')} to service_role;",
-        f"grant select, insert, update, delete on {name_table(target)} to service_role;",
+        f"grant select, insert, update, delete on {name_target(target)} to service_role;",
     )
 
 
+def add_enum_values(enum: str, values: Sequence[str]) -> Fix:
+    """Add missing values to an enum."""
+    return sql(*(f"alter type {enum} add value if not exists {quote_text(v)};" for v in values))
+
+
+def alter_policies(table: str, conditions: Mapping[str, str]) -> Fix:
+    """Replace the conditions of policies, by name."""
+    return sql(
+        *(
+            f"alter policy {quote(name)} on {table}\n  using ({condition});"
+            for name, condition in conditions.items()
+        )
+    )
+
+
+def enable_row_security(table: str, condition: str) -> Fix:
+    """Turn Row Level Security on, and let users read the rows that meet a condition."""
+    return sql(
+        f"alter table {table} enable row level security;",
+        f'create policy "relay: members read" on {table} for select to authenticated',
+        f"  using ({condition});",
+    )
+
+
+def revoke_reads(target: Target, role: str) -> Fix:
+    """Revoke the privilege to read from a role."""
+    return sql(f"revoke select on {name_target(target)} from public, {role};")  # noqa: S608 - text
+
+
 def close_table(target: Target, targets: Targets) -> Fix:
-    """Take every write from apps, and leave users to read what is their own."""
-    name = name_table(target)
+    """Revoke every write from apps, drop open policies, and let users read their own rows."""
+    name = name_target(target)
+    schema, table = quote_text(target.schema or "public"), quote_text(target.table)
     return sql(
         f"alter table {name} enable row level security;",
         f"revoke all on {name} from public, anon, authenticated;",
         f"grant select on {name} to authenticated;",
-        *_drop_open_policies(target),
+        "do $$ declare open record; begin",
+        "  for open in select policyname from pg_policies",
+        f"    where schemaname = {schema} and tablename = {table}",
+        "      and permissive = 'PERMISSIVE' and 'true' in (qual, with_check)",
+        f"  loop execute format('drop policy %I on {name}', open.policyname);",
+        "  end loop;",
+        "end $$;",
         f'drop policy if exists "relay: own rows are readable" on {name};',
         f'create policy "relay: own rows are readable" on {name} for select to authenticated',
         f"  using ({own_rows(target, targets)});",
     )
 
 
-def narrow_policies(target: Target, targets: Targets, expressions: Mapping[str, str | None]) -> Fix:
-    """Let policies, by name with what they ask now, show each user his own rows and no others."""
-    name, own = name_table(target), own_rows(target, targets)
-    return sql(
-        *(
-            f"alter policy {quote(policy)} on {name}\n  using (({asked or 'true'}) and {own});"
-            for policy, asked in expressions.items()
-        )
-    )
-
-
-def _drop_open_policies(target: Target) -> tuple[str, ...]:
-    """Drop the policies that ask nothing, whatever they are called."""
-    schema, table = (
-        "'" + part.replace("'", "''") + "'" for part in (target.schema or "public", target.table)
-    )
-    return (
-        "do $$ declare open record; begin",
-        "  for open in select policyname from pg_policies",
-        f"    where schemaname = {schema} and tablename = {table}",
-        "      and permissive = 'PERMISSIVE' and 'true' in (qual, with_check)",
-        f"  loop execute format('drop policy %I on {name_table(target)}', open.policyname);",
-        "  end loop;",
-        "end $$;",
-    )
-
-
 def revoke_writes(target: Target) -> Fix:
-    """Take the privilege to write from apps; what they may read stays."""
+    """Revoke the privileges to write from apps, and leave those to read."""
+    name, columns = name_target(target), list_names(target.columns.values())
     return sql(
-        f"revoke insert, update, delete, truncate on {name_table(target)}"
-        " from public, anon, authenticated;",
-        # A privilege on a column survives what is taken from the table.
-        f"revoke insert ({list_names(target.columns.values())}),"
-        f" update ({list_names(target.columns.values())})"
-        f" on {name_table(target)} from public, anon, authenticated;",
+        f"revoke insert, update, delete, truncate on {name} from public, anon, authenticated;",
+        # A privilege on a column survives the revocation of the table's.
+        f"revoke insert ({columns}), update ({columns})"
+        f" on {name} from public, anon, authenticated;",
     )
-
-
-def revoke_reads(target: Target, role: str) -> Fix:
-    """Take the privilege to read from a role."""
-    return sql(f"revoke select on {name_table(target)} from public, {role};")  # noqa: S608 - text
 
 
 def own_rows(target: Target, targets: Targets) -> str:
@@ -167,8 +179,7 @@ def own_rows(target: Target, targets: Targets) -> str:
         case Kind.MEMBERSHIP:
             return f"{quote(target.columns['user_id'])} = (select auth.uid())"
         case Kind.TRIP:
-            own = quote(target.columns["id"])
-            return f"{is_member(targets, f'{quote(target.table)}.{own}')}"
+            return is_member(targets, f"{quote(target.table)}.{quote(target.columns['id'])}")
 
 
 def is_member(targets: Targets, trip_id: str) -> str:
@@ -176,7 +187,7 @@ def is_member(targets: Targets, trip_id: str) -> str:
     memberships = targets.memberships
     column = {field: quote(name) for field, name in memberships.columns.items()}
     return (
-        f"exists (select 1 from {name_table(memberships)} as membership"  # noqa: S608 - text
+        f"exists (select 1 from {name_target(memberships)} as membership"  # noqa: S608 - text
         f" where membership.{column['trip_id']} = {trip_id}"
         f" and membership.{column['user_id']} = (select auth.uid())"
         f" and membership.{column['status']} = 'ACTIVE')"
@@ -184,10 +195,4 @@ def is_member(targets: Targets, trip_id: str) -> str:
 
 
 def _choose_type(target: Target, column: str) -> str:
-    field = target.fields.get(column)
-    return "uuid" if field in _UUID_FIELDS else "text"
-
-
-def list_names(names: Iterable[str]) -> str:
-    """Write identifiers for SQL, separated by commas."""
-    return ", ".join(quote(name) for name in names)
+    return "uuid" if target.fields.get(column) in _UUID_FIELDS else "text"

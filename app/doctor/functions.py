@@ -1,103 +1,109 @@
-"""Whether the functions that the relay writes through are installed, and closed to apps."""
+"""Check that the relay's functions are installed, and that only the relay may execute them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from app.doctor.findings import Finding, command, fine, problem, sql, unchecked
-from app.doctor.inspection.catalog import Catalog, FunctionFacts
-from app.doctor.inspection.probes import LACKS_PRIVILEGE, NO_SUCH_FUNCTION, Inspection
-from app.doctor.tables import DEEPER
+from app.doctor.catalog import Catalog, FunctionFacts
+from app.doctor.findings import USE_DB_URL, Finding, Status, command, ok, problem, skipped, sql
+from app.doctor.probes import LACKS_PRIVILEGE, NO_SUCH_FUNCTION, ProbeClient
 from app.domain.failures import RequestFailure
 
 _INSTALL: Final = command('relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"')
-_PASTE: Final = "Without psql, paste what relay sql prints into the dashboard's SQL editor."
-# Requests that each function refuses before it changes anything, and the SQLSTATE of the refusal.
-_REFUSED_REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
+_HOW: Final = (
+    "Every change waits until it is installed. Without psql, paste the output of relay sql into the"
+    " dashboard's SQL editor."
+)
+# Requests that each function rejects before it changes anything, and the SQLSTATE of the rejection.
+_REJECTED_REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
     "relay_claim": ('{"protocol":0}', "0A000"),
     "relay_apply": ('{"epoch":0,"sequence":0,"operations":[]}', "PT409"),
 }
 _NO_FENCE: Final = ("42P01", "3F000")
 
 
-async def examine_functions(relay: Inspection) -> list[Finding]:
-    """Call both functions with the relay's key, with requests that they refuse."""
-    return [
-        _judge_answer(name, await relay.call(name, {"request": request}), refusal)
-        for name, (request, refusal) in _REFUSED_REQUESTS.items()
-    ]
+async def check_functions(relay: ProbeClient, catalog: Catalog | None) -> list[Finding]:
+    """Call both functions with requests that they reject; check their grants in the catalog."""
+    findings: list[Finding] = []
+    for name, (request, rejection) in _REJECTED_REQUESTS.items():
+        result = await relay.call(name, {"request": request})
+        finding = _evaluate_result(name, result, rejection)
+        if catalog is not None:
+            signature = ("public", name, "request text")
+            functions = {(f.schema, f.name, f.arguments): f for f in catalog.functions}
+            function = functions.get(signature)
+            if finding.status is Status.SKIPPED:
+                finding = _evaluate_function(name, function)
+            if function is not None:
+                findings.append(_evaluate_executors(function))
+        findings.append(finding)
+    if catalog is not None:
+        has_fence = catalog.has_fence
+        findings.append(ok("fence", "relay.fence exists.") if has_fence else _no_fence("fence"))
+    return findings
 
 
-def judge_relay_functions(catalog: Catalog) -> Iterator[Finding]:
-    """Judge what the catalog says of the functions and of the table that they keep."""
-    for name in _REFUSED_REQUESTS:
-        facts = _find(catalog, name)
-        if facts is None:
-            yield _missing(name)
-        elif "service_role" not in facts.executors:
-            yield _not_executable(name)
-        else:
-            yield fine(f"function:{name}", f"public.{name} is there, and the relay may execute it.")
-        if facts is not None:
-            yield _judge_executors(facts)
-    if catalog.has_fence:
-        yield fine("fence", "The table relay.fence is there.")
-    else:
-        yield _no_fence("fence")
+def _evaluate_function(name: str, function: FunctionFacts | None) -> Finding:
+    if function is None:
+        return _missing(name)
+    return _installed(name) if "service_role" in function.executors else _not_executable(name)
 
 
-def _judge_answer(name: str, answer: object, refusal: str) -> Finding:
+def _evaluate_result(name: str, result: object, rejection: str) -> Finding:
     check = f"function:{name}"
-    if not isinstance(answer, RequestFailure):
+    if not isinstance(result, RequestFailure):
         return problem(
             check,
-            f"public.{name} accepts a request that it should refuse.",
-            "It is not the function of this version of the relay. Applying the file replaces it."
-            f" {_PASTE}",
+            f"public.{name} accepts a request that it should reject.",
+            f"It is another version's function. {_HOW}",
             _INSTALL,
         )
-    match answer.code:
-        case code if code == refusal:
-            return fine(check, f"public.{name} is there, and the relay may execute it.")
-        case code if code in NO_SUCH_FUNCTION:
-            return _missing(name)
-        case code if code == LACKS_PRIVILEGE:
-            return _not_executable(name)
-        case code if code in _NO_FENCE:
-            return _no_fence(check)
-        case _:
-            return unchecked(
-                check,
-                f"public.{name} could not be tried: {answer.code}, {answer.message}.",
-                "The relay writes through it: without it every change waits.",
-                DEEPER,
-            )
+    if result.code == rejection:
+        return _installed(name)
+    if result.code in NO_SUCH_FUNCTION:
+        return _missing(name)
+    if result.code == LACKS_PRIVILEGE:
+        return _not_executable(name)
+    if result.code in _NO_FENCE:
+        return _no_fence(check)
+    return skipped(
+        check,
+        f"public.{name} could not be checked: {result.code}, {result.message}.",
+        "The relay writes through this function; without it every change waits.",
+        USE_DB_URL,
+        # @supabase/lite hides the SQLSTATE.
+        needs_optional_key=result.code == "HTTP 500",
+    )
 
 
-def _judge_executors(facts: FunctionFacts) -> Finding:
-    check = f"executors:{facts.name}"
-    signature = f"public.{facts.name}(text)"
-    others = [role for role in facts.executors if role != "service_role"]
+def _evaluate_executors(function: FunctionFacts) -> Finding:
+    check = f"executors:{function.name}"
+    signature = f"public.{function.name}(text)"
+    others = [role for role in function.executors if role != "service_role"]
     if not others:
-        return fine(check, f"Only the relay's role may execute public.{facts.name}.")
+        return ok(check, f"Only the relay's role may execute public.{function.name}.")
     return problem(
         check,
-        f"{' and '.join(others)} may execute public.{facts.name}.",
-        "It runs with its caller's rights, so it opens no table by itself; but only the relay has"
-        " to call it, and a grant given elsewhere by mistake would be usable through it.",
+        f"{' and '.join(others)} may execute public.{function.name}.",
+        "It runs with its caller's privileges, so it opens no table by itself; but it would make a"
+        " mistaken grant on a table usable.",
         sql(
             f"revoke execute on function {signature} from public, anon, authenticated;",
-            # It may have had it by being one of all.
+            # It may have had the privilege through public.
             f"grant execute on function {signature} to service_role;",
         ),
     )
 
 
+def _installed(name: str) -> Finding:
+    return ok(f"function:{name}", f"The relay's key may execute public.{name}.")
+
+
 def _missing(name: str) -> Finding:
     return problem(
         f"function:{name}",
-        f"There is no function public.{name}(request text) in this project.",
-        "The relay writes through it: without it every change waits. Where it was installed a"
-        f" moment ago, applying it again reloads the API's schema cache. {_PASTE}",
+        f"The function public.{name}(request text) does not exist.",
+        f"{_HOW} If you have just installed it, install it again: that reloads the API's schema"
+        " cache.",
         _INSTALL,
     )
 
@@ -105,9 +111,8 @@ def _missing(name: str) -> Finding:
 def _not_executable(name: str) -> Finding:
     return problem(
         f"function:{name}",
-        f"The relay's key may not execute public.{name}, or not use what it needs.",
-        "The relay writes through it: until it may, every change waits. Applying the file again"
-        f" restores the grants to service_role. {_PASTE}",
+        f"The relay's key lacks a privilege to execute public.{name}.",
+        f"Installing it again restores the grants to service_role. {_HOW}",
         _INSTALL,
     )
 
@@ -115,20 +120,8 @@ def _not_executable(name: str) -> Finding:
 def _no_fence(check: str) -> Finding:
     return problem(
         check,
-        "There is no table relay.fence, which public.relay_claim and public.relay_apply need.",
-        "It keeps requests that arrive late from changing anything. Until it is there, every"
-        f" change waits. {_PASTE}",
+        "The table relay.fence does not exist, which public.relay_claim and public.relay_apply"
+        " need.",
+        f"It keeps late requests from changing anything. {_HOW}",
         _INSTALL,
-    )
-
-
-def _find(catalog: Catalog, name: str) -> FunctionFacts | None:
-    return next(
-        (
-            function
-            for function in catalog.functions
-            if (function.schema, function.name, function.arguments)
-            == ("public", name, "request text")
-        ),
-        None,
     )

@@ -1,143 +1,172 @@
-"""Judging policies and functions: whether they ask for an ACTIVE member, and cannot be led astray.
+"""Check that only ACTIVE members read the rows of a trip: by trying, and by the policies' text.
 
-They are read as text, as PostgreSQL writes them out: what names the memberships and never their
-status cannot tell a former member from a present one.
+A policy or function that names the memberships but never their status cannot tell a former member
+from a current one.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from app.doctor.findings import Finding, fine, problem, sql
-from app.doctor.fixes import is_member, quote
-from app.doctor.inspection.catalog import Catalog, FunctionFacts, PolicyFacts, TableFacts
-from app.doctor.status import CHECK, REMOVE, REMOVED
-from app.supabase.targets import Inactive, Targets
+from app.doctor.catalog import Catalog, FunctionFacts, TableFacts
+from app.doctor.findings import USE_DB_URL, Finding, Status, ok, problem, setting, skipped, sql
+from app.doctor.fixes import alter_policies, enable_row_security, is_member, name_table, quote
+from app.doctor.project import Project
+from app.domain.failures import RequestFailure
+from app.supabase.targets import Inactive, Target, Targets
 
-_WHY = "A member who is made INACTIVE, not deleted, reads on."
+_CHECK: Final = "status"
+_REMOVED: Final = ok(
+    _CHECK, "The relay removes memberships that are not ACTIVE: no policy can accept one."
+)
+_REMOVE: Final = setting('TARGET_MEMBERSHIPS=\'{"inactive": "remove"}\'')
+_WHY: Final = "Former members keep reading the trip."
+_HOW: Final = (
+    "Have the policies check the status. Or have the relay remove such rows: add the setting to"
+    " your TARGET_MEMBERSHIPS, then replay all."
+)
+_OPEN: Final = "Removing a membership has no effect on who reads the rows."
 
 
-def judge_policies(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
-    """Judge who reads the tables whose rows belong to a trip."""
-    memberships = targets.memberships
-    ignoring = [
-        function for function in catalog.functions if _ignores(function.definition, targets)
-    ]
-    asks = True
-    for table in catalog.tables:
-        if table.schema == (memberships.schema or "public") and table.name == memberships.table:
-            continue  # what is one's own may be read whatever its status
-        trip = _find_trip_column(table, targets)
-        if trip is None or "select" not in table.privileges.get("authenticated", ()):
+async def check_trip_tables(
+    project: Project, trip_tables: Sequence[str], catalog: Catalog | None
+) -> list[Finding]:
+    """Check as an INACTIVE member what policies permit, and read them if the catalog was read."""
+    tried = await _try_reads(project, trip_tables)
+    if catalog is None:
+        return [tried]
+    read = [*_evaluate_policies(catalog, project.targets)]
+    if tried.status is Status.PROBLEM:
+        read = [tried, *(finding for finding in read if finding.check != _CHECK)]
+    return [*read, *_evaluate_functions(catalog, project.targets)]
+
+
+async def _try_reads(project: Project, trip_tables: Sequence[str]) -> Finding:
+    """Read the tables of a trip as a member of it who is not ACTIVE."""
+    target = project.targets.memberships
+    if target.inactive is Inactive.REMOVE:
+        return _REMOVED
+    trip, user, status = (target.columns[field] for field in ("trip_id", "user_id", "status"))
+    rows = await project.relay.read_rows(target, (trip, user), filters={status: "neq.ACTIVE"})
+    if isinstance(rows, RequestFailure) or not rows:
+        return _not_checked("no membership is INACTIVE")
+    member = project.as_user(str(rows[0][user]))
+    if member is None:
+        return _not_checked("that needs the app's key and the project's JWT secret")
+    filters = f"eq.{rows[0][trip]}"
+    readable: list[str] = []
+    hidden: list[str] = []
+    trips = project.targets.trips
+    columns: dict[str | Target, str] = dict.fromkeys(trip_tables, "trip_id")
+    for table, column in [(trips, trips.columns["id"]), *columns.items()]:
+        existing = await project.relay.read_rows(table, (column,), filters={column: filters})
+        if isinstance(existing, RequestFailure) or not existing:
             continue
-        policies = [
-            policy
-            for policy in catalog.policies
-            if (policy.schema, policy.table) == (table.schema, table.name)
-            and policy.applies("authenticated", "select")
-        ]
-        for finding in _judge_table(table, trip, policies, ignoring, targets):
-            asks = False
-            yield finding
-    if memberships.inactive is Inactive.REMOVE:
-        yield REMOVED
-    elif asks:
-        yield fine(CHECK, "Every policy on what belongs to a trip asks for an ACTIVE membership.")
+        seen = await member.read_rows(table, (column,), filters={column: filters})
+        name = table if isinstance(table, str) else table.table
+        (readable if isinstance(seen, list) and seen else hidden).append(name)
+    if readable:
+        what = f"A member who is not ACTIVE still reads {', '.join(readable)}."
+        return problem(_CHECK, what, f"{_WHY} {_HOW}", _REMOVE)
+    if hidden:
+        return ok(_CHECK, f"A member who is not ACTIVE reads no rows of {', '.join(hidden)}.")
+    return _not_checked("the trip of an INACTIVE member has no rows")
 
 
-def judge_functions(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
-    """Judge the functions that answer for the memberships with their owner's rights."""
+def _not_checked(reason: str) -> Finding:
+    return skipped(
+        _CHECK,
+        f"Whether policies require an ACTIVE membership could not be checked: {reason}.",
+        "If they do not, former members keep reading their trips.",
+        USE_DB_URL,
+    )
+
+
+def _evaluate_policies(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
+    """Check the policies of the tables whose rows belong to a trip."""
+    unaware = [f for f in catalog.functions if _ignores_status(f.definition, targets)]
+    # Users may read their own membership, whatever its status.
+    memberships = catalog.find_table(targets.memberships)
+    findings = [
+        finding
+        for table in catalog.tables
+        if table != memberships and "select" in table.privileges.get("authenticated", ())
+        for finding in _evaluate_table(catalog, table, unaware, targets)
+    ]
+    yield from findings
+    if targets.memberships.inactive is Inactive.REMOVE:
+        yield _REMOVED
+    elif not findings:
+        yield ok(_CHECK, "Every policy on the tables of a trip requires an ACTIVE membership.")
+
+
+def _evaluate_functions(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
+    """Check the search_path of functions that read memberships with their owner's privileges."""
     for function in catalog.functions:
         if not function.is_definer or not _names(function.definition, targets.memberships.table):
             continue
-        name = f"{quote(function.schema)}.{quote(function.name)}"
-        check = f"search-path:{function.name}"
+        check, name = f"search-path:{function.name}", name_table(function.schema, function.name)
         if function.has_search_path:
-            yield fine(check, f"{name} has a search_path of its own.")
-        else:
-            yield problem(
-                check,
-                f"{name} runs with its owner's rights and its caller's search_path.",
-                "A caller can put a table or operator of his own before yours, and decide what it"
-                " finds.",
-                sql(
-                    f"alter function {name}({function.arguments})"
-                    " set search_path = public, pg_temp;"
-                ),
-            )
+            yield ok(check, f"{name} sets its search_path.")
+            continue
+        path = f"alter function {name}({function.arguments}) set search_path = public, pg_temp;"
+        yield problem(
+            check,
+            f"{name} runs with its owner's privileges and its caller's search_path.",
+            "Callers can make it use their own tables or operators, and so choose its result.",
+            sql(path),
+        )
 
 
-def _judge_table(
-    table: TableFacts,
-    trip: str,
-    policies: Sequence[PolicyFacts],
-    ignoring: Sequence[FunctionFacts],
-    targets: Targets,
+def _evaluate_table(
+    catalog: Catalog, table: TableFacts, unaware: Sequence[FunctionFacts], targets: Targets
 ) -> Iterator[Finding]:
-    name = f"{quote(table.schema)}.{quote(table.name)}"
-    condition = is_member(targets, f"{quote(table.name)}.{quote(trip)}")
-    is_target = table.name in (targets.trips.table, targets.users.table)
-    if not table.has_row_security:
-        if not is_target:  # of those it is said elsewhere
-            yield problem(
-                f"row-security:{table.name}",
-                f"Row Level Security is off on {name}: everybody reads every trip's rows.",
-                "No membership, granted or taken away, makes any difference to it.",
-                sql(
-                    f"alter table {name} enable row level security;",
-                    f'create policy "relay: members read" on {name} for select to authenticated',
-                    f"  using ({condition});",
-                ),
-            )
+    trip = _find_trip_column(table, targets)
+    if trip is None:
         return
-    keeps = targets.memberships.inactive is Inactive.KEEP
+    check, name = f"row-security:{table.name}", name_table(table.schema, table.name)
+    condition = is_member(targets, f"{quote(table.name)}.{quote(trip)}")
+    # The checks of client access report trips that are open to all.
+    is_trips = table == catalog.find_table(targets.trips)
+    if not table.has_row_security:
+        if not is_trips:
+            what = f"Row Level Security is off on {name}: everyone reads the rows of every trip."
+            yield problem(check, what, _OPEN, enable_row_security(name, condition))
+        return
+    policies = [p for p in catalog.list_policies(table) if p.applies("authenticated", "select")]
     status = targets.memberships.columns["status"]
-    vetoes = any(not p.is_permissive and _names(p.using or "", status) for p in policies)
+    is_status_checked = targets.memberships.inactive is Inactive.REMOVE or any(
+        _names(p.using or "", status) for p in policies if not p.is_permissive
+    )
     for policy in policies:
-        expression = policy.using or "true"
+        using = policy.using or "true"
         if not policy.is_permissive:
             continue
-        if expression == "true" and not is_target:
-            yield problem(
-                f"row-security:{table.name}",
-                f'Policy "{policy.name}" lets every user read every row of {name}.',
-                "No membership, granted or taken away, makes any difference to it.",
-                sql(f"alter policy {quote(policy.name)} on {name} using ({condition});"),
-            )
-        elif keeps and not vetoes and _ignores(expression, targets):
-            yield problem(
-                f"{CHECK}:{table.name}",
-                f'Policy "{policy.name}" on {name} takes any membership for access, whatever its'
-                f" {status}.",
-                _WHY,
-                sql(
-                    f"alter policy {quote(policy.name)} on {name}",
-                    f"  using (({expression}) and {condition});",
-                ),
-            )
-        elif keeps and not vetoes:
-            for function in ignoring:
-                if _names(expression, function.name):
-                    yield problem(
-                        f"{CHECK}:{table.name}",
-                        f'Policy "{policy.name}" on {name} asks {function.schema}.{function.name},'
-                        f" which takes any membership for access, whatever its {status}.",
-                        f"{_WHY} Let the function test it; or have the relay remove such rows"
-                        " (add it to what TARGET_MEMBERSHIPS holds, then replay all).",
-                        REMOVE,
-                    )
+        if using == "true" and not is_trips:
+            what = f'Policy "{policy.name}" lets every user read every row of {name}.'
+            yield problem(check, what, _OPEN, alter_policies(name, {policy.name: condition}))
+        elif not is_status_checked and _ignores_status(using, targets):
+            what = f'Policy "{policy.name}" on {name} accepts memberships of any {status}.'
+            fix = alter_policies(name, {policy.name: f"({using}) and {condition}"})
+            yield problem(f"{_CHECK}:{table.name}", what, _WHY, fix)
+        elif not is_status_checked:
+            for function in (f for f in unaware if _names(using, f.name)):
+                what = (
+                    f'Policy "{policy.name}" on {name} calls {function.schema}.{function.name},'
+                    f" which accepts memberships of any {status}."
+                )
+                yield problem(f"{_CHECK}:{table.name}", what, f"{_WHY} {_HOW}", _REMOVE)
 
 
 def _find_trip_column(table: TableFacts, targets: Targets) -> str | None:
     trips = targets.trips
     if (table.schema, table.name) == (trips.schema or "public", trips.table):
         return trips.columns["id"]
-    for column in ("trip_id", targets.memberships.columns["trip_id"]):
-        if column in table.columns:
-            return column
-    return None
+    names = ("trip_id", targets.memberships.columns["trip_id"])
+    return next((name for name in names if name in table.columns), None)
 
 
-def _ignores(text: str, targets: Targets) -> bool:
+def _ignores_status(text: str, targets: Targets) -> bool:
     memberships = targets.memberships
     return _names(text, memberships.table) and not _names(text, memberships.columns["status"])
 

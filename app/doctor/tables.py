@@ -1,31 +1,26 @@
-"""Whether the tables are as the relay writes them: there, with their columns, keyed, writable."""
+"""Check that the tables are as the relay writes them: columns, unique keys, privileges, values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from app.doctor.findings import Finding, command, fine, problem, unchecked
-from app.doctor.fixes import (
-    add_columns,
-    create_table,
-    drop_not_null,
-    grant_to_relay,
-    make_unique,
-    name_table,
+from app.doctor import fixes, probes
+from app.doctor.catalog import Catalog, TableFacts
+from app.doctor.findings import (
+    USE_DB_URL,
+    Finding,
+    Status,
+    command,
+    ok,
+    problem,
+    skipped,
+    sql,
 )
-from app.doctor.inspection.probes import (
-    LACKS_PRIVILEGE,
-    NO_SUCH_COLUMN,
-    NO_SUCH_KEY,
-    NO_SUCH_TABLE,
-    NOT_EXPOSED,
-    Inspection,
-    TableDescription,
-)
+from app.doctor.fixes import name_target
+from app.doctor.probes import ProbeClient
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure
 from app.supabase.targets import Target, Targets
 
-DEEPER: Final = command("relay doctor --db-url postgresql://…")
 _SETTING: Final[Mapping[Kind, str]] = {
     Kind.USER: "TARGET_USERS",
     Kind.TRIP: "TARGET_TRIPS",
@@ -35,165 +30,226 @@ _SETTING: Final[Mapping[Kind, str]] = {
 _NEVER_UNIQUE: Final = ((Kind.MEMBERSHIP, "status"), (Kind.TRIP, "name"))
 
 
-async def examine_table(relay: Inspection, target: Target) -> Finding:
-    """Look whether the table and every column that the relay writes are there to be read."""
-    check = f"columns:{target.table}"
-    name = name_table(target)
-    failure = await _look(relay, target, target.written_columns)
-    if failure is None:
-        columns = ", ".join(target.written_columns)
-        return fine(check, f"{name} is there with {columns}.")
-    if failure.code == NOT_EXPOSED:
-        return unchecked(
-            check,
-            f"{name} could not be looked at: the API does not expose its schema.",
-            "The relay writes there all the same, through its functions.",
-            DEEPER,
-        )
-    if failure.code in NO_SUCH_TABLE:
-        return problem(
-            check,
-            f"There is no table {name}.",
-            f"The relay writes every {target.kind} to it, and waits until it can. Where yours has"
-            f" another name, say so in {_SETTING[target.kind]}; where you have none, supabase db"
-            " push applies the one in supabase/migrations, with its policies.",
-            create_table(target),
-        )
-    if failure.code == LACKS_PRIVILEGE:
-        return _lacks_privilege(check, target, "select")
-    if failure.code not in NO_SUCH_COLUMN:
-        return _not_understood(check, name, failure)
-    missing = [
-        column
-        for column in target.written_columns
-        if (alone := await _look(relay, target, (column,))) and alone.code in NO_SUCH_COLUMN
-    ]
-    return problem(
-        check,
-        f"{name} has no column {', '.join(missing)}.",
-        f"Every write of a {target.kind} would be refused, and all would wait. Where the column has"
-        f" another name, map it by {_SETTING[target.kind]}.",
-        add_columns(target, missing),
-    )
+async def plans_empty_upserts(relay: ProbeClient, targets: Targets) -> bool:
+    """Tell whether PostgreSQL plans an upsert of no rows, so that it fails without a unique key.
 
-
-async def shows_keys(relay: Inspection, targets: Targets) -> bool:
-    """Tell whether this server plans an upsert of no rows, so that its silence means something.
-
-    PostgREST does; @supabase/lite answers by itself. Asked for a conflict on a column that nothing
-    makes unique, it has to object.
+    It does behind PostgREST; @supabase/lite responds by itself.
     """
     for kind, field in _NEVER_UNIQUE:
         target = targets[kind]
-        failure = await relay.upsert_nothing(target, (target.columns[field],))
-        if failure is not None and failure.code == NO_SUCH_KEY:
+        failure = await relay.probe_upsert(target, (target.columns[field],))
+        if failure is not None and failure.code == probes.NO_SUCH_KEY:
             return True
     return False
 
 
-async def examine_writes(relay: Inspection, target: Target, *, plans_writes: bool) -> list[Finding]:
-    """Look whether the relay may write, and whether an upsert finds a unique key."""
-    writable, unique = f"writable:{target.table}", f"unique:{target.table}"
-    name, key = name_table(target), ", ".join(target.key_columns)
-    removal = await relay.remove_nothing(target)
-    update = await relay.update_nothing(target)
-    failure = await relay.upsert_nothing(target) if plans_writes else None
-    findings: list[Finding] = []
-    refused = [
-        verb
-        for verb, outcome in (("delete", removal), ("update", update), ("insert", failure))
-        if outcome is not None and outcome.code == LACKS_PRIVILEGE
+async def check_table(
+    relay: ProbeClient,
+    target: Target,
+    catalog: Catalog | None,
+    *,
+    plans_upserts: bool,
+    values: Mapping[str, Sequence[str]],
+) -> list[Finding]:
+    """Check one table, in the catalog if it was read.
+
+    Args:
+        relay: reads and probes with the relay's key.
+        target: the table.
+        catalog: None if it was not read.
+        plans_upserts: see `plans_empty_upserts`.
+        values: field of a membership to the values that it may have.
+    """
+    table = None if catalog is None else catalog.find_table(target)
+    columns = await _check_columns(relay, target)
+    findings = []
+    if columns.status is Status.OK:
+        upsert = await relay.probe_upsert(target) if plans_upserts else None
+        findings.append(await _check_privileges(relay, target, upsert))
+        if table is None:
+            findings.append(_evaluate_upsert(target, upsert, plans_upserts=plans_upserts))
+            findings.append(_evaluate_required(target, await relay.read_required_columns(target)))
+    elif columns.status is Status.SKIPPED and catalog is not None:
+        columns = _evaluate_columns(target, () if table is None else table.columns)
+    if table is not None:
+        findings += _evaluate_table(table, target, values)
+    return [columns, *findings]
+
+
+async def _check_columns(relay: ProbeClient, target: Target) -> Finding:
+    """Check that the relay can read every column that it writes."""
+    check, name = f"columns:{target.table}", name_target(target)
+    failure = await _read(relay, target, target.written_columns)
+    if failure is None:
+        return _evaluate_columns(target, target.written_columns)
+    if failure.code == probes.NOT_EXPOSED:
+        what = f"{name} could not be checked: the API does not expose its schema."
+        why = "The relay can still write to it, through its functions."
+        return skipped(check, what, why, USE_DB_URL)
+    if failure.code in probes.NO_SUCH_TABLE:
+        return _evaluate_columns(target, ())
+    if failure.code == probes.LACKS_PRIVILEGE:
+        return _lacks_privilege(check, target, "select")
+    if failure.code not in probes.NO_SUCH_COLUMN:
+        return _failed(check, name, failure)
+    existing = [
+        column
+        for column in target.written_columns
+        if (alone := await _read(relay, target, (column,))) is None
+        or alone.code not in probes.NO_SUCH_COLUMN
     ]
-    if refused:
-        findings.append(_lacks_privilege(writable, target, " and ".join(refused)))
-    else:
-        findings.append(fine(writable, f"The relay may write {name}."))
-    if not plans_writes or (failure is not None and failure.code == LACKS_PRIVILEGE):
-        findings.append(
-            unchecked(
-                unique,
-                f"Whether ({key}) of {name} is unique could not be seen from here.",
-                "An upsert needs it to find the row; without it every write is refused.",
-                DEEPER,
-            )
-        )
-    elif failure is None:
-        findings.append(fine(unique, f"({key}) of {name} is unique: an upsert finds its row."))
-    elif failure.code == NO_SUCH_KEY:
-        findings.append(no_unique_key(target))
-    else:
-        findings.append(_not_understood(unique, name, failure))
-    return findings
+    return _evaluate_columns(target, existing)
 
 
-def examine_required(
-    target: Target, descriptions: Mapping[str, TableDescription] | RequestFailure
-) -> Finding:
-    """Look for columns that a new row needs and the relay does not write."""
-    name = name_table(target)
-    # It shows the schema that is served by default, and no other.
-    description = (
-        descriptions.get(target.table)
-        if isinstance(descriptions, Mapping) and target.schema is None
-        else None
-    )
-    if description is None or not description.columns:
-        return unchecked(
-            f"required:{target.table}",
-            f"Whether {name} has columns that must be given could not be seen from here.",
-            "A column that is NOT NULL without a default, and that the relay does not write,"
-            " refuses every new row.",
-            DEEPER,
-        )
-    return judge_required(target, description.required)
-
-
-def judge_required(target: Target, required: Sequence[str]) -> Finding:
-    """Judge the columns that are NOT NULL without a default."""
-    check = f"required:{target.table}"
-    missing = [column for column in required if column not in target.written_columns]
-    if not missing:
-        return fine(check, f"{name_table(target)} asks for no column that the relay leaves out.")
-    return problem(
-        check,
-        f"{name_table(target)} must be given {', '.join(missing)}, which the relay does not write.",
-        f"Every new {target.kind} would be refused and dead (23502). Instead of letting it be empty"
-        f" you can have it written: {_SETTING[target.kind]} takes copy, constants and extra.",
-        drop_not_null(target, missing),
-    )
-
-
-def no_unique_key(target: Target) -> Finding:
-    """Report that an upsert has nothing to conflict on."""
-    name, key = name_table(target), ", ".join(target.key_columns)
-    return problem(
-        f"unique:{target.table}",
-        f"Nothing makes ({key}) of {name} unique.",
-        "An upsert needs it to find the row (42P10): every write would be refused, and all would"
-        " wait. Rows that share a key by now must be removed before.",
-        make_unique(target),
-    )
-
-
-async def _look(relay: Inspection, target: Target, columns: Sequence[str]) -> RequestFailure | None:
+async def _read(
+    relay: ProbeClient, target: Target, columns: Sequence[str]
+) -> RequestFailure | None:
     rows = await relay.read_rows(target, columns, limit=0)
     return rows if isinstance(rows, RequestFailure) else None
+
+
+async def _check_privileges(
+    relay: ProbeClient, target: Target, upsert: RequestFailure | None
+) -> Finding:
+    failures = {
+        "delete": await relay.probe_delete(target),
+        "update": await relay.probe_update(target),
+        "insert": upsert,
+    }
+    check = f"writable:{target.table}"
+    denied = [verb for verb, failure in failures.items() if _is_denied(failure)]
+    if denied:
+        return _lacks_privilege(check, target, " and ".join(denied))
+    return ok(check, f"The relay's key may write {name_target(target)}.")
+
+
+def _is_denied(failure: RequestFailure | None) -> bool:
+    return failure is not None and failure.code == probes.LACKS_PRIVILEGE
+
+
+def _evaluate_upsert(
+    target: Target, upsert: RequestFailure | None, *, plans_upserts: bool
+) -> Finding:
+    check, name = f"unique:{target.table}", name_target(target)
+    if not plans_upserts or _is_denied(upsert):
+        what = (
+            f"Whether ({', '.join(target.key_columns)}) of {name} is unique could not be checked."
+        )
+        why = "Without a unique key Supabase rejects every upsert."
+        return skipped(check, what, why, USE_DB_URL)
+    if upsert is None or upsert.code == probes.NO_SUCH_KEY:
+        return _evaluate_key(target, is_unique=upsert is None)
+    return _failed(check, name, upsert)
+
+
+def _evaluate_table(
+    table: TableFacts, target: Target, values: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    is_unique = any(set(key) == set(target.key_columns) for key in table.unique_keys)
+    yield _evaluate_key(target, is_unique=is_unique)
+    yield _evaluate_required(target, table.required)
+    yield _evaluate_publication(table, target)
+    for field in values if target.kind is Kind.MEMBERSHIP else ():
+        if target.columns[field] in table.enums:
+            yield _evaluate_enum(table, target, field, values[field])
+
+
+def _evaluate_columns(target: Target, existing: Sequence[str]) -> Finding:
+    check, name, columns = f"columns:{target.table}", name_target(target), target.written_columns
+    missing = [column for column in columns if column not in existing]
+    waits = f"The relay keeps every {target.kind} pending until it exists."
+    if not existing:
+        return problem(
+            check,
+            f"{name} does not exist.",
+            f"{waits} If your table has another name, set {_SETTING[target.kind]}. supabase db push"
+            " creates ours with its policies, from supabase/migrations.",
+            fixes.create_table(target),
+        )
+    if missing:
+        return problem(
+            check,
+            f"{name} has no column {', '.join(missing)}.",
+            f"{waits} If your column has another name, map it with {_SETTING[target.kind]}.",
+            fixes.add_columns(target, missing),
+        )
+    return ok(check, f"{name} has the columns {', '.join(columns)}.")
+
+
+def _evaluate_key(target: Target, *, is_unique: bool) -> Finding:
+    check = f"unique:{target.table}"
+    key = f"({', '.join(target.key_columns)}) of {name_target(target)}"
+    if is_unique:
+        return ok(check, f"{key} is unique.")
+    return problem(
+        check,
+        f"{key} is not unique.",
+        "Supabase rejects every write (42P10), as an upsert needs a unique key to find its row."
+        " Before the fix, delete rows that share a key.",
+        fixes.make_unique(target),
+    )
+
+
+def _evaluate_required(target: Target, required: Sequence[str] | None) -> Finding:
+    check, name = f"required:{target.table}", name_target(target)
+    if required is None:
+        what = f"Whether {name} has other required columns could not be checked."
+        why = "Supabase rejects new rows that lack a value for a required column."
+        return skipped(check, what, why, USE_DB_URL)
+    missing = [column for column in required if column not in target.written_columns]
+    if not missing:
+        return ok(check, f"The relay writes every required column of {name}.")
+    return problem(
+        check,
+        f"{name} has required columns that the relay does not write: {', '.join(missing)}.",
+        f"Supabase rejects every new {target.kind} (23502). The fix makes the columns nullable; to"
+        f" have the relay write them, use copy, constants or extra in {_SETTING[target.kind]}.",
+        fixes.drop_not_null(target, missing),
+    )
+
+
+def _evaluate_publication(table: TableFacts, target: Target) -> Finding:
+    check, name = f"published:{target.table}", name_target(target)
+    if not table.is_published:
+        return ok(check, f"Realtime does not publish changes of {name}.")
+    return problem(
+        check,
+        f"Realtime publishes changes of {name}.",
+        "Realtime applies no policy to deleted rows: every subscriber learns who left which trip.",
+        sql(f"alter publication supabase_realtime drop table {name};"),
+    )
+
+
+def _evaluate_enum(table: TableFacts, target: Target, field: str, wanted: Sequence[str]) -> Finding:
+    column = target.columns[field]
+    schema, enum, labels = table.enums[column]
+    missing = [value for value in wanted if value not in labels]
+    check, name = f"values:{target.table}.{column}", fixes.name_table(schema, enum)
+    if not missing:
+        return ok(check, f"The enum {name} has every {field}.")
+    return problem(
+        check,
+        f"The enum {name} of {name_target(target)}.{column} lacks {', '.join(missing)}.",
+        f"Supabase rejects memberships with such a {field} (22P02), revocations among them.",
+        fixes.add_enum_values(name, missing),
+    )
 
 
 def _lacks_privilege(check: str, target: Target, verbs: str) -> Finding:
     return problem(
         check,
-        f"The relay's key may not {verbs} on {name_table(target)}.",
-        "service_role passes Row Level Security, but needs the privileges of the table all the"
-        " same; everything would wait.",
-        grant_to_relay(target),
+        f"The relay's key may not {verbs} on {name_target(target)}.",
+        "All writes wait: service_role bypasses Row Level Security, but still needs the table's"
+        " privileges.",
+        fixes.grant_to_relay(target),
     )
 
 
-def _not_understood(check: str, name: str, failure: RequestFailure) -> Finding:
-    return unchecked(
+def _failed(check: str, name: str, failure: RequestFailure) -> Finding:
+    return skipped(
         check,
-        f"{name} could not be looked at: {failure.code}, {failure.message}.",
-        "Nothing can be said about it.",
+        f"{name} could not be checked: {failure.code}, {failure.message}.",
+        "The doctor does not know this error; the project's logs may.",
         command("relay doctor"),
+        needs_optional_key=False,
     )

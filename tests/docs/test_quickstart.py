@@ -71,6 +71,4 @@ def run_step(step: str, port: int) -> str:
             "trap 'kill %1; wait' EXIT\n"
             "until grep -q 'listening on' relay.log; do sleep 0.1; done"
         )
-    if step == "validate":
-        commands = f"{commands.strip()} || test $? = 2\n"  # 2: checks that need further keys
     return commands.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{port}")

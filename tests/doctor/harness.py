@@ -1,17 +1,19 @@
-"""A hosted project examined as `relay doctor` does, and the fixes applied as a person would."""
+"""A hosted project, checked as `relay doctor` does, and fixed as an operator would."""
 
 import re
 import time
 import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from app.auth.tokens import mint_token
-from app.doctor.examination import Examination, examine_supabase
-from app.doctor.findings import Finding, FixKind, Verdict
-from app.doctor.inspection.app_keys import read_app_key
-from app.doctor.inspection.catalog import read_catalog
-from app.doctor.inspection.project import Project
+from app.doctor.catalog import read_catalog
+from app.doctor.findings import Finding, FixKind, Status
+from app.doctor.project import Project, read_app_key
+from app.doctor.project_checks import check_project
 from app.domain.entities import Kind
+from app.supabase.client import open_http_client
 from app.supabase.keys import read_key
 from app.supabase.mapping import read_target
 from app.supabase.migration_files import list_function_files
@@ -30,51 +32,63 @@ insert into trip_memberships (trip_id, user_id, role, status) values
 
 
 def sign_token(user_id: str) -> str:
-    return mint_token(
-        {"sub": user_id, "role": "authenticated", "exp": int(time.time()) + 60}, secret=JWT_SECRET
-    )
+    claims = {"sub": user_id, "role": "authenticated", "exp": int(time.time()) + 60}
+    return mint_token(claims, secret=JWT_SECRET)
 
 
-async def examine(
-    project: HostedProject,
-    *,
-    deep: bool,
+@asynccontextmanager
+async def open_project(
+    hosted: HostedProject,
     targets: Targets = MINIMAL_TARGETS,
+    *,
+    app_key: str | None = PUBLISHABLE_KEY,
     user_token: str | None = None,
-) -> list[Finding]:
-    catalog = read_catalog(project.db_url, ["public"]) if deep else None
-    async with Project(
-        URL,
-        relay_headers=read_key(SECRET_KEY)[1],
-        app_headers=read_app_key(PUBLISHABLE_KEY),
-        sign_token=sign_token if user_token is None else None,
-        timeout_seconds=10,
-        clock=time.time,
-        transport=project.transport,
-    ) as opened:
-        return await examine_supabase(
-            Examination(
-                targets,
-                roles=("OWNER", "ADMIN", "MEMBER"),
-                statuses=("ACTIVE", "INACTIVE"),
-                project=opened,
-                user_token=user_token,
-                trip_tables=TABLES,
-                catalog=catalog,
-            )
+) -> AsyncIterator[Project]:
+    """Open a project with the JWT secret, unless a user's token stands in for it."""
+    async with open_http_client(URL, {}, timeout_seconds=10, transport=hosted.transport) as http:
+        yield Project(
+            http,
+            targets,
+            relay_headers=read_key(SECRET_KEY)[1],
+            app_headers=None if app_key is None else read_app_key(app_key),
+            jwt_secret=JWT_SECRET if user_token is None else None,
+            user_token=user_token,
         )
 
 
-def pick(findings: list[Finding], verdict: Verdict) -> set[str]:
-    return {finding.check for finding in findings if finding.verdict is verdict}
+async def check(
+    hosted: HostedProject,
+    *,
+    with_catalog: bool,
+    targets: Targets = MINIMAL_TARGETS,
+    app_key: str | None = PUBLISHABLE_KEY,
+    user_token: str | None = None,
+) -> list[Finding]:
+    """Check a project; `with_catalog` with its catalog."""
+    async with open_project(hosted, targets, app_key=app_key, user_token=user_token) as project:
+        return await check_project(
+            project,
+            read_catalog(hosted.db_url, ["public"]) if with_catalog else None,
+            values={"role": ("OWNER", "ADMIN", "MEMBER"), "status": ("ACTIVE", "INACTIVE")},
+            trip_tables=TABLES,
+            report_progress=lambda _: None,
+        )
+
+
+def pick(findings: Sequence[Finding], status: Status) -> set[str]:
+    return {finding.check for finding in findings if finding.status is status}
+
+
+def list_faults(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.status is not Status.OK]
 
 
 def apply_fixes(
-    project: HostedProject, findings: list[Finding], targets: Targets, verdict: Verdict
+    project: HostedProject, findings: Sequence[Finding], targets: Targets, status: Status
 ) -> Targets:
-    """Do what the fixes say, in their order, as a person would who pastes them."""
+    """Apply the fixes in their order; return the targets that their settings make."""
     for finding in findings:
-        if finding.verdict is not verdict:
+        if finding.status is not status:
             continue
         assert finding.fix is not None, finding
         match finding.fix.kind:

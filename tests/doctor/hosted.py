@@ -1,8 +1,8 @@
-"""PostgREST's answers out of a real PostgreSQL: what hosted Supabase says and the local one cannot.
+"""PostgREST over a real PostgreSQL, as hosted Supabase runs it and the local one does not.
 
-Only what the doctor asks for: the SQL is of the shape that PostgREST 12 to 14 run, so that keys,
-privileges and policies are looked at by PostgreSQL itself and in its own order. Exactly one row
-wanted and not got rolls back, as PostgREST does.
+Covers the doctor's requests only. The SQL has the shape that PostgREST 12 to 14 run, so PostgreSQL
+itself checks keys, privileges and policies, in its own order. A statement that must return one row
+and does not is rolled back, as by PostgREST.
 """
 
 import base64
@@ -43,6 +43,7 @@ class HostedProject:
         self.db_url = db_url
         self.requests: list[httpx.Request] = []
         self.ahead_seconds = 0.0
+        self.refuses_connections = False
         self._connection: psycopg.Connection[Any] | None = None
 
     def close(self) -> None:
@@ -56,26 +57,29 @@ class HostedProject:
         return httpx.MockTransport(self.answer)
 
     def run(self, script: str) -> list[tuple[Any, ...]]:
-        """Run SQL as the owner of everything."""
-        # The owner here is called relay, and would else work in the schema of that name.
+        """Run SQL as the owner of the database."""
+        # The owner's name is relay, and the default search_path has the schema of that name.
         options = "-c search_path=public"
         with psycopg.connect(self.db_url, autocommit=True, options=options) as connection:
             cursor = connection.execute(script)
             return cursor.fetchall() if cursor.description else []
 
     def digest(self) -> str:
-        """Digest every row of every table outside the system's schemas, and every sequence."""
-        names = self.run(
+        """Digest every row outside the system's schemas."""
+        names = sql.SQL(
             "select format('%I.%I', schemaname, tablename) from pg_tables"
             " where schemaname not in ('pg_catalog', 'information_schema') order by 1"
         )
-        rows = [
-            (name, sorted(str(row) for row in self.run(f"select t::text from {name} as t")))  # noqa: S608
-            for (name,) in names
-        ]
+        with psycopg.connect(self.db_url, autocommit=True) as connection:
+            rows = [
+                (name, sorted(connection.execute(f"select t::text from {name} as t").fetchall()))  # noqa: S608
+                for (name,) in connection.execute(names).fetchall()
+            ]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if self.refuses_connections:
+            raise httpx.ConnectError("refused")
         self.requests.append(request)
         response = self._answer(request)
         response.headers["date"] = formatdate(time.time() + self.ahead_seconds, usegmt=True)

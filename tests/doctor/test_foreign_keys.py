@@ -1,13 +1,13 @@
-"""Foreign keys that a removal meets: found in a real catalog, and fixed by what is printed."""
+"""Foreign keys that a delete meets: found in a real catalog, and fixed."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from app.doctor.findings import Finding, Verdict
+from app.doctor.catalog import read_catalog
+from app.doctor.findings import Finding, Status
 from app.doctor.fixes import RESERVED
-from app.doctor.foreign_keys import judge_foreign_keys
-from app.doctor.inspection.catalog import read_catalog
+from app.doctor.foreign_keys import evaluate_foreign_keys
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
@@ -15,12 +15,12 @@ from tests.doctor.harness import OTHER, ROWS, TRIP, apply_fixes, pick
 from tests.doctor.hosted import HostedProject, HostedServer
 
 
-def judge(project: HostedProject, targets: Targets = MINIMAL_TARGETS) -> list[Finding]:
-    return list(judge_foreign_keys(read_catalog(project.db_url, ["public"]), targets))
+def evaluate(project: HostedProject, targets: Targets = MINIMAL_TARGETS) -> list[Finding]:
+    return evaluate_foreign_keys(read_catalog(project.db_url, ["public"]).foreign_keys, targets)
 
 
 def name_problems(findings: Sequence[Finding]) -> set[str]:
-    return pick([*findings], Verdict.PROBLEM)
+    return pick(findings, Status.PROBLEM)
 
 
 def read_definition(project: HostedProject, constraint: str) -> str:
@@ -31,12 +31,12 @@ def read_definition(project: HostedProject, constraint: str) -> str:
     return str(definition)
 
 
-def test_our_own_migrations_have_no_foreign_key_to_complain_of(hosted: HostedServer) -> None:
-    (finding,) = judge(hosted.make_project())
-    assert (finding.check, finding.verdict) == ("foreign-keys", Verdict.FINE)
+def test_our_migrations_have_no_faulty_foreign_key(hosted: HostedServer) -> None:
+    (finding,) = evaluate(hosted.make_project())
+    assert (finding.check, finding.status) == ("foreign-keys", Status.OK)
 
 
-REFUSING = [
+REJECTING = [
     ("no action", "create table notes (trip_id uuid references trips);"
      " create index on notes (trip_id)", {"foreign-key:notes.notes_trip_id_fkey"}),
     ("restrict", "create table notes (user_id uuid primary key references users on delete"
@@ -45,7 +45,7 @@ REFUSING = [
      " foreign key (trip_id, user_id) references trip_memberships);"
      " create index on notes (user_id, trip_id, what)",
      {"foreign-key:notes.notes_trip_id_user_id_fkey"}),
-    ("set null where none is allowed", "create table notes (trip_id uuid not null references"
+    ("set null of a NOT NULL column", "create table notes (trip_id uuid not null references"
      " trips on delete set null); create index on notes (trip_id)",
      {"foreign-key:notes.notes_trip_id_fkey"}),
     ("below a cascade", "create table notes (message_id uuid references chat_messages);"
@@ -61,19 +61,19 @@ REFUSING = [
 
 
 @pytest.mark.parametrize(
-    ("script", "wanted"), [r[1:] for r in REFUSING], ids=[r[0] for r in REFUSING]
+    ("script", "wanted"), [r[1:] for r in REJECTING], ids=[r[0] for r in REJECTING]
 )
-def test_foreign_key_that_refuses_a_removal_is_found_and_cascades_after_the_fix(
+def test_foreign_key_that_rejects_a_delete_is_found_and_cascades_after_the_fix(
     hosted: HostedServer, script: str, wanted: set[str]
 ) -> None:
     project = hosted.make_project()
     project.run(script)
 
-    findings = judge(project)
+    findings = evaluate(project)
 
     assert name_problems(findings) == wanted
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert name_problems(judge(project)) == set()
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert name_problems(evaluate(project)) == set()
     ((on_delete, is_validated),) = project.run(
         "select confdeltype::text, convalidated from pg_constraint join pg_class"
         " on pg_class.oid = conrelid where relname in ('notes', 'order') and contype = 'f'"
@@ -81,7 +81,7 @@ def test_foreign_key_that_refuses_a_removal_is_found_and_cascades_after_the_fix(
     assert (on_delete, is_validated) == ("c", True)
 
 
-def test_removal_that_was_refused_is_applied_after_the_fix(hosted: HostedServer) -> None:
+def test_delete_that_was_rejected_succeeds_after_the_fix(hosted: HostedServer) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(
@@ -98,15 +98,15 @@ def test_removal_that_was_refused_is_applied_after_the_fix(hosted: HostedServer)
     apply = "select relay_apply('{}') -> 'failures' -> 0 ->> 'sqlstate'"
     assert project.run(apply.format(request % 1)) == [("23503",)]
 
-    findings = judge(project)
+    findings = evaluate(project)
 
     assert any("keeps access" in finding.why for finding in findings)
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
     assert project.run(apply.format(request % 2)) == [(None,)]
     assert project.run(f"select from notes where user_id = '{OTHER}'") == []
 
 
-def test_fix_keeps_all_else_that_the_constraint_says(hosted: HostedServer) -> None:
+def test_fix_keeps_the_rest_of_the_constraint(hosted: HostedServer) -> None:
     project = hosted.make_project()
     project.run(
         "create table notes (trip_id uuid, user_id uuid);"
@@ -116,7 +116,7 @@ def test_fix_keeps_all_else_that_the_constraint_says(hosted: HostedServer) -> No
         " create index on notes (trip_id, user_id)"
     )
 
-    apply_fixes(project, judge(project), MINIMAL_TARGETS, Verdict.PROBLEM)
+    apply_fixes(project, evaluate(project), MINIMAL_TARGETS, Status.PROBLEM)
 
     assert read_definition(project, "strict").removeprefix("FOREIGN KEY (trip_id, user_id) ") == (
         "REFERENCES trip_memberships(trip_id, user_id) MATCH FULL ON UPDATE CASCADE"
@@ -124,7 +124,7 @@ def test_fix_keeps_all_else_that_the_constraint_says(hosted: HostedServer) -> No
     )
 
 
-LETTING = [
+PERMITTING = [
     ("cascade", "create table notes (trip_id uuid primary key references trips on delete cascade)"),
     ("set null", "create table notes (trip_id uuid references trips on delete set null);"
      " create index on notes (trip_id)"),
@@ -135,7 +135,7 @@ LETTING = [
      " create table notes (poll_id uuid references polls)"),
     ("hash index", "create table notes (trip_id uuid references trips on delete cascade);"
      " create index on notes using hash (trip_id)"),
-    ("every partition indexed by itself", "create table notes (trip_id uuid references trips"
+    ("every partition with its own index", "create table notes (trip_id uuid references trips"
      " on delete cascade, at date) partition by range (at);"
      " create table notes_1 partition of notes for values from ('2026-01-01') to ('2027-01-01');"
      " create table notes_2 partition of notes default;"
@@ -144,20 +144,20 @@ LETTING = [
      " references trips on delete cascade) partition by range (at);"
      " create table notes_1 (trip_id uuid, at date);"
      " alter table notes attach partition notes_1 default; create index on notes (trip_id)"),
-    ("index on the column that says which row", "create table notes (id uuid, message_id uuid,"
+    ("index on the column that identifies the row", "create table notes (id uuid, message_id uuid,"
      " trip_id uuid, foreign key (message_id, trip_id) references chat_messages (id, trip_id)"
      " on delete cascade); create index on notes (message_id)"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [one[1] for one in LETTING], ids=[one[0] for one in LETTING])
-def test_foreign_key_that_lets_a_removal_through_is_no_problem(
-    hosted: HostedServer, script: str
-) -> None:
+@pytest.mark.parametrize(
+    "script", [one[1] for one in PERMITTING], ids=[one[0] for one in PERMITTING]
+)
+def test_foreign_key_that_permits_a_delete_is_ok(hosted: HostedServer, script: str) -> None:
     project = hosted.make_project()
     project.run(script)
 
-    assert name_problems(judge(project)) == set()
+    assert name_problems(evaluate(project)) == set()
 
 
 NOTES = "create table notes (what text, trip_id uuid, user_id uuid, "
@@ -189,28 +189,28 @@ SLOW = [
 
 
 @pytest.mark.parametrize("script", [one[1] for one in SLOW], ids=[one[0] for one in SLOW])
-def test_foreign_key_without_an_index_is_found_and_has_one_after_the_fix(
+def test_foreign_key_without_an_index_is_found_and_indexed_by_the_fix(
     hosted: HostedServer, script: str
 ) -> None:
     project = hosted.make_project()
     project.run(script)
 
-    findings = judge(project)
+    findings = evaluate(project)
 
     assert len(findings) == 1
     assert findings[0].check.lower().startswith("foreign-key-index:notes.")
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert name_problems(judge(project)) == set()
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert name_problems(evaluate(project)) == set()
 
 
 KEEPING = [
     ("trip refers to its creator", "alter table trips add constraint creator foreign key"
      " (created_by) references users", "drop constraint"),
-    ("trip goes with its creator", "alter table trips add constraint creator foreign key"
+    ("trip cascades from its creator", "alter table trips add constraint creator foreign key"
      " (created_by) references users on delete cascade", "drop constraint"),
     ("trip refers to a trip", "alter table trips add parent_id uuid, add constraint parent"
-     " foreign key (parent_id) references trips", "on delete set null"),
-    ("trip goes with a trip", "alter table trips add parent_id uuid not null default"
+     " foreign key (parent_id) references trips", "ON DELETE SET NULL"),
+    ("trip cascades from a trip", "alter table trips add parent_id uuid not null default"
      f" '{TRIP}', add constraint parent foreign key (parent_id) references trips"
      " on delete cascade", "drop not null"),
 ]  # fmt: skip
@@ -219,9 +219,7 @@ KEEPING = [
 @pytest.mark.parametrize(
     ("script", "named"), [one[1:] for one in KEEPING], ids=[one[0] for one in KEEPING]
 )
-def test_fix_never_lets_a_trip_go_with_something_else(
-    hosted: HostedServer, script: str, named: str
-) -> None:
+def test_fix_never_cascades_to_a_trip(hosted: HostedServer, script: str, named: str) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(script + "; create index on trips (created_by)")
@@ -229,20 +227,20 @@ def test_fix_never_lets_a_trip_go_with_something_else(
         project.run("create index on trips (parent_id)")
         project.run("update trips set parent_id = id")
 
-    findings = judge(project)
+    findings = evaluate(project)
 
     (finding,) = findings
     assert finding.check.startswith("foreign-key:trips.")
     assert finding.fix is not None
     assert named in finding.fix.text
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert name_problems(judge(project)) == set()
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert name_problems(evaluate(project)) == set()
     project.run("delete from users")
     assert project.run("select count(*) from trips") == [(1,)]
     project.run("delete from trips")
 
 
-def test_tables_of_other_names_are_found_by_their_mapping(hosted: HostedServer) -> None:
+def test_foreign_key_to_a_mapped_table_is_found(hosted: HostedServer) -> None:
     project = hosted.make_project(
         """create schema app;
         create table app.people (id uuid primary key, email text, username text);
@@ -253,21 +251,21 @@ def test_tables_of_other_names_are_found_by_their_mapping(hosted: HostedServer) 
         users=people, trips=MINIMAL_TARGETS.trips, memberships=MINIMAL_TARGETS.memberships
     )
 
-    assert name_problems(judge(project)) == set()
-    assert name_problems(judge(project, targets)) == {
+    assert name_problems(evaluate(project)) == set()
+    assert name_problems(evaluate(project, targets)) == {
         "foreign-key:notes.notes_person_fkey",
         "foreign-key-index:notes.notes_person_fkey",
     }
 
 
-def test_foreign_key_that_is_not_enforced_refuses_nothing(hosted: HostedServer) -> None:
+def test_foreign_key_that_is_not_enforced_is_ok(hosted: HostedServer) -> None:
     project = hosted.make_project()
     ((version,),) = project.run("select current_setting('server_version_num')::int")
     if version < 180000:
         pytest.skip("PostgreSQL before 18 enforces every foreign key")
     project.run("create table notes (trip_id uuid references trips not enforced)")
 
-    assert name_problems(judge(project)) == set()
+    assert name_problems(evaluate(project)) == set()
 
 
 def test_every_reserved_word_is_quoted(hosted: HostedServer) -> None:

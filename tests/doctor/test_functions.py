@@ -1,13 +1,13 @@
-"""The doctor tells whether the functions that the relay writes through can be called."""
+"""The doctor checks the functions through which the relay writes."""
 
 import pytest
 
-from app.doctor.findings import Finding, FixKind, Verdict, judge
+from app.doctor.findings import Finding, FixKind, Status
 from app.supabase.targets import MINIMAL_TARGETS
-from tests.doctor.harness import ROWS, apply_fixes, examine, pick
+from tests.doctor.harness import ROWS, apply_fixes, check, list_faults, pick
 from tests.doctor.hosted import HostedServer
 
-IMPOSTOR = """
+OTHER_FUNCTION = """
 drop function public.relay_apply(text);
 create function public.relay_apply(request text) returns json language sql
 as $$ select '{}'::json $$;
@@ -26,46 +26,46 @@ BROKEN = [
      {"function:relay_apply"}),
     ("table not granted", "revoke update on relay.fence from service_role",
      {"function:relay_apply"}),
-    ("another function of that name", IMPOSTOR, {"function:relay_apply"}),
+    ("another function of that name", OTHER_FUNCTION, {"function:relay_apply"}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("with_catalog", [False, True])
 @pytest.mark.parametrize(("script", "wanted"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
-async def test_function_that_cannot_be_called_is_found_and_relay_sql_is_the_fix(
-    hosted: HostedServer, script: str, wanted: set[str], deep: bool
+async def test_function_that_cannot_be_called_is_fixed_by_relay_sql(
+    hosted: HostedServer, script: str, wanted: set[str], with_catalog: bool
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(script)
 
-    findings = await examine(project, deep=deep)
+    findings = await check(project, with_catalog=with_catalog)
 
-    assert pick(findings, Verdict.PROBLEM) - {"executors:relay_apply", "executors:relay_claim"} == (
+    assert pick(findings, Status.PROBLEM) - {"executors:relay_apply", "executors:relay_claim"} == (
         wanted
     )
     fixes = [find(findings, check).fix for check in wanted]
     assert all(fix is not None and fix.kind is FixKind.COMMAND for fix in fixes)
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    left = await examine(project, deep=deep)
-    assert judge(left) is Verdict.FINE, [f for f in left if f.verdict is not Verdict.FINE]
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    left = await check(project, with_catalog=with_catalog)
+    assert list_faults(left) == []
 
 
-@pytest.mark.parametrize("deep", [False, True])
-async def test_missing_fence_is_found_and_relay_sql_is_the_fix(
-    hosted: HostedServer, deep: bool
+@pytest.mark.parametrize("with_catalog", [False, True])
+async def test_missing_fence_is_fixed_by_relay_sql(
+    hosted: HostedServer, with_catalog: bool
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run("drop schema relay cascade")
 
-    findings = await examine(project, deep=deep)
+    findings = await check(project, with_catalog=with_catalog)
 
-    wanted = {"function:relay_apply", "fence"} if deep else {"function:relay_apply"}
-    assert pick(findings, Verdict.PROBLEM) == wanted
+    wanted = {"function:relay_apply", "fence"} if with_catalog else {"function:relay_apply"}
+    assert pick(findings, Status.PROBLEM) == wanted
     assert "relay.fence" in find(findings, "function:relay_apply").what
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert judge(await examine(project, deep=deep)) is Verdict.FINE
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert list_faults(await check(project, with_catalog=with_catalog)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,41 +79,44 @@ async def test_missing_fence_is_found_and_relay_sql_is_the_fix(
          "public and anon and authenticated may"),
     ],
 )  # fmt: skip
-async def test_function_that_apps_may_execute_is_found_in_the_catalog_and_closed_by_the_fix(
+async def test_function_that_apps_may_execute_is_found_in_the_catalog_and_fixed(
     hosted: HostedServer, grant: str, named: str
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(grant)
 
-    findings = await examine(project, deep=True)
+    findings = await check(project, with_catalog=True)
 
-    assert pick(findings, Verdict.PROBLEM) == {"executors:relay_apply"}
+    assert pick(findings, Status.PROBLEM) == {"executors:relay_apply"}
     assert find(findings, "executors:relay_apply").what.startswith(named)
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert judge(await examine(project, deep=True)) is Verdict.FINE
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert list_faults(await check(project, with_catalog=True)) == []
 
 
-async def test_looking_at_the_functions_leaves_the_claim_of_a_running_relay_as_it_is(
+async def test_check_of_the_functions_keeps_the_claim_of_a_running_relay(
     hosted: HostedServer,
 ) -> None:
     project = hosted.make_project()
     project.run("update relay.fence set epoch = 42, sequence = 7")
 
-    findings = await examine(project, deep=True)
+    findings = await check(project, with_catalog=True)
 
-    assert judge(findings) is Verdict.FINE
+    assert list_faults(findings) == []
     assert project.run("select epoch, sequence from relay.fence") == [(42, 7)]
 
 
-async def test_function_that_fails_otherwise_is_not_called_missing(hosted: HostedServer) -> None:
+async def test_function_that_fails_with_another_error_is_skipped_and_not_reported_as_missing(
+    hosted: HostedServer,
+) -> None:
     project = hosted.make_project()
     project.run(RAISING)
 
-    findings = await examine(project, deep=False)
+    findings = await check(project, with_catalog=False)
 
     finding = find(findings, "function:relay_claim")
-    assert finding.verdict is Verdict.UNCHECKED
+    assert finding.status is Status.SKIPPED
+    assert not finding.needs_optional_key
     assert "53000" in finding.what
 
 

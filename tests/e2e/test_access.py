@@ -82,10 +82,10 @@ def test_stranger_is_denied_as_nobody_has_sent_an_event_about_him(trip: Trip) ->
 
     assert (code, answer["verdict"]) == (1, "denied")
     assert answer["sentence"] == (
-        "Denied: there is no membership in Supabase; the relay knows of no event about it: the"
-        " backend has not sent one."
+        "Denied: the membership is missing in Supabase; the relay has received no event about it"
+        " from the backend."
     )
-    assert answer["relay_silence"] is None
+    assert answer["relay_error"] is None
 
 
 def test_member_is_allowed_until_he_is_inactive_and_told_since_when(trip: Trip) -> None:
@@ -102,7 +102,7 @@ def test_member_is_allowed_until_he_is_inactive_and_told_since_when(trip: Trip) 
     assert code == 1
     assert answer["desired"]["event_type"] == "membership.updated"
     assert answer["sentence"] == (
-        "Denied: the membership is INACTIVE in Supabase, as the relay desires since"
+        "Denied: the membership is INACTIVE in Supabase, which is the desired state since"
         f" {answer['desired']['desired_version_at']}."
     )
 
@@ -111,8 +111,8 @@ def test_member_is_allowed_until_he_is_inactive_and_told_since_when(trip: Trip) 
     ("event_type", "also_missing"),
     [
         ("membership.deleted", ""),
-        ("user.deleted", " Nor is there the user."),
-        ("trip.deleted", " Nor is there the trip."),
+        ("user.deleted", " The user is missing, too."),
+        ("trip.deleted", " The trip is missing, too."),
     ],
 )
 def test_member_who_was_removed_is_denied_with_what_is_gone(
@@ -129,7 +129,7 @@ def test_member_who_was_removed_is_denied_with_what_is_gone(
 
     assert (code, answer["desired"]["is_removed"]) == (1, True)
     assert answer["sentence"] == (
-        "Denied: there is no membership in Supabase, as the relay desires since"
+        "Denied: the membership is missing in Supabase, which is the desired state since"
         f" {answer['desired']['desired_version_at']}.{also_missing}"
     )
 
@@ -156,14 +156,14 @@ def test_supabase_that_is_behind_is_told_whichever_way_it_is(
     assert (code, answer["desired"]["state"]) == (0, "pending")
     assert answer["sentence"].startswith(
         "Allowed at the moment. Supabase is behind: the removal of the membership of"
-        f" {answer['desired']['desired_version_at']} waits to be written since"
+        f" {answer['desired']['desired_version_at']} is pending since"
     )
 
     relay.stop()
     relay.settings = {**relay.settings, "SUPABASE_SECRET_KEY": local_supabase.secret_key}
     relay.start()
     await_that(lambda: relay.health()["backlog"]["pending"] == 0, SETTLE_SECONDS)
-    assert trip.ask()[1]["sentence"].startswith("Denied: there is no membership in Supabase, as")
+    assert trip.ask()[1]["sentence"].startswith("Denied: the membership is missing in")
 
 
 def test_relay_that_cannot_be_asked_is_said_and_no_failure(trip: Trip) -> None:
@@ -177,4 +177,4 @@ def test_relay_that_cannot_be_asked_is_said_and_no_failure(trip: Trip) -> None:
     ):
         code, answer = trip.ask(**changed)
         assert (code, answer["desired"]) == (0, None)
-        assert silence in answer["relay_silence"]
+        assert silence in answer["relay_error"]

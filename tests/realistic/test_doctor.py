@@ -20,14 +20,14 @@ from tests.realistic.conftest import MIGRATIONS, Project, write_settings
 KEEP = {"inactive": "keep"}
 TABLES = ("profiles", "trips", "trip_members")
 VERBS = ("reads", "writes")
-# The project's own: each removal of a trip searches all of its messages.
+# A fault of the project: PostgreSQL searches all messages for each deleted trip.
 NO_INDEX = "foreign-key-index:chat_messages.chat_messages_trip_id_fkey"
 Findings = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def open_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
-    """The same project before anybody looked at it, with one who is in a trip."""
+    """The same project without Row Level Security, with one member of a trip."""
     database_url = postgres.create_database()
     with run_local_supabase(
         migrations=MIGRATIONS,
@@ -65,7 +65,7 @@ def open_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
         yield supabase
 
 
-def examine(folder: Path, settings: dict[str, str]) -> tuple[int, Findings]:
+def check(folder: Path, settings: dict[str, str]) -> tuple[int, Findings]:
     done = run_relay_command(folder, settings, "doctor", "--json")
     assert done.stderr == ""
     document = read_json(done)
@@ -73,7 +73,7 @@ def examine(folder: Path, settings: dict[str, str]) -> tuple[int, Findings]:
 
 
 def name_problems(findings: Findings) -> set[str]:
-    return {check for check, finding in findings.items() if finding["verdict"] == "problem"}
+    return {check for check, finding in findings.items() if finding["status"] == "problem"}
 
 
 def name_all_settings(supabase: LocalSupabase, **changes: dict[str, Any]) -> dict[str, str]:
@@ -84,50 +84,50 @@ def name_all_settings(supabase: LocalSupabase, **changes: dict[str, Any]) -> dic
     }
 
 
-def test_hole_is_found_with_nothing_but_url_and_keys_and_closed_by_the_printed_fix(
+def test_open_tables_are_found_with_url_and_keys_alone_and_closed_by_the_printed_fix(
     open_supabase: LocalSupabase, tmp_path: Path
 ) -> None:
     settings = write_settings(open_supabase) | {
         "SUPABASE_PUBLISHABLE_KEY": open_supabase.publishable_key
     }
-    code, findings = examine(tmp_path, settings)
+    code, findings = check(tmp_path, settings)
     holes = {f"reads-by-anon:{table}" for table in TABLES}
     assert code == 1
     assert holes <= name_problems(findings)
 
-    # With the catalog read, too: first what is off is switched on, and then what it shows then.
+    # With the catalog: the first fixes turn Row Level Security on, the second narrow a policy.
     deep = name_all_settings(open_supabase)
     page = (CHECKOUT / "docs" / "guides" / "supabase.md").read_text()
     wanted = re.search(r"^```text\n(problem: .*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert wanted is not None
     assert wanted[1] in run_relay_command(tmp_path, deep, "doctor").stdout
-    code, findings = examine(tmp_path, deep)
+    code, findings = check(tmp_path, deep)
     roles = ("anon", "authenticated")
     assert name_problems(findings) == {
         *(f"{verb}-by-{role}:{name}" for verb in VERBS for role in roles for name in TABLES),
         NO_INDEX,
     }
     run_fixes(open_supabase, findings)
-    code, findings = examine(tmp_path, deep)
+    code, findings = check(tmp_path, deep)
     assert name_problems(findings) == {"reads-by-authenticated:profiles"}
     assert (
         'by policy "people see one another"' in findings["reads-by-authenticated:profiles"]["what"]
     )
     run_fixes(open_supabase, findings)
-    code, findings = examine(tmp_path, deep)
+    code, findings = check(tmp_path, deep)
     assert (code, name_problems(findings)) == (0, set())
 
 
 def run_fixes(supabase: LocalSupabase, findings: Findings) -> None:
     scripts = {
-        finding["fix"]["text"] for finding in findings.values() if finding["verdict"] == "problem"
+        finding["fix"]["text"] for finding in findings.values() if finding["status"] == "problem"
     }
     with psycopg.connect(str(supabase.database_url), autocommit=True) as connection:
         for script in sorted(scripts):
             connection.execute(script.encode())
 
 
-def test_policies_that_ignore_the_status_are_found_and_the_setting_makes_up_for_them(
+def test_policies_that_ignore_the_status_are_found_unless_the_relay_removes_inactive_rows(
     project: Project, realistic_supabase: LocalSupabase, tmp_path: Path
 ) -> None:
     owner, former = project.sign_up(), project.sign_up()
@@ -137,8 +137,8 @@ def test_policies_that_ignore_the_status_are_found_and_the_setting_makes_up_for_
     project.tables.post("trip_members", json=row).raise_for_status()
     keeping = name_all_settings(realistic_supabase, TARGET_MEMBERSHIPS=KEEP)
 
-    _, deep = examine(tmp_path, keeping)
-    _, shallow = examine(tmp_path, keeping | {"SUPABASE_DB_URL": ""})
+    _, deep = check(tmp_path, keeping)
+    _, shallow = check(tmp_path, keeping | {"SUPABASE_DB_URL": ""})
 
     ignoring = {check for check in name_problems(deep) if check.startswith("status:")}
     assert ignoring == {"status:trips", "status:chat_messages"}
@@ -147,11 +147,13 @@ def test_policies_that_ignore_the_status_are_found_and_the_setting_makes_up_for_
     )
     assert "remove" in shallow["status"]["fix"]["text"]
 
-    _, findings = examine(tmp_path, name_all_settings(realistic_supabase))
+    _, findings = check(tmp_path, name_all_settings(realistic_supabase))
     assert not {check for check in name_problems(findings) if check.startswith("status")}
-    # What anybody sees who is signed in is this project's own choice; it is said all the same.
+    # The project lets signed-in users see one another; the doctor reports that all the same.
     assert name_problems(findings) == {"reads-by-authenticated:profiles", NO_INDEX}
-    assert findings["status"]["what"].startswith("Memberships that are not ACTIVE are removed")
+    assert findings["status"]["what"].startswith(
+        "The relay removes memberships that are not ACTIVE"
+    )
 
 
 def test_access_is_explained_in_tables_of_other_names(
@@ -177,4 +179,4 @@ def test_access_is_explained_in_tables_of_other_names(
     project.change("membership.updated", **ids, status="INACTIVE")
     code, sentence = ask()
     assert code == 1
-    assert "is not ACTIVE, which TARGET_MEMBERSHIPS removes" in sentence
+    assert "is not ACTIVE and TARGET_MEMBERSHIPS removes such rows" in sentence

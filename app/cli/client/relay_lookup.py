@@ -1,10 +1,10 @@
-"""Asking a relay what it desires of a membership."""
+"""Ask a relay for its state of a membership."""
 
 from app.auth.claims import Scope
 from app.cli.client.api_models import EventAnswer, EventPage
 from app.cli.client.relay_client import CHECK_THE_WAY, open_relay
 from app.cli.errors import CommandFailed, Unconfirmed
-from app.doctor.access_reasons import Desired
+from app.doctor.access import Desired
 from app.domain.errors import ConfigurationInvalid
 
 _FIELDS = (
@@ -21,7 +21,7 @@ _FIELDS = (
 def ask_relay(
     url: str, token: str | None, trip_id: str, user_id: str
 ) -> tuple[Desired | None, str | None]:
-    """Ask for the membership; None and the reason where there is no answer to be had."""
+    """Ask for the membership; None and the error if the relay cannot be asked."""
     parameters = {"entity": f"membership/{trip_id}/{user_id}", "limit": 1}
     try:
         with open_relay(url, token, Scope.EVENTS_READ) as relay:

@@ -4,56 +4,42 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 from app.cli.client.relay_lookup import ask_relay
-from app.cli.commands.doctor import TRIP_TABLES, JwtSecret, PublishableKey, UserToken
 from app.cli.options import DEFAULT_URL, AsJson, Token, Url
 from app.cli.output.console import errors, output
-from app.cli.supabase_project import open_project, read_supabase_settings
-from app.doctor.access import Access, Verdict, examine_access
-from app.doctor.access_reasons import Desired
-from app.doctor.inspection.app_keys import read_subject
+from app.cli.supabase_project import (
+    TRIP_TABLES,
+    JwtSecret,
+    PublishableKey,
+    UserToken,
+    read_supabase_settings,
+)
+from app.doctor.access import Access, Desired, Outcome, check_access
+from app.doctor.project import Project, read_app_key, read_subject
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
+from app.supabase.client import open_http_client
+from app.supabase.keys import read_key
 
-_EXIT_CODES: Final = {
-    Verdict.ALLOWED: 0,
-    Verdict.DENIED: 1,
-    Verdict.UNCHECKED: 2,
-    Verdict.UNREACHABLE: 3,
+_EXIT_CODES: Final[Mapping[Outcome, int]] = {
+    Outcome.ALLOWED: 0,
+    Outcome.DENIED: 1,
+    Outcome.UNKNOWN: 2,
+    Outcome.UNREACHABLE: 3,
 }
-# Of verdicts and of outcomes alike.
-_STYLES: Final[Mapping[str, str]] = {"allowed": "green", "denied": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Whether a user may read a trip, and with which keys to find out."""
-
-    user_id: str
-    trip_id: str
-    tables: tuple[str, ...]
-    publishable_key: str | None
-    jwt_secret: str | None
-    user_token: str | None
-
-    @property
-    def is_of_the_user(self) -> bool:
-        """Whether the token that would be used is the user's; one that is signed here is."""
-        if self.jwt_secret is not None or self.user_token is None:
-            return True
-        return read_subject(self.user_token) == self.user_id
+_STYLES: Final[Mapping[str, str]] = {Outcome.ALLOWED: "green", Outcome.DENIED: "red"}
 
 
 def access(
-    user: Annotated[uuid.UUID, typer.Option(help="Who.")],
-    trip: Annotated[uuid.UUID, typer.Option(help="Which trip.")],
+    user: Annotated[uuid.UUID, typer.Option(help="The user's id.")],
+    trip: Annotated[uuid.UUID, typer.Option(help="The trip's id.")],
     url: Url = DEFAULT_URL,
     token: Token = None,
     publishable_key: PublishableKey = None,
@@ -67,10 +53,12 @@ def access(
 ) -> None:
     """Explain why a user can or cannot read a trip.
 
-    It reads as the user, by a token signed with the project's JWT secret or by
-    his own, reads the rows in Supabase with the relay's key, and asks the relay
-    what it desires. Exit code 0: he may read; 1: he may not; 2: could not check;
-    3: Supabase is not there. A relay that cannot be asked is said, no failure.
+    Reads Supabase as the user, with a token signed by the project's JWT secret
+    or the user's own, and with the relay's key; then asks the relay for the
+    desired state. If the relay cannot be asked, the explanation goes without.
+
+    Exit code 0: the user can read; 1: cannot; 2: unknown; 3: Supabase is
+    unreachable.
 
     Examples:
       relay access --user "$USER_ID" --trip "$TRIP_ID"
@@ -79,89 +67,78 @@ def access(
         raise typer.BadParameter(
             "is needed to read as the user, or --user-token", param_hint="--jwt-secret"
         )
-    question = Question(
-        str(user), str(trip), tuple(table or TRIP_TABLES), publishable_key, jwt_secret, user_token
-    )
-    if not question.is_of_the_user:
+    if jwt_secret is None and read_subject(user_token or "") != str(user):
         raise typer.BadParameter("is not a token of --user", param_hint="--user-token")
-    raise typer.Exit(inquire(question, url, token, as_json=as_json))
-
-
-def inquire(question: Question, url: str, token: str | None, *, as_json: bool) -> int:
-    """Find out, show it, and give the exit code.
-
-    Raises:
-        ConfigurationInvalid: a setting or key is missing, or is none.
-    """
-    # What a library has to say is in the answer.
+    # The explanation says what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
     settings, _ = read_supabase_settings()
-    desired, silence = ask_relay(url, token, question.trip_id, question.user_id)
-    answer = asyncio.run(_examine(settings, question, desired))
+    desired, relay_error = ask_relay(url, token, str(trip), str(user))
+    keys = (publishable_key, jwt_secret, user_token)
+    result = asyncio.run(
+        _check(settings, keys, str(user), str(trip), table or TRIP_TABLES, desired)
+    )
     if as_json:
-        document = {
-            "user": question.user_id,
-            "trip": question.trip_id,
-            **asdict(answer),
-            "relay_silence": silence,
-        }
+        question = {"user": str(user), "trip": str(trip)}
+        document = {**question, **asdict(result), "relay_error": relay_error}
         output.print_json(json.dumps(document))
     else:
-        _show(answer, silence)
-    return _EXIT_CODES[answer.verdict]
+        _show(result, relay_error)
+    raise typer.Exit(_EXIT_CODES[result.verdict])
 
 
-async def _examine(settings: Settings, question: Question, desired: Desired | None) -> Access:
-    async with open_project(settings, question.publishable_key, question.jwt_secret) as project:
-        user = await project.as_user(question.user_id)
-        if user is None and question.user_token is not None:
-            user = await project.with_token(question.user_token)
+async def _check(
+    settings: Settings,
+    keys: tuple[str | None, str | None, str | None],
+    user_id: str,
+    trip_id: str,
+    tables: Sequence[str],
+    desired: Desired | None,
+) -> Access:
+    publishable_key, jwt_secret, user_token = keys
+    _, relay_headers = read_key(settings.supabase_service_role_key.get_secret_value())
+    app_headers = None if publishable_key is None else read_app_key(publishable_key)
+    async with open_http_client(
+        settings.supabase_url, {}, timeout_seconds=settings.supabase_timeout_seconds
+    ) as http:
+        project = Project(
+            http, settings.targets, relay_headers, app_headers, jwt_secret, user_token
+        )
+        user = project.as_user(user_id) or project.as_token_user()
         if user is None:
             raise ConfigurationInvalid(
-                "SUPABASE_PUBLISHABLE_KEY is not set: beside a secret key a user's token needs the"
-                " key that apps have"
+                "SUPABASE_PUBLISHABLE_KEY is not set; with a secret key, reading as a user needs"
+                " the key that apps hold"
             )
-        return await examine_access(
-            project,
-            user,
-            settings.targets,
-            user_id=question.user_id,
-            trip_id=question.trip_id,
-            tables=question.tables,
-            desired=desired,
+        return await check_access(
+            project, user, user_id=user_id, trip_id=trip_id, tables=tables, desired=desired
         )
 
 
-def _show(answer: Access, silence: str | None) -> None:
-    for reading in answer.readings:
+def _show(access: Access, relay_error: str | None) -> None:
+    for reading in access.readings:
         _show_line(reading.table, reading.outcome, reading.detail)
-    if answer.readings:
-        membership = answer.membership
-        row = "no row" if membership is None else f"{membership.role}, {membership.status}"
+    if access.readings:
+        membership = access.membership
+        row = "missing" if membership is None else f"{membership.role}, {membership.status}"
         _show_line("membership", row)
-        _show_line("user, trip", f"{_there(answer.has_user)}, {_there(answer.has_trip)}")
-        _show_line("is_trip_member", _say(answer.is_trip_member))
-    desired = answer.desired
+        existence = {True: "exists", False: "missing", None: "unknown"}
+        _show_line("user", existence[access.has_user])
+        _show_line("trip", existence[access.has_trip])
+        result = {True: "true", False: "false", None: "cannot be called"}
+        _show_line("is_trip_member", result[access.is_trip_member])
+    desired = access.desired
     if desired is None:
-        _show_line("relay", "could not be asked", silence or "")
+        _show_line("relay", "could not be queried", relay_error or "")
     elif desired.state is None:
-        _show_line("relay", "knows of no event about it")
+        _show_line("relay", "received no event about it")
     else:
         removed = ", no row" if desired.is_removed else ""
         _show_line("relay", f"{desired.state}{removed}", f"{desired.event_type} {desired.event_id}")
-    console = output if answer.verdict in _STYLES else errors
-    console.print(Text(answer.sentence, _STYLES.get(answer.verdict, "yellow")))
+    console = output if access.verdict in _STYLES else errors
+    console.print(Text(access.sentence, _STYLES.get(access.verdict, "yellow")))
 
 
 def _show_line(name: str, value: str, detail: str = "") -> None:
-    # Made of texts: what a row or an event is called is no markup.
+    # Text, as the names of rows and events are no markup.
     line = Text(f"  {name:<20} ").append(value, _STYLES.get(value, ""))
     output.print(line.append(f"  {detail}", "dim") if detail else line)
-
-
-def _there(is_there: bool | None) -> str:
-    return {True: "there", False: "missing", None: "not seen"}[is_there]
-
-
-def _say(answer: bool | None) -> str:
-    return {True: "true", False: "false", None: "not there, or not to be asked"}[answer]

@@ -4,9 +4,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Final
+from typing import Annotated
 
 import httpx
 import typer
@@ -15,47 +15,32 @@ from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.cli.output.console import errors, output
 from app.cli.output.finding_views import show_findings
-from app.cli.supabase_project import open_project, read_supabase_settings
-from app.doctor.examination import Examination, examine_supabase
-from app.doctor.findings import Finding, Verdict, fine, judge, problem, setting, unchecked
-from app.doctor.inspection.catalog import Catalog, CatalogUnreadable, read_catalog
-from app.doctor.settings import examine_key_set, judge_operators, judge_settings
-from app.doctor.store import examine_store
+from app.cli.supabase_project import (
+    TRIP_TABLES,
+    JwtSecret,
+    PublishableKey,
+    UserToken,
+    read_supabase_settings,
+)
+from app.doctor import configuration
+from app.doctor.catalog import Catalog, CatalogUnreadable, read_catalog
+from app.doctor.findings import Finding, Status, ok, problem, setting, skipped
+from app.doctor.project import Project, read_app_key
+from app.doctor.project_checks import check_project
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
 from app.store.signals import Pooler
+from app.supabase.client import open_http_client
 from app.supabase.keys import read_key
 from app.supabase.targets import Targets
 
-TRIP_TABLES = ("chat_messages", "chat_reactions", "chat_read_receipts", "user_presence")
-
-PublishableKey = Annotated[
-    str | None,
-    typer.Option(
-        envvar=["SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"],
-        help="The key that apps have: publishable, or the legacy anon key.",
-    ),
-]
-JwtSecret = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SUPABASE_JWT_SECRET",
-        help="The project's JWT secret (HS256), to sign a short-lived token of a user.",
-    ),
-]
-UserToken = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SUPABASE_USER_TOKEN", help="A user's access token, where there is no secret."
-    ),
-]
-_EXIT_CODES: Final = {Verdict.FINE: 0, Verdict.PROBLEM: 1, Verdict.UNCHECKED: 2}
+ReportProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """What was handed in beside the settings."""
+class _Keys:
+    """The optional keys."""
 
     publishable_key: str | None
     jwt_secret: str | None
@@ -71,7 +56,7 @@ def doctor(
         str | None,
         typer.Option(
             envvar="SUPABASE_DB_URL",
-            help="postgresql://… of the project: its policies and privileges are read, too.",
+            help="postgresql://… of the project, to read its policies, privileges and keys.",
         ),
     ] = None,
     trip_table: Annotated[
@@ -82,104 +67,126 @@ def doctor(
 ) -> None:
     """Check the settings, the store and Supabase, and say how to fix what is wrong.
 
-    Nothing is ever written: what is tried names no row, and is rolled back.
-    The more keys it has, the more it sees. Exit code 0: all is well; 1: there
-    are problems; 2: there are none, but not everything could be checked.
+    Validates a deployment before it receives traffic. It changes nothing: the
+    writes that it probes name no row, and are rolled back. Each optional key
+    (publishable key, JWT secret or user token, db URL) adds checks.
+
+    Exit code 0: no problems; only checks that need another optional key were
+    skipped. 1: problems. 2: no problems, but another check could not be done.
 
     Examples:
       relay doctor --publishable-key sb_publishable_… --db-url postgresql://…
     """
-    keys = Keys(publishable_key, jwt_secret, user_token, db_url)
-    raise typer.Exit(diagnose(keys, tuple(trip_table or TRIP_TABLES), as_json=as_json))
-
-
-def diagnose(keys: Keys, trip_tables: tuple[str, ...], *, as_json: bool) -> int:
-    """Look at everything, show what is found, and give the exit code."""
-    # What a library has to say is in the findings.
+    # The findings say what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
-    with errors.status("Looking at the deployment …"):
-        findings = asyncio.run(_examine(keys, trip_tables))
-    verdict = judge(findings)
+    keys = _Keys(publishable_key, jwt_secret, user_token, db_url)
+    with errors.status("Checking the configuration …") as status:
+        findings = asyncio.run(
+            _check(
+                keys,
+                trip_table or TRIP_TABLES,
+                lambda subject: status.update(f"Checking {subject} …"),
+            )
+        )
     if as_json:
-        document = {"verdict": verdict, "findings": [asdict(finding) for finding in findings]}
+        statuses = {finding.status for finding in findings}
+        worst = next(s for s in (Status.PROBLEM, Status.SKIPPED, Status.OK) if s in statuses)
+        document = {"status": worst, "findings": [asdict(finding) for finding in findings]}
         output.print_json(json.dumps(document))
     else:
         show_findings(findings)
-    return _EXIT_CODES[verdict]
+    raise typer.Exit(_choose_exit_code(findings))
 
 
-async def _examine(keys: Keys, trip_tables: tuple[str, ...]) -> list[Finding]:
+def _choose_exit_code(findings: Sequence[Finding]) -> int:
+    if any(finding.status is Status.PROBLEM for finding in findings):
+        return 1
+    skipped_findings = [finding for finding in findings if finding.status is Status.SKIPPED]
+    return 0 if all(finding.needs_optional_key for finding in skipped_findings) else 2
+
+
+async def _check(
+    keys: _Keys, trip_tables: Sequence[str], report_progress: ReportProgress
+) -> list[Finding]:
     try:
-        settings, problems = read_supabase_settings()
+        settings, sentences = read_supabase_settings()
     except ConfigurationInvalid as error:
-        return judge_settings(error.sentences)
-    own = await _examine_own(settings, problems)
-    return [
-        *own,
-        *examine_store(settings.store_url, Pooler(settings.store_pooler)),
-        *await _examine_supabase(settings, keys, trip_tables),
-    ]
+        return configuration.evaluate_settings(error.sentences)
+    findings = await _check_configuration(settings, sentences)
+    report_progress("the store")
+    pooler = Pooler(settings.store_pooler)
+    findings += configuration.check_store(settings.store_url, pooler)
+    return findings + await _check_supabase(settings, keys, trip_tables, report_progress)
 
 
-async def _examine_own(settings: Settings, problems: Sequence[str]) -> list[Finding]:
+async def _check_configuration(settings: Settings, sentences: Sequence[str]) -> list[Finding]:
     try:
         if settings.webhook_secrets:
-            SignatureVerifier(
-                [secret.get_secret_value() for secret in settings.webhook_secrets],
-                tolerance_seconds=settings.webhook_tolerance_seconds,
-            )
+            secrets = [secret.get_secret_value() for secret in settings.webhook_secrets]
+            SignatureVerifier(secrets, tolerance_seconds=settings.webhook_tolerance_seconds)
     except ConfigurationInvalid as error:
-        problems = [*problems, str(error).rstrip(".")]
-    findings = judge_settings(problems)
-    has_tokens = settings.jwt_secret is not None or settings.jwt_jwks_url is not None
-    findings.append(judge_operators(has_tokens=has_tokens))
+        sentences = [*sentences, str(error).rstrip(".")]
+    findings = configuration.evaluate_settings(sentences)
+    has_key = settings.jwt_secret is not None or settings.jwt_jwks_url is not None
+    findings.append(configuration.evaluate_operator_auth(has_key=has_key))
     if settings.jwt_jwks_url is not None:
         async with httpx.AsyncClient() as client:
             key_set = KeySet(settings.jwt_jwks_url, client, clock=time.monotonic)
-            findings.append(await examine_key_set(key_set))
+            findings.append(await configuration.check_key_set(key_set))
     return findings
 
 
-async def _examine_supabase(
-    settings: Settings, keys: Keys, trip_tables: tuple[str, ...]
+async def _check_supabase(
+    settings: Settings, keys: _Keys, trip_tables: Sequence[str], report_progress: ReportProgress
 ) -> list[Finding]:
-    targets = settings.targets
     try:
-        kind, _ = read_key(settings.supabase_service_role_key.get_secret_value())
+        kind, relay_headers = read_key(settings.supabase_service_role_key.get_secret_value())
     except ConfigurationInvalid as error:
-        wanted = setting("SUPABASE_SECRET_KEY=sb_secret_…")
-        return [problem("key", str(error), "The relay does not start with this.", wanted)]
-    findings = [fine("key", f"The relay's key is of a kind that may write: {kind}.")]
-    app_key = keys.publishable_key
+        fix = setting("SUPABASE_SECRET_KEY=sb_secret_…")
+        return [problem("key", str(error), "The relay does not start with this.", fix)]
+    findings = [ok("key", f"The relay's key may write ({kind}).")]
+    app_headers = None
     try:
-        project = open_project(settings, app_key, keys.jwt_secret)
+        if keys.publishable_key is not None:
+            app_headers = read_app_key(keys.publishable_key)
     except ConfigurationInvalid as error:
-        why = "What apps can do cannot be tried with it."
-        wanted = setting("SUPABASE_PUBLISHABLE_KEY=sb_publishable_…")
-        findings.append(problem("app-key", str(error), why, wanted))
-        project = open_project(settings, None, keys.jwt_secret)
-    catalog = None if keys.db_url is None else _read_catalog(keys.db_url, targets, findings)
-    async with project:
-        examination = Examination(
-            targets,
-            roles=settings.membership_roles,
-            statuses=settings.membership_statuses,
-            project=project,
-            user_token=keys.user_token,
+        why = "The doctor cannot check with it what apps can do."
+        fix = setting("SUPABASE_PUBLISHABLE_KEY=sb_publishable_…")
+        findings.append(problem("app-key", str(error), why, fix))
+    catalog = None
+    if keys.db_url is not None:
+        report_progress("the catalog")
+        catalog, finding = _read_catalog(keys.db_url, settings.targets)
+        findings.append(finding)
+    async with open_http_client(
+        settings.supabase_url, {}, timeout_seconds=settings.supabase_timeout_seconds
+    ) as http:
+        return findings + await check_project(
+            Project(
+                http,
+                settings.targets,
+                relay_headers,
+                app_headers,
+                keys.jwt_secret,
+                keys.user_token,
+            ),
+            catalog,
             trip_tables=trip_tables,
-            catalog=catalog,
+            values={"status": settings.membership_statuses, "role": settings.membership_roles},
+            report_progress=report_progress,
         )
-        return [*findings, *await examine_supabase(examination)]
 
 
-def _read_catalog(db_url: str, targets: Targets, findings: list[Finding]) -> Catalog | None:
-    schemas = sorted({"public", *(targets[kind].schema or "public" for kind in Kind)})
+def _read_catalog(db_url: str, targets: Targets) -> tuple[Catalog | None, Finding]:
+    schemas = {"public", *(targets[kind].schema or "public" for kind in Kind)}
     try:
-        catalog = read_catalog(db_url, schemas)
+        catalog = read_catalog(db_url, sorted(schemas))
     except CatalogUnreadable as error:
-        why = "Policies, privileges and keys are seen from outside only."
-        wanted = setting("SUPABASE_DB_URL=postgresql://postgres:PASSWORD@HOST:5432/postgres")
-        findings.append(unchecked("catalog", f"--db-url cannot be used: {error}.", why, wanted))
-        return None
-    findings.append(fine("catalog", "The catalog was read over --db-url."))
-    return catalog
+        return None, skipped(
+            "catalog",
+            f"The catalog could not be read: {error}.",
+            "The doctor checks policies, privileges and keys over HTTP only.",
+            setting("SUPABASE_DB_URL=postgresql://postgres:PASSWORD@HOST:5432/postgres"),
+            needs_optional_key=False,
+        )
+    return catalog, ok("catalog", "The catalog was read over --db-url.")

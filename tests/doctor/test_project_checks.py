@@ -1,38 +1,37 @@
-"""The doctor finds what is wrong, its fix puts it right, and it never changes a row."""
+"""The doctor finds what is wrong, its fixes fix it, and it never changes a row."""
 
 import pytest
 
-from app.doctor.findings import Verdict, judge
+from app.doctor.findings import Status
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
-from tests.doctor.harness import ROWS, USER, apply_fixes, examine, pick, sign_token
+from tests.doctor.harness import ROWS, USER, apply_fixes, check, list_faults, pick, sign_token
 from tests.doctor.hosted import HostedServer
 
 
-@pytest.mark.parametrize("deep", [False, True])
-async def test_project_with_our_migrations_and_rows_has_nothing_to_find(
-    hosted: HostedServer, deep: bool
+@pytest.mark.parametrize("with_catalog", [False, True])
+async def test_project_with_our_migrations_and_rows_has_no_faults(
+    hosted: HostedServer, with_catalog: bool
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     before = project.digest()
 
-    findings = await examine(project, deep=deep)
+    findings = await check(project, with_catalog=with_catalog)
 
-    assert judge(findings) is Verdict.FINE, [f for f in findings if f.verdict is not Verdict.FINE]
+    assert list_faults(findings) == []
     assert project.digest() == before
 
 
-async def test_fresh_project_is_fine_by_its_catalog_and_only_half_seen_without(
+async def test_fresh_project_without_catalog_skips_what_needs_rows(
     hosted: HostedServer,
 ) -> None:
     project = hosted.make_project()
 
-    assert judge(await examine(project, deep=True)) is Verdict.FINE
-    shallow = await examine(project, deep=False)
-    assert judge(shallow) is Verdict.UNCHECKED
-    assert pick(shallow, Verdict.UNCHECKED) == {
+    assert list_faults(await check(project, with_catalog=True)) == []
+    shallow = await check(project, with_catalog=False)
+    assert pick(shallow, Status.SKIPPED) == {
         "reads-by-authenticated:users",
         "reads-by-authenticated:trips",
         "reads-by-authenticated:trip_memberships",
@@ -87,33 +86,33 @@ BROKEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("with_catalog", [False, True])
 @pytest.mark.parametrize(("script", "wanted"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
-async def test_broken_project_is_found_and_its_fix_leaves_nothing_to_find(
-    hosted: HostedServer, script: str, wanted: set[str], deep: bool
+async def test_broken_project_is_found_and_fixed(
+    hosted: HostedServer, script: str, wanted: set[str], with_catalog: bool
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(script)
     before = project.digest()
 
-    findings = await examine(project, deep=deep)
+    findings = await check(project, with_catalog=with_catalog)
 
-    assert pick(findings, Verdict.PROBLEM) == wanted
+    assert pick(findings, Status.PROBLEM) == wanted
     assert project.digest() == before
-    apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    left = await examine(project, deep=deep)
-    assert pick(left, Verdict.PROBLEM) == set()
+    apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    left = await check(project, with_catalog=with_catalog)
+    assert pick(left, Status.PROBLEM) == set()
     if script.startswith("drop table"):
-        return  # an empty table has nothing to show
-    assert judge(left) is Verdict.FINE, [f for f in left if f.verdict is not Verdict.FINE]
+        return  # a new table is empty
+    assert list_faults(left) == []
 
 
 DEEPLY_BROKEN = [
     ("update by policy", 'grant update on trip_memberships to authenticated; create policy "p" on'
      " trip_memberships for update to authenticated using (user_id = (select auth.uid()))",
      {"writes-by-authenticated:trip_memberships"}),
-    ("policy for everybody", 'create policy "p" on users for select to authenticated using (true)',
+    ("policy for every user", 'create policy "p" on users for select to authenticated using (true)',
      {"reads-by-authenticated:users"}),
     ("status ignored", STATUS_IGNORED, {"status:chat_messages"}),
     ("chat without row level security", "alter table chat_messages disable row level security",
@@ -136,62 +135,62 @@ DEEPLY_BROKEN = [
 @pytest.mark.parametrize(
     ("script", "wanted"), [b[1:] for b in DEEPLY_BROKEN], ids=[b[0] for b in DEEPLY_BROKEN]
 )
-async def test_what_only_the_catalog_shows_is_found_and_fixed(
+async def test_project_broken_in_its_catalog_only_is_found_and_fixed(
     hosted: HostedServer, script: str, wanted: set[str]
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(script)
 
-    findings = await examine(project, deep=True)
+    findings = await check(project, with_catalog=True)
 
-    # A member who still reads is shown by trying, too.
-    assert pick(findings, Verdict.PROBLEM) - {"status", "reads-by-authenticated:users"} == (
+    # A request shows a former member who still reads, too.
+    assert pick(findings, Status.PROBLEM) - {"status", "reads-by-authenticated:users"} == (
         wanted - {"reads-by-authenticated:users"}
     )
-    assert pick(findings, Verdict.PROBLEM) >= wanted
+    assert pick(findings, Status.PROBLEM) >= wanted
     fixable = [f for f in findings if f.check != "status"]
-    apply_fixes(project, fixable, MINIMAL_TARGETS, Verdict.PROBLEM)
-    left = await examine(project, deep=True)
-    assert judge(left) is Verdict.FINE, [f for f in left if f.verdict is not Verdict.FINE]
+    apply_fixes(project, fixable, MINIMAL_TARGETS, Status.PROBLEM)
+    left = await check(project, with_catalog=True)
+    assert list_faults(left) == []
 
 
-@pytest.mark.parametrize("deep", [False, True])
-async def test_function_that_ignores_status_is_found_and_removing_such_rows_is_the_fix(
-    hosted: HostedServer, deep: bool
+@pytest.mark.parametrize("with_catalog", [False, True])
+async def test_function_that_ignores_status_is_fixed_by_removing_inactive_rows(
+    hosted: HostedServer, with_catalog: bool
 ) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(STATUS_IGNORED_BY_FUNCTION)
 
-    findings = await examine(project, deep=deep)
+    findings = await check(project, with_catalog=with_catalog)
 
-    problems = pick(findings, Verdict.PROBLEM)
+    problems = pick(findings, Status.PROBLEM)
     assert "status" in problems
-    assert ("status:chat_messages" in problems) is deep
-    targets = apply_fixes(project, findings, MINIMAL_TARGETS, Verdict.PROBLEM)
-    assert judge(await examine(project, deep=deep, targets=targets)) is Verdict.FINE
+    assert ("status:chat_messages" in problems) is with_catalog
+    targets = apply_fixes(project, findings, MINIMAL_TARGETS, Status.PROBLEM)
+    assert list_faults(await check(project, with_catalog=with_catalog, targets=targets)) == []
 
 
-async def test_privilege_that_policies_hold_back_is_no_problem_but_said(
+async def test_privilege_without_policies_is_skipped_over_http_and_ok_by_the_catalog(
     hosted: HostedServer,
 ) -> None:
-    # As hosted projects are by default: everything granted, Row Level Security on, no policy.
+    # The default of hosted projects: everything granted, Row Level Security on, no policy.
     project = hosted.make_project()
     project.run(ROWS)
     project.run("grant all on trip_memberships, users, trips to anon, authenticated")
 
-    shallow = await examine(project, deep=False)
+    shallow = await check(project, with_catalog=False)
 
-    assert pick(shallow, Verdict.PROBLEM) == set()
-    assert pick(shallow, Verdict.UNCHECKED) == {
+    assert pick(shallow, Status.PROBLEM) == set()
+    assert pick(shallow, Status.SKIPPED) == {
         f"writes-by-{role}:{table}"
         for role in ("anon", "authenticated")
         for table in ("users", "trips", "trip_memberships")
     }
-    assert judge(await examine(project, deep=True)) is Verdict.FINE
-    apply_fixes(project, shallow, MINIMAL_TARGETS, Verdict.UNCHECKED)
-    assert judge(await examine(project, deep=False)) is Verdict.FINE
+    assert list_faults(await check(project, with_catalog=True)) == []
+    apply_fixes(project, shallow, MINIMAL_TARGETS, Status.SKIPPED)
+    assert list_faults(await check(project, with_catalog=False)) == []
 
 
 HARMLESS = """
@@ -219,22 +218,24 @@ grant all on notes to anon, authenticated, service_role;
 """
 
 
-async def test_project_that_takes_everything_from_everybody_is_left_as_it_was(
+async def test_checks_of_an_unprotected_project_change_nothing(
     hosted: HostedServer,
 ) -> None:
-    # Nothing is NOT NULL, triggers fill in every key, and note every statement.
+    # No column is NOT NULL; triggers fill in every key, and record every statement.
     project = hosted.make_project(HARMLESS)
     project.run(ROWS)
     before = project.digest()
 
-    findings = await examine(project, deep=True)
+    findings = await check(project, with_catalog=True)
 
     assert project.digest() == before
     assert {r.method for r in project.requests} == {"GET", "POST", "PATCH", "DELETE"}
-    assert "writes-by-anon:trip_memberships" in pick(findings, Verdict.PROBLEM)
+    assert "writes-by-anon:trip_memberships" in pick(findings, Status.PROBLEM)
 
 
-async def test_mapped_tables_are_examined_under_their_own_names(hosted: HostedServer) -> None:
+async def test_mapped_tables_are_checked_and_fixed_under_their_own_names(
+    hosted: HostedServer,
+) -> None:
     project = hosted.make_project(
         """create table people (uid uuid primary key, mail text, nick text);
         create table journeys (jid uuid primary key, title text, owner uuid);
@@ -261,44 +262,44 @@ async def test_mapped_tables_are_examined_under_their_own_names(hosted: HostedSe
         ),
     )
 
-    findings = await examine(project, deep=True, targets=targets)
+    findings = await check(project, with_catalog=True, targets=targets)
 
-    assert pick(findings, Verdict.PROBLEM) == {
+    assert pick(findings, Status.PROBLEM) == {
         f"{verb}-by-{role}:Members"
         for verb in ("reads", "writes")
         for role in ("anon", "authenticated")
     }
-    apply_fixes(project, findings, targets, Verdict.PROBLEM)
-    left = await examine(project, deep=True, targets=targets)
-    assert judge(left) is Verdict.FINE, [f for f in left if f.verdict is not Verdict.FINE]
+    apply_fixes(project, findings, targets, Status.PROBLEM)
+    left = await check(project, with_catalog=True, targets=targets)
+    assert list_faults(left) == []
 
 
 @pytest.mark.parametrize(
-    ("seconds", "verdict"),
-    [(0, Verdict.FINE), (20, Verdict.FINE), (90, Verdict.PROBLEM), (-90, Verdict.PROBLEM)],
+    ("seconds", "status"),
+    [(0, Status.OK), (20, Status.OK), (90, Status.PROBLEM), (-90, Status.PROBLEM)],
 )
-async def test_clock_that_differs_is_found(
-    hosted: HostedServer, seconds: float, verdict: Verdict
+async def test_clock_difference_beyond_the_leeway_is_a_problem(
+    hosted: HostedServer, seconds: float, status: Status
 ) -> None:
     project = hosted.make_project()
     project.ahead_seconds = seconds
 
-    findings = await examine(project, deep=True)
+    findings = await check(project, with_catalog=True)
 
     (clock,) = [finding for finding in findings if finding.check == "clock"]
-    assert clock.verdict is verdict
+    assert clock.status is status
     assert ("behind" in clock.what) is (seconds > 0)
 
 
-async def test_token_of_a_real_user_shows_that_he_can_let_himself_in(hosted: HostedServer) -> None:
+async def test_user_token_shows_that_its_user_can_join_a_trip(hosted: HostedServer) -> None:
     project = hosted.make_project()
     project.run(ROWS)
     project.run(SELF_GRANT)
     before = project.digest()
 
-    findings = await examine(project, deep=False, user_token=sign_token(USER))
+    findings = await check(project, with_catalog=False, user_token=sign_token(USER))
 
-    assert pick(findings, Verdict.PROBLEM) == {"writes-by-authenticated:trip_memberships"}
-    # He may have rows of his own: what a stranger reads is not shown by him.
-    assert "reads-by-authenticated:users" in pick(findings, Verdict.UNCHECKED)
+    assert pick(findings, Status.PROBLEM) == {"writes-by-authenticated:trip_memberships"}
+    # The user may have rows: what they read does not show what a stranger reads.
+    assert "reads-by-authenticated:users" in pick(findings, Status.SKIPPED)
     assert project.digest() == before

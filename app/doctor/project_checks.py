@@ -1,0 +1,61 @@
+"""Check a Supabase project without changing it: over HTTP, and in its catalog if it was read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from app.doctor import client_access, foreign_keys, functions, policies, tables
+from app.doctor.catalog import Catalog
+from app.doctor.connectivity import check_connectivity
+from app.doctor.findings import Finding, Status, command, skipped
+from app.doctor.project import Project
+from app.domain.entities import Kind
+
+_UNREACHABLE: Final = skipped(
+    "tables",
+    "Tables, functions and policies could not be checked.",
+    "Supabase must be reachable first.",
+    command("relay doctor"),
+    needs_optional_key=False,
+)
+
+
+async def check_project(
+    project: Project,
+    catalog: Catalog | None,
+    *,
+    values: Mapping[str, Sequence[str]],
+    trip_tables: Sequence[str],
+    report_progress: Callable[[str], None],
+) -> list[Finding]:
+    """Check a project, in its catalog if it was read.
+
+    Args:
+        project: the project.
+        catalog: None if it was not read.
+        values: field of a membership to the values that it may have.
+        trip_tables: tables whose rows belong to a trip by a column trip_id.
+        report_progress: receives what is checked next.
+    """
+    report_progress("the connection to Supabase")
+    findings = await check_connectivity(project)
+    if findings[0].status is Status.PROBLEM:
+        return [*findings, _UNREACHABLE]
+    report_progress("the tables")
+    relay, targets = project.relay, project.targets
+    plans_upserts = await tables.plans_empty_upserts(relay, targets)
+    for kind in Kind:
+        findings += await tables.check_table(
+            relay, targets[kind], catalog, plans_upserts=plans_upserts, values=values
+        )
+    report_progress("the relay's functions")
+    findings += await functions.check_functions(relay, catalog)
+    for role in client_access.Role:
+        report_progress(f"the access of {role}")
+        findings += await client_access.check_access(
+            project, role, catalog, plans_upserts=plans_upserts
+        )
+    report_progress("the access of former members")
+    findings += await policies.check_trip_tables(project, trip_tables, catalog)
+    if catalog is not None:
+        findings += foreign_keys.evaluate_foreign_keys(catalog.foreign_keys, targets)
+    return findings
