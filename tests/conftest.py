@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 
 pytest_plugins = ["tests.postgres", "tests.local", "tests.stores"]  # the others import the first
+
+# In the background, a shell has its commands ignore SIGINT, and processes inherit that. With a
+# handler here, they start with the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no defect; a failure on another machine should be one line to repeat.
 settings.register_profile("relay", deadline=None, print_blob=True, max_examples=max(EXAMPLES, 100))

@@ -1,8 +1,8 @@
-"""The entry point of the `relay` command: imports nothing that takes time.
+"""The entry point of the `relay` command: imports nothing that is slow to import.
 
-`relay serve` spends most of its start in imports. Until its server runs, nothing is open that a
-sudden end could harm, so a stop signal ends the process at once. Without a handler, the kernel
-ignores the signal where the process is PID 1, as in a container.
+`relay serve` spends most of its start in imports, and nothing is open yet that a sudden end could
+damage: a stop signal ends the process at once. Without a handler, the kernel ignores the signal for
+PID 1, as in a container.
 """
 
 import os

@@ -1,50 +1,79 @@
-"""How a command that speaks to a relay ends when it cannot go on."""
+"""The errors that end a command, each with its exit code.
 
-from collections.abc import Sequence
+CommandFailed              1  rejected, or not found
+├── Rejected               1  retrying changes nothing
+├── UsageError             2
+├── RelayUnavailable       3  retrying may help
+│   ├── Unconfirmed        3
+│   └── NotThisRelay       3  retrying changes nothing
+└── NotFinished            4
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class CommandFailed(Exception):
-    """The command cannot go on; `str(error)` is a sentence for the person who ran it.
+    """The command cannot continue; `str(error)` is a sentence for the person who ran it.
 
     Attributes:
-        exit_code: for the script that ran it.
-        details: one line each, beneath the sentence.
+        details: one line each, below the sentence.
+        problem: the relay's problem document, if it responded with one.
     """
 
     exit_code: int = 1
 
-    def __init__(self, sentence: str, details: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        details: Sequence[str] = (),
+        *,
+        problem: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.details = tuple(details)
+        self.problem = problem
 
 
-class Misused(CommandFailed):
+class Rejected(CommandFailed):
+    """The relay rejected the request."""
+
+
+class UsageError(CommandFailed):
     """The options do not go together, or are too few."""
 
     exit_code = 2
 
 
-class Refused(CommandFailed):
-    """The relay answered that it will not; asking again changes nothing."""
-
-
-class RelayAway(CommandFailed):
-    """No relay answers there, or not at the moment.
+class RelayUnavailable(CommandFailed):
+    """No relay responds, or it cannot accept requests at the moment.
 
     Attributes:
-        retry_after_seconds: when it asked to be called again, if it did.
+        retry_after_seconds: from the `Retry-After` header.
     """
 
     exit_code = 3
 
-    def __init__(self, sentence: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        problem: Mapping[str, Any] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(sentence, problem=problem)
         self.retry_after_seconds = retry_after_seconds
 
 
-class Unconfirmed(RelayAway):
-    """A success was answered that is not about what was sent: it may have been stored or not."""
+class Unconfirmed(RelayUnavailable):
+    """A successful response is not about what was sent, which may be stored or not."""
 
 
-class NoRelay(RelayAway):
-    """What answers there is none, or one of another version; asking again changes nothing."""
+class NotThisRelay(RelayUnavailable):
+    """The server is not a relay, or a relay of another version."""
+
+
+class NotFinished(CommandFailed):
+    """What was waited for did not happen in time."""
+
+    exit_code = 4

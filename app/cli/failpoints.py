@@ -12,14 +12,14 @@ VARIABLE: Final = "RELAY_FAILPOINT"
 
 
 def arm_failpoint(text: str | None) -> FailpointHook:
-    """Give what kills this process the n-th time that a point is reached, or stops it there.
+    """Return a hook that kills or stops this process the n-th time that it hits a failpoint.
 
     Args:
-        text: `<name>`, `<name>:<n>` or `<name>:<n>:stop`; None arms nothing. A process that is
-            stopped goes on with SIGCONT, and is not stopped again.
+        text: `<name>`, `<name>:<n>` or `<name>:<n>:stop`; None arms nothing. A stopped process
+            continues with SIGCONT and is not stopped again.
 
     Raises:
-        ConfigurationInvalid: there is no such point.
+        ConfigurationInvalid: no failpoint has this name.
     """
     if not text:
         return noop
@@ -27,8 +27,8 @@ def arm_failpoint(text: str | None) -> FailpointHook:
     match = re.fullmatch(r"(\d{0,9})(:stop)?", rest, re.ASCII)
     if name not in list(Failpoint) or match is None:
         raise ConfigurationInvalid(
-            f"{VARIABLE} takes one of {', '.join(Failpoint)}, :<n> for the n-th time,"
-            " and :<n>:stop to be stopped there and not killed"
+            f"{VARIABLE} must be one of {', '.join(Failpoint)}, with :<n> for the n-th time, or"
+            " :<n>:stop to stop the process instead of killing it"
         )
     remaining = max(1, int(match[1] or 1))
     how = signal.SIGSTOP if match[2] else signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What the commands that speak to a relay take alike."""
+"""The options that several commands share."""
 
 import re
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ def _check_url(url: str) -> str:
 
 
 def complete_types(incomplete: str) -> Iterator[str]:
-    """Give the event types that begin so."""
+    """Complete an event type."""
     return (event_type for event_type in EventType if event_type.startswith(incomplete))
 
 
 def complete_fields(context: typer.Context, incomplete: str) -> list[str]:
-    """Give the fields of the event type that stands before, and the values that are known."""
+    """Complete the fields of the given event type, and the values of roles and statuses."""
     given = context.params.get("event_type")
     if given not in list(EventType):
         return []
@@ -51,8 +51,8 @@ def _complete_entities(incomplete: str) -> Iterator[str]:
     return (f"{kind}/" for kind in Kind if kind.startswith(incomplete))
 
 
-def _read_moment(text: str | None) -> str | None:
-    """Give an RFC 3339 date-time for one, or for `15m`, `2h`, `3d` ago."""
+def _read_time(text: str | None) -> str | None:
+    """Return an RFC 3339 date-time; `15m`, `2h` and `3d` are times ago."""
     if text is None:
         return None
     ago = _AGO.fullmatch(text)
@@ -63,8 +63,8 @@ def _read_moment(text: str | None) -> str | None:
         moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(
-            f"{text!r} is neither 15m, 2h, 3d (so long ago) nor a date-time with an offset like"
-            " 2026-01-02T03:04:05Z"
+            f"{text!r} is neither a date-time with an offset like 2026-01-02T03:04:05Z nor a time"
+            " ago like 15m, 2h or 3d"
         ) from error
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -85,26 +85,35 @@ def _split_types(texts: list[str] | None) -> list[str]:
 
 
 Url = Annotated[
-    str, typer.Option(envvar="RELAY_URL", callback=_check_url, help="Where the relay is.")
+    str,
+    typer.Option(
+        "--url",
+        envvar="RELAY_URL",
+        callback=_check_url,
+        metavar="URL",
+        help="The URL of the relay.",
+    ),
 ]
 Token = Annotated[
     str | None,
     typer.Option(
+        "--token",
         envvar="RELAY_TOKEN",
-        help="An operator's token; default: one signed with JWT_SECRET, for five minutes.",
+        metavar="TOKEN",
+        help="An operator's token; default: one signed with JWT_SECRET, valid for five minutes.",
     ),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
-        callback=_read_moment,
+        callback=_read_time,
         metavar="TIME",
-        help="Received then or later: 15m, 2h, 3d (ago), or RFC 3339.",
+        help="Only events received then or later: RFC 3339, or 15m, 2h, 3d ago.",
     ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(callback=_read_moment, metavar="TIME", help="Received before then."),
+    typer.Option(callback=_read_time, metavar="TIME", help="Only events received before then."),
 ]
 Types = Annotated[
     list[str] | None,
@@ -113,7 +122,7 @@ Types = Annotated[
         callback=_split_types,
         autocompletion=_complete_patterns,
         metavar="TYPE",
-        help="user.deleted, membership.*, …; may be given several times.",
+        help="Only events of this type, as user.deleted or membership.*; can be repeated.",
     ),
 ]
 Entity = Annotated[
@@ -123,7 +132,7 @@ Entity = Annotated[
         callback=_check_entity,
         autocompletion=_complete_entities,
         metavar="ENTITY",
-        help="user/<id>, trip/<id> or membership/<trip_id>/<user_id>.",
+        help="Only events of user/<id>, trip/<id> or membership/<trip_id>/<user_id>.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

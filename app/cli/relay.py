@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from app.cli.errors import CommandFailed
-from app.cli.output.console import complain, errors, tidy
+from app.cli.output.console import print_error
 from app.domain.errors import ConfigurationInvalid
 
 COMMANDS: Final = {
@@ -106,26 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.exit(app(args=arguments, prog_name="relay", standalone_mode=False))
     except typer.TyperException as error:
-        _print_usage_error(error)
+        print_error(*_describe_usage_error(error))
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(1)
     except ConfigurationInvalid as error:
         if len(error.sentences) == 1:
-            complain("relay", error.sentences[0])
+            print_error(error.sentences[0])
         else:
-            complain("relay", "the configuration is invalid")
-            for sentence in error.sentences:
-                errors.print(f"  - {tidy(sentence)}", markup=False)
+            print_error("the configuration is invalid", [f"- {each}" for each in error.sentences])
         sys.exit(2)
     except CommandFailed as error:
-        complain("relay", str(error))
-        for detail in error.details:
-            errors.print(f"  {tidy(detail)}", markup=False)
+        print_error(str(error), error.details)
         sys.exit(error.exit_code)
 
 
-def _print_usage_error(error: typer.TyperException) -> None:
+def _describe_usage_error(error: typer.TyperException) -> tuple[str, list[str]]:
     sentence, context = error.format_message(), getattr(error, "ctx", None)
     # click names the first missing option only, by an error without a message.
     if isinstance(error, typer.BadParameter) and not error.message and context is not None:
@@ -135,6 +131,5 @@ def _print_usage_error(error: typer.TyperException) -> None:
             if parameter.required and parameter.name not in context.params
         ]
         sentence = f"missing {' and '.join(missing)}"
-    complain("relay", sentence[:1].lower() + sentence[1:])
-    if context is not None:
-        errors.print(f"  {context.command_path} --help explains every option.", style="dim")
+    hints = [] if context is None else [f"{context.command_path} --help explains every option."]
+    return sentence[:1].lower() + sentence[1:], hints

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_send_posts_an_event_that_supabase_holds_afterwards(relay: RelayProcess)
     )
     assert sent.returncode == 0, sent.stderr
     assert "200 applied" in strip_colours(sent.stdout)
+
+
+def test_send_whose_wait_runs_out_says_why_and_exits_with_4(relay: RelayProcess) -> None:
+    ids = (f"trip_id={uuid.uuid4()}", f"user_id={uuid.uuid4()}")
+    sent = relay.run(
+        "send", "membership.created", *ids, "role=MEMBER", "status=ACTIVE", "--wait", "2"
+    )
+    assert sent.returncode == 4, sent
+    first, *reasons = sent.stderr.splitlines()
+    assert first == "relay: the change was not applied within 2 s"
+    assert "23503" in reasons[0]
+    assert "The trip or user of this change is not in Supabase yet." in reasons[1]
 
 
 def test_send_of_the_same_event_again_says_duplicate(relay: RelayProcess) -> None:
@@ -79,7 +92,7 @@ def test_send_to_nobody_says_where_it_looked(tmp_path: Path) -> None:
     arguments = ("--url", url, "--secret", key, "--retry-seconds", "0")
     sent = run("send", "trip.deleted", f"id={USER}", *arguments, folder=tmp_path)
     assert sent.returncode == 3
-    assert f"no relay answers at {url}" in sent.stderr
+    assert f"no relay responds at {url}" in sent.stderr
     assert "Traceback" not in sent.stderr
 
 
@@ -212,8 +225,59 @@ def test_demo_once_shows_denied_granted_denied(
     assert shown.returncode == 0, shown.stderr
     steps = [line.split("│")[1:4] for line in shown.stdout.splitlines() if line.startswith("│")]
     assert [(step.strip(), seen.strip()) for step, seen, _ in steps] == [
-        ("a stranger", "nothing"),
+        ("no membership", "nothing"),
         ("membership.created", "“Tram 28 at nine?”"),
         ("membership.deleted", "nothing"),
     ]
     assert all("ms" in took for _, _, took in steps[1:])
+    assert not (tmp_path / ".local" / "demo.env").exists()
+
+
+@pytest.fixture
+def demo(local_supabase: LocalSupabase, tmp_path: Path) -> Iterator[Path]:
+    """Give the folder of a demo that serves."""
+    assert local_supabase.pid > 0
+    with subprocess.Popen(  # noqa: S603
+        [RELAY, "demo", "--port", str(find_free_port())],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while "Ctrl-C" not in (line := process.stdout.readline()):
+                assert line, "the demo ended"
+            yield tmp_path
+        finally:
+            process.terminate()
+
+
+def test_demo_leaves_an_environment_in_which_every_command_works(demo: Path) -> None:
+    environment = demo / ".local" / "demo.env"
+    assert oct(environment.stat().st_mode & 0o777) == "0o600"
+
+    def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603
+            ["/bin/sh", "-c", f". .local/demo.env && {command}"],
+            env={"PATH": "/usr/bin:/bin"},
+            cwd=demo,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    doctor = run_in_shell("relay doctor")
+    # 2: without a database URL, PGlite having none, it cannot check everything.
+    assert doctor.returncode in (0, 2), doctor
+    done = run_in_shell("relay events && relay replay --all --yes")
+    assert done.returncode == 0, done
+    access = run_in_shell('relay access --user "$USER_ID" --trip "$TRIP_ID"')
+    assert "denied" in access.stdout, access
+    membership = 'trip_id="$TRIP_ID" user_id="$USER_ID" role=MEMBER status=ACTIVE'
+    sent = run_in_shell(
+        f"relay send membership.created {membership} --wait 10"
+        ' && relay access --user "$USER_ID" --trip "$TRIP_ID"'
+    )
+    assert sent.returncode == 0, sent

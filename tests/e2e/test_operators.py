@@ -1,6 +1,7 @@
-"""An operator's day: looking up, replaying and backfilling with the command, on the real thing."""
+"""Looking up, replaying and backfilling with the command, on real processes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ RELAY = Path(sys.executable).with_name("relay")
 
 
 def send_user(relay: RelayProcess, name: str = "ana") -> tuple[str, str]:
-    """Send a user that Supabase then holds; gives his id and the event's."""
+    """Send a user that Supabase then holds; return its id and the event's."""
     user_id = str(uuid.uuid4())
     row = {"id": user_id, "email": f"{user_id}@example.com", "username": name}
     event_id: str = relay.post("user.created", row).json()["event_id"]
@@ -62,7 +63,7 @@ def test_events_finds_what_came_in_by_every_filter(relay: RelayProcess) -> None:
     only = read_lines(relay.run("events", *filters, "--status", "superseded").stdout)
     assert [event["event_id"] for event in only] == [late["event_id"]]
     shown = relay.run("events", late["event_id"])
-    assert "took its place; that one is applied." in shown.stdout
+    assert "replaced this one; the user is applied." in shown.stdout
     assert f"user/{user_id}" in shown.stdout
 
 
@@ -95,17 +96,17 @@ def test_events_into_a_pipe_that_closes_is_no_traceback(relay: RelayProcess) -> 
 
 
 @pytest.mark.parametrize("columns", [80, 160])
-def test_events_at_a_terminal_keep_to_its_width(relay: RelayProcess, columns: int) -> None:
+def test_events_at_a_terminal_show_ids_that_other_options_accept(
+    relay: RelayProcess, columns: int
+) -> None:
     ids = {"trip_id": str(uuid.uuid4()), "user_id": str(uuid.uuid4())}
     sent = relay.post("membership.deleted", ids).json()
     with Terminal(relay, ["events", "-n", "5"], columns) as terminal:
         assert terminal.end() == 0
-    lines = terminal.shown.splitlines()
-    assert all(len(line) <= columns for line in lines)
-    assert f"{ids['trip_id'][:8]}…/{ids['user_id'][:8]}…" in terminal.shown
-    # The id is whole, to be copied.
-    (line,) = (line for line in lines if sent["event_id"] in line)
-    assert ("membership.deleted" in line) is (columns == 160)
+    (entity,) = re.findall(rf"^  entity +(membership/{ids['trip_id']}/\S+)$", terminal.shown, re.M)
+    assert re.search(rf"^  event +{sent['event_id']}$", terminal.shown, re.M)
+    listed = read_lines(relay.run("events", "--entity", entity, "--json").stdout)
+    assert [event["event_id"] for event in listed] == [sent["event_id"]]
 
 
 def test_replay_repairs_what_somebody_broke(
@@ -149,7 +150,7 @@ def test_replay_at_a_terminal_counts_and_asks_first(relay: RelayProcess) -> None
     _, event_id = send_user(relay)
     with Terminal(relay, ["replay", event_id]) as terminal:
         terminal.await_shown("Replay? [y/N]")
-        assert "1 event of 1 entity: each entity is written" in terminal.shown
+        assert "1 event of 1 entity: the relay will write each entity" in terminal.shown
         terminal.type("n\n")
         assert terminal.end() == 1
         assert "Nothing is replayed." in terminal.shown
@@ -160,7 +161,7 @@ def test_replay_at_a_terminal_counts_and_asks_first(relay: RelayProcess) -> None
         assert "completed  1 event of 1 entity: 1 applied" in terminal.shown
 
 
-def test_replay_left_by_ctrl_c_goes_on_and_can_be_looked_at(
+def test_replay_continues_after_ctrl_c_and_can_be_shown(
     relay_without_supabase: RelayProcess,
 ) -> None:
     relay = relay_without_supabase
@@ -170,9 +171,9 @@ def test_replay_left_by_ctrl_c_goes_on_and_can_be_looked_at(
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 130
     assert "Traceback" not in terminal.shown
-    (hint,) = (line for line in terminal.shown.splitlines() if "Look again: relay" in line)
+    (hint,) = (line for line in terminal.shown.splitlines() if "Progress: relay" in line)
     shown = relay.run(*hint.split("relay ")[-1].split())
-    assert "1 to be written" in strip_colours(shown.stdout)
+    assert "1 pending" in strip_colours(shown.stdout)
 
 
 def test_operator_with_another_secret_is_told_so(relay: RelayProcess) -> None:
@@ -197,7 +198,9 @@ def test_operator_with_a_token_of_another_scope_is_told_which(relay: RelayProces
     assert "lacks the scope replay:write" in done.stderr
 
 
-def test_file_killed_on_its_way_goes_on_and_every_line_arrives(own_relay: RelayProcess) -> None:
+def test_file_is_resumed_after_a_kill_and_every_line_arrives(
+    own_relay: RelayProcess,
+) -> None:
     path = own_relay.folder / "trips.ndjson"
     bookmark = path.with_name("trips.ndjson.relay-progress")
     write_trips(path, 20_000)
@@ -211,7 +214,7 @@ def test_file_killed_on_its_way_goes_on_and_every_line_arrives(own_relay: RelayP
     assert sending.wait(30) == -signal.SIGKILL
     done = own_relay.run("send", "--file", str(path), "--json")
     assert done.returncode == 0, done.stderr
-    assert "Going on after line" in done.stderr
+    assert "Resuming after line" in done.stderr
     tally = json.loads(done.stdout)
     assert tally["accepted"] + tally["duplicate"] == tally["lines"] == 20_000
     # What was in flight when it was killed is all that is sent twice.
@@ -221,23 +224,23 @@ def test_file_killed_on_its_way_goes_on_and_every_line_arrives(own_relay: RelayP
     assert again["duplicate"] == 20_000
 
 
-def test_file_goes_on_through_a_restart_of_the_relay(own_relay: RelayProcess) -> None:
+def test_file_is_sent_through_a_restart_of_the_relay(own_relay: RelayProcess) -> None:
     path = own_relay.folder / "trips.ndjson"
     write_trips(path, 3000)
     own_relay.stop(signal.SIGKILL)
     with Terminal(own_relay, ["send", "--file", str(path)], 120) as terminal:
-        terminal.await_shown("again in")
+        terminal.await_shown("retrying in")
         own_relay.start()
         assert terminal.end() == 0
     assert "3,000 lines: 3,000 accepted" in terminal.shown
 
 
-def test_events_from_standard_input_are_sent_and_the_bad_ones_named(relay: RelayProcess) -> None:
+def test_events_from_standard_input_are_sent_and_invalid_ones_reported(relay: RelayProcess) -> None:
     good = {"type": "trip.deleted", "timestamp": "2026-01-02T03:04:05Z"}
     lines = [
         json.dumps(good | {"data": {"id": str(uuid.uuid4())}}),
         json.dumps(good | {"data": {"id": "nobody"}}),
-        # Shallow enough for a line, too deep inside a batch: it holds up no other.
+        # Shallow enough for a line, too deep inside a batch: the other lines are sent.
         '{"type":"trip.deleted","data":' + "[" * 985 + "]" * 985 + "}",
         "nonsense",
     ]
@@ -248,7 +251,7 @@ def test_events_from_standard_input_are_sent_and_the_bad_ones_named(relay: Relay
     assert "line 2: invalid: /data/id must be a UUID" in sent.stderr
     written = read_lines(rejects.read_text())
     assert [reject["line"] for reject in written] == [2, 3, 4]
-    # Mended, the file of rejects can be sent as it stands.
-    mended = written[0] | {"data": {"id": str(uuid.uuid4())}}
-    again = relay.run("send", "--file", "-", "--json", input=json.dumps(mended))
+    # Once fixed, a line of the file of rejects can be sent.
+    fixed = written[0] | {"data": {"id": str(uuid.uuid4())}}
+    again = relay.run("send", "--file", "-", "--json", input=json.dumps(fixed))
     assert json.loads(again.stdout)["accepted"] == 1

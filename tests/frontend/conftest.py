@@ -16,7 +16,6 @@ from tests.drivers import Driver, run_driver
 from tests.e2e.conftest import relay as relay  # the fixture: use ids of your own
 
 HERE: Final = Path(__file__).parent
-LIBRARY_MAJOR: Final = 22  # what @supabase/supabase-js asks for
 PASSWORD: Final = "correct horse battery staple"
 
 
@@ -114,8 +113,6 @@ class App:
 def run_app(supabase: LocalSupabase, folder: Path) -> Iterator[App]:
     """Install the library, once for its lock file, and run it until the block ends."""
     node = find_node()
-    if node.major < LIBRARY_MAJOR:
-        node = find_node("wheel")
     modules = install_packages(
         node, manifests=HERE, guard=GUARD, cache=CHECKOUT / ".local", report=lambda _: None
     )

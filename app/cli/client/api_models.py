@@ -1,4 +1,4 @@
-"""What a relay answers to an operator, as far as the command shows it."""
+"""The relay's responses to an operator, as far as the command shows them."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class EntityAnswer(BaseModel):
-    """The entity that an event moved, as it stands now."""
+    """The current status of an entity."""
 
     kind: str
     key: str
@@ -21,13 +21,18 @@ class EntityAnswer(BaseModel):
     last_error: str | None
 
     @property
+    def path(self) -> str:
+        """The entity as `--entity` accepts it."""
+        return f"{self.kind}/{self.key}"
+
+    @property
     def error(self) -> str:
-        """The last error in a line; empty where there is none."""
+        """The last error in one line, or an empty text."""
         return ": ".join(part for part in (self.last_error_code, self.last_error) if part)
 
 
 class EventAnswer(BaseModel):
-    """One event and what became of it."""
+    """One event and its status."""
 
     event_id: str
     type: str
@@ -38,12 +43,19 @@ class EventAnswer(BaseModel):
 
     @property
     def error(self) -> str:
-        """What is wrong with it; empty where nothing is, also where a later event failed."""
+        """The error that keeps this event from being applied, or an empty text."""
         return self.entity.error if self.status in ("pending", "dead") else ""
 
 
+class EventPage(BaseModel):
+    """A page of events, as JSON documents."""
+
+    events: list[dict[str, object]]
+    next_cursor: str | None
+
+
 class ReplayMatch(BaseModel):
-    """What a replay is about to write again."""
+    """The events that a replay matched."""
 
     replay_id: str | None
     matched_events: int
@@ -52,7 +64,7 @@ class ReplayMatch(BaseModel):
 
 
 class ReplayAnswer(BaseModel):
-    """One replay and how far it is."""
+    """One replay and its progress."""
 
     replay_id: str
     requested_at: datetime
@@ -69,19 +81,12 @@ class ReplayAnswer(BaseModel):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing of it is still to be marked or to be written."""
+        """Whether no entity of the replay has to be requeued or applied any more."""
         return self.status != "running" and (self.status == "failed" or self.waiting == 0)
 
 
-class EventPage(BaseModel):
-    """A page of events, each as it came."""
-
-    events: list[dict[str, object]]
-    next_cursor: str | None
-
-
 class ReplayPage(BaseModel):
-    """A page of replays, each as it came."""
+    """A page of replays, as JSON documents."""
 
     replays: list[dict[str, object]]
     next_cursor: str | None

@@ -1,14 +1,22 @@
-"""Delivering events: a success counts only if it names what was sent; anything else is retried."""
+"""Delivering events: a response confirms an event only if it names it; all else is retried."""
 
 import random
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import httpx
 
-from app.cli.client.relay_client import CHECK_THE_WAY, Document, read_document
-from app.cli.errors import NoRelay, RelayAway, Unconfirmed
+from app.cli.client.relay_client import (
+    CHECK_PROXIES,
+    Document,
+    make_failure,
+    read_document,
+    translated_failures,
+)
+from app.cli.errors import NotThisRelay, Rejected, RelayUnavailable, Unconfirmed
 from app.domain.event_reader import is_event_id
 from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 
@@ -17,24 +25,25 @@ BATCH_STATUSES: Final = ("accepted", "duplicate", "conflict", "invalid")
 
 _SUCCESSES: Final = (200, 202)
 _SHOWN_CHARACTERS: Final = 200
+_SKEW_SECONDS: Final = 60
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def deliver(
-    attempt: Callable[[], Answer],
+    attempt: Callable[[], Result],
     *,
     patience_seconds: float,
     report_wait: Callable[[str, float], None],
     pause: Callable[[float], None] = time.sleep,
-) -> Answer:
-    """Attempt until it succeeds, with backoff and full jitter, and as late as `Retry-After` asks.
+) -> Result:
+    """Attempt until it succeeds, with backoff, full jitter and regard to `Retry-After`.
 
     Args:
-        attempt: sends once; RelayAway means that it may be sent again.
-        patience_seconds: how long it may fail before it is given up.
-        report_wait: told why and for how many seconds nothing is sent.
-        pause: waits so many seconds.
+        attempt: sends once; RelayUnavailable means that it may be sent again.
+        patience_seconds: how long attempts may fail.
+        report_wait: called with the reason and the seconds of each pause.
+        pause: sleeps.
 
     Raises:
         CommandFailed: the last failure, or one that sending again does not change.
@@ -44,20 +53,56 @@ def deliver(
     while True:
         try:
             return attempt()
-        except NoRelay:
+        except NotThisRelay:
             raise
-        except RelayAway as away:
+        except RelayUnavailable as error:
             failures += 1
-            asked = min(away.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
+            asked = min(error.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
             wait = max(asked, backoff_seconds(failures, random.random()))  # noqa: S311
             if time.monotonic() + wait - failing_since > patience_seconds:
                 raise
-            report_wait(str(away), wait)
+            report_wait(str(error), wait)
             pause(wait)
 
 
+def post(
+    client: httpx.Client, path: str, *, content: bytes, headers: dict[str, str]
+) -> httpx.Response:
+    """Post events and return the response if it is a success.
+
+    Raises:
+        CommandFailed: what the response means.
+    """
+    with translated_failures(str(client.base_url)):
+        response = client.post(path, content=content, headers=headers)
+    if response.is_success:
+        return response
+    failure = make_failure(response)
+    if response.status_code == httpx.codes.UNAUTHORIZED and failure.problem is not None:
+        raise Rejected(_explain_unauthenticated(response), problem=failure.problem)
+    raise failure
+
+
+def _explain_unauthenticated(response: httpx.Response) -> str:
+    try:
+        relay_time = parsedate_to_datetime(response.headers.get("date", ""))
+        skew_seconds = (datetime.now(UTC) - relay_time).total_seconds()
+    except (TypeError, ValueError):
+        skew_seconds = 0.0
+    if abs(skew_seconds) > _SKEW_SECONDS:
+        return (
+            f"the relay does not accept the signature: this machine's clock is"
+            f" {abs(skew_seconds):.0f} seconds {'ahead of' if skew_seconds > 0 else 'behind'} the"
+            " relay's. Correct it."
+        )
+    return (
+        "the relay does not accept the signature: its WEBHOOK_SECRETS and this one have no secret"
+        " in common, or its WEBHOOK_AUTH requires a token. Its log says which."
+    )
+
+
 def confirm_event(response: httpx.Response, event_id: str) -> Document:
-    """Give the answer to one event, if it is that.
+    """Return the response's document if it is about this event.
 
     Raises:
         Unconfirmed: it is not; the event may be stored or not.
@@ -71,20 +116,20 @@ def confirm_event(response: httpx.Response, event_id: str) -> Document:
     ):
         raise Unconfirmed(
             f"event {event_id} is not confirmed: {_quote(response)}, where the relay would name"
-            f" the event. {CHECK_THE_WAY}. Whether it is stored: relay events {event_id}"
+            f" the event. {CHECK_PROXIES}. Whether it is stored: relay events {event_id}"
         )
     return document
 
 
 def confirm_batch(response: httpx.Response, event_ids: Sequence[str | None]) -> list[Document]:
-    """Give the results of a batch, if there is one for each event, in the order sent.
+    """Return the results of a batch if each is about the event at its place.
 
     Args:
         response: a success.
         event_ids: of the events sent; None where one has no id that is a text.
 
     Raises:
-        Unconfirmed: it is not the answer to this batch; the events may be stored or not.
+        Unconfirmed: they are not; the events may be stored or not.
     """
     document = read_document(response)
     results = None if document is None else document.get("results")
@@ -101,7 +146,7 @@ def confirm_batch(response: httpx.Response, event_ids: Sequence[str | None]) -> 
                 break
     if reason is not None or results is None:
         raise Unconfirmed(
-            f"the batch is not confirmed: {_quote(response)}, {reason}. {CHECK_THE_WAY}"
+            f"the batch is not confirmed: {_quote(response)}, {reason}. {CHECK_PROXIES}"
         )
     return list[Document](results)
 
@@ -116,8 +161,8 @@ def _is_result(result: object, event_id: str | None) -> bool:
 
 
 def _quote(response: httpx.Response) -> str:
-    said = response.text.strip()
-    if len(said) > _SHOWN_CHARACTERS:
-        said = f"{said[:_SHOWN_CHARACTERS]}…"
+    text = response.text.strip()
+    if len(text) > _SHOWN_CHARACTERS:
+        text = f"{text[:_SHOWN_CHARACTERS]}…"
     status = f"{response.status_code} {response.reason_phrase}".strip()
-    return f"{response.url} answered {status} with {said or 'an empty body'}"
+    return f"{response.url} responded {status} with {text or 'an empty body'}"

@@ -1,4 +1,4 @@
-"""Who an operator is to a relay: the token given, or one of our own."""
+"""The token that an operator's requests carry: the given one, or one signed with JWT_SECRET."""
 
 import getpass
 import time
@@ -10,61 +10,45 @@ from app.auth.tokens import mint_token
 from app.domain.errors import ConfigurationInvalid
 from app.settings import SecretSettings, read_settings
 
-_OWN_TOKEN_SECONDS: Final = 300
+_TOKEN_SECONDS: Final = 300
 
 
-def check_token(token: str) -> str:
-    """Give a token as it goes into a header.
+def make_token_source(token: str | None, scope: Scope) -> Callable[[], str]:
+    """Return a function that gives the token for the next request.
 
-    Raises:
-        ConfigurationInvalid: no header can carry it.
-    """
-    bare = token.strip().removeprefix("Bearer ").strip()
-    if not bare or not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise ConfigurationInvalid("what --token or RELAY_TOKEN gives is no token")
-    return bare
-
-
-class OwnToken:
-    """A token of the person at the terminal: it allows one thing, and is renewed in time.
+    Args:
+        token: the operator's; None signs one for each request.
+        scope: all that a token signed here allows.
 
     Raises:
-        ConfigurationInvalid: there is nothing to sign it with.
+        ConfigurationInvalid: the token is not one, or JWT_SECRET is not set.
     """
+    if token is not None:
+        bare = token.strip().removeprefix("Bearer ").strip()
+        if not bare or not bare.isascii() or not bare.isprintable() or " " in bare:
+            raise ConfigurationInvalid("--token or RELAY_TOKEN is not a token")
+        return lambda: bare
+    settings = read_settings(SecretSettings)
+    secret = settings.jwt_secret
+    if secret is None:
+        raise ConfigurationInvalid(
+            f"an operator's token is missing: set JWT_SECRET to the relay's, or RELAY_TOKEN (or"
+            f" --token) to a token with the scope {scope}"
+        )
 
-    def __init__(self, scope: Scope, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._scope = scope
-        self._clock = clock
-        self._settings = read_settings(SecretSettings)
-        self._token = self._mint()
-        self._minted_at = clock()
-
-    def give(self) -> str:
-        """Give one that is valid for a while."""
-        if self._clock() - self._minted_at > _OWN_TOKEN_SECONDS / 2:
-            self._token, self._minted_at = self._mint(), self._clock()
-        return self._token
-
-    def _mint(self) -> str:
-        secret = self._settings.jwt_secret
-        if secret is None:
-            raise ConfigurationInvalid(
-                f"there is no token: give one with the scope {self._scope} by --token or"
-                " RELAY_TOKEN, or set JWT_SECRET to what the relay has"
-            )
+    def sign_token() -> str:
         claims = make_claims(
-            self._settings,
-            scopes=[self._scope],
-            subject=_name_operator(),
-            seconds=_OWN_TOKEN_SECONDS,
+            settings, scopes=[scope], subject=_find_user_name(), seconds=_TOKEN_SECONDS
         )
         return mint_token(claims, secret=secret.get_secret_value())
+
+    return sign_token
 
 
 def make_claims(
     settings: SecretSettings, *, scopes: Sequence[Scope], subject: str, seconds: int
 ) -> dict[str, object]:
-    """Say what a token says that a relay with these settings takes, from now on for so long."""
+    """Return the claims that a relay with these settings accepts for the next seconds."""
     now = int(time.time())
     claims: dict[str, object] = {
         "sub": subject,
@@ -79,8 +63,8 @@ def make_claims(
     return claims
 
 
-def _name_operator() -> str:
-    """Give who is to stand in the audit of a replay."""
+def _find_user_name() -> str:
+    """Return the name that a replay is audited by."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

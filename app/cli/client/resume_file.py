@@ -1,25 +1,22 @@
-"""Where the sending of a file stands, kept beside it, so that a run after a kill goes on."""
+"""How far a file has been sent, kept beside it, so that a run after a kill resumes there."""
 
 import contextlib
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.cli.client.ndjson import Place
 from app.store.private_files import open_private
 
 _SUFFIX: Final = ".relay-progress"
-_CHUNK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the lines of a file so far."""
+    """The number of lines so far, and of each result."""
 
     lines: int = 0
     accepted: int = 0
@@ -28,21 +25,21 @@ class Tally:
     invalid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Progress:
-    """What a bookmark holds.
+    """How far a file has been sent.
 
     Attributes:
-        url: the relay that it was sent to.
-        offset: bytes of the file that are done with.
-        sha256: over those bytes.
-        tally: what became of their lines.
-        rejects_bytes: how long the file of rejects was then.
+        url: of the relay.
+        file_version: tells whether the file has changed since.
+        offset: bytes of the file that are done.
+        tally: the results of their lines.
+        rejects_bytes: the length of the file of rejects.
     """
 
     url: str
-    offset: int
-    sha256: str
+    file_version: str
+    offset: int = 0
     tally: Tally = field(default_factory=Tally)
     rejects_bytes: int = 0
 
@@ -50,29 +47,39 @@ class Progress:
 _PROGRESS: Final = TypeAdapter(Progress)
 
 
-class Bookmark:
-    """The bookmark of one file; of standard input there is none."""
+def read_file_version(path: Path) -> str:
+    """Return a text that changes with the file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    status = path.stat()
+    return f"{status.st_ino}/{status.st_size}/{status.st_mtime_ns}"
+
+
+class ResumeFile:
+    """The progress of one file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._partial = path.with_name(f"{path.name}.partial")
+        """Remember the paths.
 
-    @classmethod
-    def of(cls, file: Path) -> Self:
-        """Give the bookmark of a file."""
-        return cls(file.with_name(f"{file.name}{_SUFFIX}"))
+        Args:
+            path: of the file of events.
+        """
+        self.path = path.with_name(f"{path.name}{_SUFFIX}")
+        self._partial = path.with_name(f"{path.name}{_SUFFIX}.partial")
 
     def read(self) -> Progress | None:
-        """Give what it holds; None where there is none that can be read."""
+        """Return the progress, if a readable one is kept."""
         try:
             return _PROGRESS.validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
             return None
 
     def write(self, progress: Progress) -> None:
-        """Replace what it holds: a kill leaves the old one or the new one.
+        """Replace the progress; a kill leaves the old one or the new one.
 
-        No fsync: what a power cut takes back is sent again, and is a duplicate then.
+        No fsync: lines that a power cut makes it forget are sent again, and are duplicates then.
 
         Raises:
             OSError: it cannot be written.
@@ -82,20 +89,7 @@ class Bookmark:
         os.replace(self._partial, self.path)  # noqa: PTH105 - Path.replace is the same
 
     def remove(self) -> None:
-        """Take it away, also what a kill may have left of it."""
+        """Remove it, and what a kill may have left of it."""
         for path in (self.path, self._partial):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def find_place(file: BinaryIO, progress: Progress) -> Place | None:
-    """Bring a file to where it stood; None, and back to its start, if it is another one now."""
-    digest = hashlib.sha256()
-    remaining = progress.offset
-    while remaining and (chunk := file.read(min(remaining, _CHUNK_BYTES))):
-        digest.update(chunk)
-        remaining -= len(chunk)
-    if remaining or digest.hexdigest() != progress.sha256:
-        file.seek(0)
-        return None
-    return Place(progress.tally.lines, progress.offset, digest)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from app.cli.client.relay_lookup import ask_relay
+from app.cli.client.relay_lookup import find_desired_state
 from app.cli.options import DEFAULT_URL, AsJson, Token, Url
 from app.cli.output.console import errors, output
 from app.cli.supabase_project import (
@@ -72,7 +72,7 @@ def access(
     # The explanation says what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
     settings, _ = read_supabase_settings()
-    desired, relay_error = ask_relay(url, token, str(trip), str(user))
+    desired, relay_error = find_desired_state(url, token, str(trip), str(user))
     keys = (publishable_key, jwt_secret, user_token)
     result = asyncio.run(
         _check(settings, keys, str(user), str(trip), table or TRIP_TABLES, desired)

@@ -1,15 +1,16 @@
 """`relay migrate`: migrate the store, or copy it."""
 
-import json
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from app.cli.errors import CommandFailed, Misused
+from app.cli.errors import CommandFailed, UsageError
+from app.cli.options import AsJson
 from app.cli.output.console import count, errors, output
 from app.settings import StoreSettings, read_settings
 from app.store.copying import CopyFailed, copy_store
+from app.store.engine import read_store_url
 from app.store.migrating import migrate_store
 
 
@@ -17,22 +18,21 @@ def migrate(
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="STORE_URL", help="Copy this store; no relay may run on it."
+            "--from", metavar="STORE_URL", help="Copy this store, which no relay may use meanwhile."
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", metavar="STORE_URL", help="Into this one, which must be empty."),
+        typer.Option("--to", metavar="STORE_URL", help="Copy into this empty store."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Migrate the store to this version's schema, or copy it to another database.
 
-    With --from and --to it copies a store, from SQLite to PostgreSQL or back, and
-    compares the two row by row. After a kill the same command goes on; until it
-    has ended well, no relay starts on the copy. A password need not be in the URL:
-    PGPASSWORD and ~/.pgpass do. Exit code 0: done; 1: the copy is not equal; 2: one
-    of the stores cannot be used.
+    `relay serve` migrates the store by itself. With --from and --to, the command
+    copies a store, from SQLite to PostgreSQL or back, and compares the two row by
+    row. After a kill, the same command resumes. No relay starts on an unfinished
+    copy. PGPASSWORD and ~/.pgpass can replace the password in a URL.
 
     Examples:
       STORE_URL=sqlite:///relay.db relay migrate
@@ -42,19 +42,27 @@ def migrate(
         _copy(source, target, as_json=as_json)
         return
     if source is not None or target is not None:
-        raise Misused("--from and --to go together")
-
-    before, after = migrate_store(read_settings(StoreSettings).store_url)
+        raise UsageError("--from and --to go together")
+    store_url = read_settings(StoreSettings).store_url
+    before, after = migrate_store(store_url)
     if as_json:
-        output.print_json(json.dumps({"before": before, "after": after}))
+        output.print_json(data={"before": before, "after": after})
     elif before == after:
-        output.print(f"The store is at revision {after} already.")
+        output.print(f"The store {_name_store(store_url)} is already at revision {after}.")
     else:
-        output.print(f"Migrated the store from revision {before or 'none'} to {after}.")
+        output.print(
+            f"Migrated the store {_name_store(store_url)} from revision {before or 'none'} to"
+            f" {after}."
+        )
+
+
+def _name_store(store_url: str) -> str:
+    """Return a URL of the store without its password."""
+    url = read_store_url(store_url)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string()
 
 
 def _copy(source: str, target: str, *, as_json: bool) -> None:
-
     bar = Progress(
         TextColumn("{task.description:9}"),
         BarColumn(),
@@ -69,22 +77,24 @@ def _copy(source: str, target: str, *, as_json: bool) -> None:
             contents = copy_store(
                 source,
                 target,
-                report=lambda what, done, total: bar.update(
-                    rows, description=what, completed=done, total=total
+                report=lambda table, done, total: bar.update(
+                    rows, description=table, completed=done, total=total
                 ),
             )
     except CopyFailed as error:
         raise CommandFailed(
-            f"{error}. No relay starts on it; empty it, and begin anew with the source at rest"
+            f"{error}. No relay starts on the copy: empty it, and start again while no relay uses"
+            " the source"
         ) from error
     except KeyboardInterrupt as error:
-        errors.print("Stopped; the same command goes on from there.")
+        errors.print("Stopped. The same command resumes.")
         raise typer.Exit(130) from error
     if as_json:
         output.print_json(data={"rows": contents.rows, "digests": contents.digests})
         return
     output.print(
         f"Copied {count(contents.rows['events'], 'event')} and"
-        f" {count(contents.rows['entities'], 'entity')}; both stores hold the same."
+        f" {count(contents.rows['entities'], 'entity')} from {_name_store(source)} to"
+        f" {_name_store(target)}; both hold the same."
     )
-    errors.print("Now set STORE_URL to the copy; the source is as it was.", style="dim")
+    errors.print("Now set STORE_URL to the copy; the source is unchanged.", style="dim")

@@ -12,7 +12,7 @@ from app.main import create_api
 
 def openapi(
     path: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: print it.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the document here.")
     ] = None,
 ) -> None:
     """Print the OpenAPI document.

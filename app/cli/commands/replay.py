@@ -1,65 +1,69 @@
-"""`relay replay`: have something written to Supabase again, and watch it."""
+"""`relay replay`: re-sync entities, and watch the progress."""
 
+import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from app.auth.claims import Scope
 from app.cli import options
-from app.cli.client.api_models import ReplayMatch
-from app.cli.client.relay_client import CHECK_THE_WAY, Document, RemoteRelay, open_relay
-from app.cli.client.replay_lookup import confirm_replay
-from app.cli.errors import Misused, Unconfirmed
+from app.cli.client.api_models import ReplayAnswer, ReplayMatch, ReplayPage
+from app.cli.client.relay_client import CHECK_PROXIES, Document, RelayClient, open_relay
+from app.cli.client.replay_lookup import confirm_replay, get_replay
+from app.cli.errors import NotFinished, Rejected, RelayUnavailable, Unconfirmed, UsageError
 from app.cli.output.console import count, errors, output, report_wait
 from app.cli.output.replay_views import (
-    end_with,
-    list_replays,
-    print_replay,
+    show_listed_replay,
     show_replay,
+    show_replay_result,
     watch_replay,
+    write_tab_separated,
 )
 from app.domain.entities import EntityState
+
+_LISTED: Final = 20
 
 
 def replay(
     event_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[EVENT_ID]…", help="These events.")
+        list[str] | None, typer.Argument(metavar="[EVENT_ID]…", help="Replay these events.")
     ] = None,
     since: options.Since = None,
     until: options.Until = None,
     types: options.Types = None,
     entity: options.Entity = None,
     status: Annotated[
-        EntityState | None, typer.Option(help="Only events that stand there now.")
+        EntityState | None, typer.Option(help="Only events that have this status now.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Everything; instead of any criterion.")
+        bool, typer.Option("--all", help="Replay everything, without other criteria.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what matches.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Stay until all of it is written.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until every entity is applied.")
     ] = True,
-    patience: Annotated[
+    stall_timeout: Annotated[
         float,
-        typer.Option("--still-seconds", min=1, help="Stay no longer than nothing moves for."),
+        typer.Option(min=1, metavar="SECONDS", help="Stop waiting after so long without progress."),
     ] = 300.0,
     show: Annotated[
         str | None,
-        typer.Option("--show", metavar="REPLAY_ID", help="How far an earlier replay is."),
+        typer.Option("--show", metavar="REPLAY_ID", help="Show the progress of this replay."),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="The latest replays.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the latest replays.")] = False,
     as_json: options.AsJson = False,
     url: options.Url = options.DEFAULT_URL,
     token: options.Token = None,
 ) -> None:
     """Re-sync the entities of matching events with Supabase.
 
-    What is desired now is written, so that no replay can bring back a stale
-    state. It counts first and asks. Ctrl-C ends the watching only: the relay goes
-    on. Needs `replay:write`. Exit code 0: done; 1: refused, or some of it is
-    dead; 3: no relay there, or nothing moves.
+    The relay writes the current desired state of each entity: a replay never
+    brings back an older one. The command first counts the matching events and
+    asks for confirmation. Ctrl-C stops the command, not the replay. Needs the
+    scope replay:write. The exit code is 1 if an entity is dead, and 4 if the
+    replay makes no progress.
 
     Examples:
       relay replay --status dead --since 2h
@@ -75,27 +79,33 @@ def replay(
         "all": everything or None,
     }
     body = {name: value for name, value in criteria.items() if value is not None}
-    _check_choice(body, show=show, list_=list_)
+    if sum((bool(body), show is not None, list_)) > 1:
+        raise UsageError("--show and --list go without criteria and without each other")
+    if everything and len(body) > 1:
+        raise UsageError("--all goes without other criteria")
+    if not body and show is None and not list_:
+        raise UsageError(
+            "criteria are missing: EVENT_ID, --since, --until, --type, --entity, --status or --all"
+        )
     with open_relay(url, token, Scope.REPLAY_WRITE) as relay:
         if list_:
-            list_replays(relay, as_json=as_json)
+            _list(relay, as_json=as_json)
         elif show is not None:
-            show_replay(relay, show, as_json=as_json)
+            document = get_replay(relay, show)
+            answer = relay.read(document, ReplayAnswer)
+            if as_json:
+                output.print_json(data=document)
+            else:
+                show_replay(answer)
+            _check_result(answer)
         elif dry_run:
-            _show_match(*_count(relay, body), as_json=as_json)
+            document, match = _count(relay, body)
+            if as_json:
+                output.print_json(data=document)
+            else:
+                output.print(f"{_describe(match)} would be replayed.")
         elif yes or _confirm(relay, body):
-            _start(relay, body, patience=patience if wait else None, as_json=as_json)
-
-
-def _check_choice(body: Document, *, show: str | None, list_: bool) -> None:
-    if sum((bool(body), show is not None, list_)) > 1:
-        raise Misused("--show and --list take no criterion beside them")
-    if "all" in body and len(body) > 1:
-        raise Misused("--all takes no other criterion beside it")
-    if not body and show is None and not list_:
-        raise Misused(
-            "say what to replay: EVENT_ID, --since, --until, --type, --entity, --status, or --all"
-        )
+            _start(relay, body, stall_timeout=stall_timeout if wait else None, as_json=as_json)
 
 
 def _split_entity(text: str | None) -> dict[str, str] | None:
@@ -105,14 +115,27 @@ def _split_entity(text: str | None) -> dict[str, str] | None:
     return {"kind": kind, "key": key}
 
 
-def _count(relay: RemoteRelay, body: Document) -> tuple[Document, ReplayMatch]:
+def _list(relay: RelayClient, *, as_json: bool) -> None:
+    page = relay.read(relay.get("/replay", {"limit": _LISTED}), ReplayPage)
+    if not page.replays and not as_json:
+        errors.print("No replay yet.", style="dim")
+    for document in page.replays:
+        answer = relay.read(document, ReplayAnswer)
+        if as_json:
+            typer.echo(json.dumps(document, ensure_ascii=False))
+        elif output.is_terminal:
+            show_listed_replay(answer)
+        else:
+            typer.echo(write_tab_separated(answer))
 
+
+def _count(relay: RelayClient, body: Document) -> tuple[Document, ReplayMatch]:
     document = relay.post("/replay", {**body, "dry_run": True})
     match = relay.read(document, ReplayMatch)
     if match.status != "dry_run":
         raise Unconfirmed(
-            "the relay was asked to count what matches, and the answer is that of a replay."
-            f" {CHECK_THE_WAY}"
+            "the relay was asked to count the matching events, and the response is about a replay."
+            f" {CHECK_PROXIES}"
         )
     return document, match
 
@@ -121,22 +144,15 @@ def _describe(match: ReplayMatch) -> str:
     return f"{count(match.matched_events, 'event')} of {count(match.entities, 'entity')}"
 
 
-def _show_match(document: Document, match: ReplayMatch, *, as_json: bool) -> None:
-    if as_json:
-        output.print_json(data=document)
-    else:
-        output.print(f"{_describe(match)} would be replayed.")
-
-
-def _confirm(relay: RemoteRelay, body: Document) -> bool:
+def _confirm(relay: RelayClient, body: Document) -> bool:
     if not sys.stdin.isatty():
-        raise Misused("nobody is there to be asked: give --yes, or --dry-run to count")
+        raise UsageError("a replay needs confirmation: add --yes, or --dry-run to count only")
     _, match = _count(relay, body)
     if not match.matched_events:
-        errors.print("No event meets that; nothing is replayed.")
+        errors.print("No event matches; nothing is replayed.")
         return False
     errors.print(
-        f"{_describe(match)}: each entity is written to Supabase again as it is desired now."
+        f"{_describe(match)}: the relay will write each entity's current desired state to Supabase."
     )
     if not typer.confirm("Replay?", err=True):
         errors.print("Nothing is replayed.")
@@ -144,19 +160,41 @@ def _confirm(relay: RemoteRelay, body: Document) -> bool:
     return True
 
 
-def _start(relay: RemoteRelay, body: Document, *, patience: float | None, as_json: bool) -> None:
-
+def _start(
+    relay: RelayClient, body: Document, *, stall_timeout: float | None, as_json: bool
+) -> None:
     document = relay.post("/replay", body)
     started = relay.read(document, ReplayMatch)
     replay_id = confirm_replay(relay, started, body, report_wait=report_wait)
-    if patience is None:
+    look_again = f"relay replay --show {replay_id}"
+    console = errors if stall_timeout is not None or as_json else output
+    console.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")
+    if stall_timeout is None:
         if as_json:
             output.print_json(data=document)
-        else:
-            output.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")
-            errors.print(f"How far it is: relay replay --show {replay_id}", style="dim")
+        errors.print(f"Progress: {look_again}", style="dim")
         return
-    errors.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")
-    document, last = watch_replay(relay, replay_id, patience_seconds=patience)
-    print_replay(document, last, as_json=as_json)
-    end_with(last)
+    try:
+        document = watch_replay(relay, replay_id, stall_timeout=stall_timeout)
+    except KeyboardInterrupt as error:
+        errors.print(f"\nThe replay continues. Progress: {look_again}")
+        raise typer.Exit(130) from error
+    except (RelayUnavailable, NotFinished) as error:
+        error.details = (
+            *error.details,
+            f"The replay continues when it can. Progress: {look_again}",
+        )
+        raise
+    answer = relay.read(document, ReplayAnswer)
+    if as_json:
+        output.print_json(data=document)
+    else:
+        show_replay_result(answer)
+    _check_result(answer)
+
+
+def _check_result(answer: ReplayAnswer) -> None:
+    if answer.status == "failed":
+        raise Rejected("the relay could not requeue every entity. Its log says why. Start again.")
+    if answer.dead:
+        raise typer.Exit(1)

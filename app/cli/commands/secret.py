@@ -1,6 +1,5 @@
 """`relay secret`: generate a secret."""
 
-import json
 import secrets as randomness
 from enum import StrEnum
 from typing import Annotated
@@ -8,11 +7,12 @@ from typing import Annotated
 import typer
 
 from app.auth.webhook_keys import generate_key_pair, generate_symmetric_secret
+from app.cli.options import AsJson
 from app.cli.output.console import errors, output
 
 
 class SecretKind(StrEnum):
-    """What can be made."""
+    """Kinds of secrets."""
 
     HMAC = "hmac"
     ED25519 = "ed25519"
@@ -24,14 +24,14 @@ def secret(
         SecretKind,
         typer.Option(help="hmac: one shared secret; ed25519: a key pair; jwt: a JWT_SECRET."),
     ] = SecretKind.HMAC,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Generate a secret and say where it goes.
 
-    To rotate without a gap: put the new one beside the old one in WEBHOOK_SECRETS
-    (separated by a comma), restart the relay, let the backend sign with the new
-    one, then take the old one out. Of JWT_SECRET there is one at a time: tokens
-    that the old one signed end with the restart.
+    To rotate a webhook secret without a gap: add the new one to WEBHOOK_SECRETS,
+    after a comma, and restart the relay; let the backend sign with the new one;
+    then remove the old one. JWT_SECRET is a single one: a restart with a new one
+    ends the tokens that the old one signed.
 
     Examples:
       relay secret --kind ed25519
@@ -49,7 +49,7 @@ def secret(
             made = {"JWT_SECRET": randomness.token_urlsafe(48)}
             note = "The relay verifies with it; `relay token` signs tokens with it."
     if as_json:
-        output.print_json(json.dumps(made))
+        output.print_json(data=made)
         return
     for name, value in made.items():
         output.print(f"{name}={value}", markup=False)

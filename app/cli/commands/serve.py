@@ -24,18 +24,18 @@ from app.store.migrating import migrate_store
 
 logger = logging.getLogger(__name__)
 
-# How much longer than SHUTDOWN_SECONDS a stop may take, to release the lease and close the store.
+# To release the lease and close the store, after SHUTDOWN_SECONDS.
 _CLOSE_SECONDS: Final = 1
-# For how long one thread may keep the interpreter from another. A commit gives it up at every call
-# into SQLite: at Python's 5 ms a flood of requests delays commits by seconds.
+# A commit releases the interpreter at every call into SQLite: with Python's 5 ms, a flood of
+# requests delays commits by seconds.
 _SWITCH_SECONDS: Final = 0.0001
 
 
 class _Server(RelayServer):
-    """Says where it listens, spares the collector what lives for ever, and bounds its stop."""
+    """Logs its addresses, exempts start-up objects from garbage collection, bounds its stop."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop gracefully; during the start at once, as `app.cli.entry_point` does before it."""
+        """Stop gracefully; during the start at once, like `app.cli.entry_point` before it."""
         if not self.started:
             os._exit(0)
         super().handle_exit(sig, frame)
@@ -52,7 +52,7 @@ class _Server(RelayServer):
                 logger.info("listening on http://%s:%d", host, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop gracefully, or else abruptly: a store that hangs must not delay the end."""
+        """Stop gracefully, or abruptly if that hangs."""
         seconds = (self.config.timeout_graceful_shutdown or 0) + _CLOSE_SECONDS
         limit = threading.Timer(seconds, _abandon)
         limit.daemon = True
@@ -66,8 +66,12 @@ def _abandon() -> None:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides PORT.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Listen here instead of HOST.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="Listen here instead of PORT.")
+    ] = None,
 ) -> None:
     """Run the relay until SIGTERM or Ctrl-C.
 
@@ -87,9 +91,8 @@ def serve(
         sockets = bind_sockets(host, port)
     except OSError as error:
         raise CommandFailed(describe_bind_error(host, port, error)) from error
-    # Before the server starts, so that a store that cannot be opened is one sentence. The app looks
-    # again when it opens it, which takes milliseconds where there is nothing to do.
-    # In a thread: a signal is handled at once only while the main thread is in no blocking call.
+    # Before the server starts, so that a store that cannot be opened is one sentence. In a thread:
+    # the main thread handles signals only between its own bytecodes.
     with ThreadPoolExecutor(1) as thread:
         migration = thread.submit(migrate_store, settings.store_url, hit=hit)
         before, after = migration.result()
@@ -100,8 +103,7 @@ def serve(
         limits=Limits(connections=bound_connections(settings.max_connections)),
         shutdown_seconds=settings.shutdown_seconds,
     )
-    # When it has stopped, uvicorn raises the signal again: the entry point's handler ends the
-    # process with code 0.
+    # After the stop, uvicorn raises the signal again: the entry point's handler exits with 0.
     server.run(sockets)
     if not server.started:
         raise typer.Exit(1)

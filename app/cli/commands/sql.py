@@ -1,4 +1,4 @@
-"""`relay sql`."""
+"""`relay sql`: print the SQL for a Supabase project."""
 
 from typing import Annotated
 
@@ -8,19 +8,16 @@ from app.supabase.migration_files import list_function_files, list_migrations
 
 
 def sql(
-    *,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Every migration, for a project that has none of the tables yet."
-        ),
+        typer.Option("--all", help="Print every migration, for a project that has no tables yet."),
     ] = False,
 ) -> None:
     """Print the SQL that a Supabase project must apply before the relay can write to it.
 
-    By default: the functions that the relay writes through. Every project needs
-    them. They can be applied again, and have to be after an upgrade that changed
-    them. With --all the tables and policies come first; apply those only once.
+    Every project needs the functions that the relay writes through. Applying them
+    again is harmless, and needed after an upgrade that changed them. With --all,
+    the tables and policies come first: apply those only once.
 
     Examples:
       relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"

@@ -1,8 +1,10 @@
 """Where the command prints: results to standard output, everything else to standard error."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.text import Text
 
 output = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -18,31 +20,35 @@ STATUS_STYLES = {
 }
 
 
-def complain(command: str, sentence: str) -> None:
-    """Print what went wrong: a sentence that says what to do about it."""
-    errors.print(f"[bold red]{command}:[/] ", end="")
-    errors.print(tidy(sentence), markup=False)
+def print_error(sentence: str, details: Sequence[str] = ()) -> None:
+    """Print what went wrong, and details on lines of their own."""
+    errors.print("[bold red]relay:[/] ", end="")
+    errors.print(sanitize(sentence), markup=False)
+    for detail in details:
+        errors.print(f"  {sanitize(detail)}", markup=False)
 
 
 def report_wait(reason: str, seconds: float) -> None:
-    """Tell the user why nothing is sent, and for how long."""
+    """Print why nothing is sent, and for how long."""
     errors.print(
-        f"{tidy(reason).rstrip('.')}; again in {write_duration(seconds)}", style="dim", markup=False
+        f"{sanitize(reason).rstrip('.')}; retrying in {write_duration(seconds)}",
+        style="dim",
+        markup=False,
     )
 
 
-def tidy(text: str) -> str:
-    """Make a text from elsewhere safe for a terminal: on one line, and without control codes."""
+def sanitize(text: str) -> str:
+    """Put untrusted text on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def write_time(moment: datetime) -> str:
-    """Write a moment in UTC, to the second, as the relay's log does."""
+    """Write a moment in UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def write_duration(seconds: float) -> str:
-    """Write a duration as a person would say it."""
+    """Write a duration in its largest unit: 250 ms, 4.2 s, 3 min, 5 h, 2 d."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
@@ -56,3 +62,12 @@ def count(number: int, noun: str) -> str:
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def print_fields(fields: Mapping[str, str]) -> None:
+    """Print the fields that are not empty, one a line and never wrapped, to be copied."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        if value:
+            style = "red" if name.endswith("error") else ""
+            output.print(Text.assemble((f"  {name:<{width}}  ", "dim"), (sanitize(value), style)))

@@ -1,7 +1,6 @@
 """`relay events`, against a wire."""
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,14 +84,14 @@ def test_events_of_so_long_ago_are_asked_for_by_the_clock(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--since", "yesterday"), "neither 15m, 2h, 3d"),
-        (("--until", "2026-01-02T03:04:05"), "neither 15m, 2h, 3d"),
-        (("--since", "999999999w"), "neither 15m, 2h, 3d"),
+        (("--since", "yesterday"), "is neither a date-time"),
+        (("--until", "2026-01-02T03:04:05"), "is neither a date-time"),
+        (("--since", "999999999w"), "is neither a date-time"),
         (("--entity", "chat/1"), "is not of the form user/<id>"),
         (("--entity", "user/"), "is not of the form user/<id>"),
         (("--status", "lost"), "'lost' is not one of"),
         (("--url", "relay.example.com"), "is not of the form https://"),
-        (("evt_1", "--status", "dead"), "takes no other criterion"),
+        (("evt_1", "--status", "dead"), "goes without other criteria"),
         (("--limit", "0"), "0 is not in the range"),
     ],
 )
@@ -101,7 +100,7 @@ def test_events_that_cannot_be_meant_are_not_asked_for(
 ) -> None:
     done = run("events", *arguments)
     assert done.code == 2
-    assert sentence in re.sub(r"[\s│]+", " ", done.err)
+    assert sentence in done.err
     assert wire.asked == []
 
 
@@ -126,13 +125,13 @@ def test_event_with_an_odd_id_is_asked_for_by_it(
 @pytest.mark.parametrize(
     ("event", "sentence"),
     [
-        (make_event(), "Supabase holds what it asked for."),
-        (make_event(status="pending"), "waits to be written"),
-        (make_event(status="pending", last_error_code="23505"), "it is tried again"),
+        (make_event(), "Supabase holds this change."),
+        (make_event(status="pending"), "waits for its turn"),
+        (make_event(status="pending", last_error_code="23505"), "The relay retries it."),
         (make_event(status="pending", last_error_code="23503"), "is not in Supabase yet"),
-        (make_event(status="superseded"), "took its place; that one is applied."),
+        (make_event(status="superseded"), "replaced this one; the membership is applied."),
         (make_event(status="dead"), "relay replay evt_1"),
-        (make_event(status="new one"), "It is new one."),
+        (make_event(status="new one"), "The event is new one."),
     ],
 )
 def test_event_by_id_begins_with_what_happened_to_it(
@@ -144,7 +143,7 @@ def test_event_by_id_begins_with_what_happened_to_it(
     assert sentence in " ".join(done.out.split())
 
 
-def test_event_by_id_shows_all_there_is(wire: Wire, run: RunCommand) -> None:
+def test_event_by_id_shows_every_field(wire: Wire, run: RunCommand) -> None:
     event = make_event(
         status="pending",
         is_removed=True,
@@ -156,24 +155,24 @@ def test_event_by_id_shows_all_there_is(wire: Wire, run: RunCommand) -> None:
         last_error="duplicate key [/red]",
     )
     wire.answers = [document(event)]
-    shown = dict(
-        line.split("  ", 1) for line in run("events", "evt_1").out.splitlines() if "  " in line
-    )
-    assert {name: value.strip() for name, value in shown.items() if name} == {
+    lines = run("events", "evt_1").out.splitlines()
+    shown = dict(line.strip().split("  ", 1) for line in lines if "  " in line)
+    assert {name: value.strip() for name, value in shown.items()} == {
         "pending": "membership.created  evt_1",
         "happened": "2026-01-02 03:04:05.678901 UTC",
         "received": "2026-01-02 03:04:08.000000 UTC, 2.3 s later",
-        "entity": f"membership/{TRIP}/{USER}"[: 80 - 15],
+        "entity": f"membership/{TRIP}/{USER}",
+        "entity state": "pending; Supabase should hold no row",
         "desired since": "2026-01-02 03:04:05.678901 UTC",
-        "in Supabase": "2026-01-02 03:04:01.000000 UTC",
+        "applied": "2026-01-02 03:04:01.000000 UTC",
         "pending since": "2026-01-02 03:04:02.000000 UTC",
-        "refused": "2 times",
+        "rejected": "2 times",
         "last error": "23505: duplicate key [/red]",
         "next attempt": "2026-01-02 03:04:03.000000 UTC",
     }
 
 
-def test_event_that_is_not_there_says_so(wire: Wire, run: RunCommand) -> None:
+def test_event_that_is_unknown_is_a_sentence(wire: Wire, run: RunCommand) -> None:
     wire.answers = [problem(404, "event-not-found", "No event is stored under this id.")]
     done = run("events", "evt_1")
     assert (done.code, done.out) == (1, "")
@@ -191,4 +190,4 @@ def test_event_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_event("evt_another"))]
     done = run("events", "evt_1")
     assert (done.code, done.out) == (3, "")
-    assert "answered about evt_another" in done.err
+    assert "responded to /events/evt_1 with evt_another" in done.err

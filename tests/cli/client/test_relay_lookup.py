@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from app.cli.client.relay_lookup import ask_relay
+from app.cli.client.relay_lookup import find_desired_state
 from tests.api.running import JWT_SECRET, TRIP, USER
 from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Wire, document
@@ -17,13 +17,13 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_membership_asked_for_is_told_whatever_the_case_of_its_ids(wire: Wire) -> None:
     wire.answers = [document(make_page(make_event()))]
-    desired, silence = ask_relay(wire.url, None, TRIP.upper(), USER.upper())
+    desired, silence = find_desired_state(wire.url, None, TRIP.upper(), USER.upper())
     assert desired is not None
     assert (desired.event_id, silence) == ("evt_1", None)
 
 
 def test_membership_of_somebody_else_is_no_answer(wire: Wire) -> None:
     wire.answers = [document(make_page(make_event()))]
-    desired, silence = ask_relay(wire.url, None, TRIP, str(uuid.uuid4()))
+    desired, silence = find_desired_state(wire.url, None, TRIP, str(uuid.uuid4()))
     assert desired is None
     assert "another entity" in str(silence)

@@ -1,6 +1,5 @@
 """Reading files of events."""
 
-import hashlib
 import io
 import itertools
 import json
@@ -10,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.client.ndjson import BATCH_BYTES, EventLine, Place, gather_batches, read_lines
+from app.cli.client.ndjson import BATCH_BYTES, EventLine, gather_batches, read_lines
 from app.cli.client.ndjson import write_batch as write
 from tests.api.running import make_body
 
 
 def read(content: bytes) -> list[EventLine]:
-    return list(read_lines(io.BytesIO(content), Place.start()))
+    return list(read_lines(io.BytesIO(content)))
 
 
 def item_of(line: EventLine) -> Any:
@@ -68,33 +67,29 @@ def test_line_of_an_odd_form_gets_an_id_too(text: bytes) -> None:
         (b'{"x":"' + b"y" * (BATCH_BYTES - 21) + b'"}', "is longer than a batch may be"),
     ],
 )
-def test_line_that_cannot_be_sent_says_why_and_spoils_no_other(text: bytes, detail: str) -> None:
+def test_line_that_cannot_be_sent_says_why_and_does_not_affect_others(
+    text: bytes, detail: str
+) -> None:
     lines = read(b'{"id":"1"}\n' + text + b'\n{"id":"3"}')
     assert detail in detail_of(lines[1])
-    assert [line.place.lines for line in lines] == [1, 2, 3]
+    assert [line.number for line in lines] == [1, 2, 3]
     assert [line.event_id for line in (lines[0], lines[2])] == ["1", "3"]
 
 
-def test_lines_that_are_empty_are_passed_over_but_counted() -> None:
+def test_empty_lines_are_skipped_but_counted() -> None:
     lines = read(b'\xef\xbb\xbf{"id":"1"}\n\n  \r\n{"id":"4"}\n\n')
-    assert [(line.event_id, line.place.lines) for line in lines] == [("1", 1), ("4", 4)]
+    assert [(line.event_id, line.number) for line in lines] == [("1", 1), ("4", 4)]
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.integers(0, 19))
-def test_reading_goes_on_from_every_place(pieces: list[bytes], index: int) -> None:
+def test_reading_resumes_after_every_line(pieces: list[bytes], index: int) -> None:
     content = b"\n".join(pieces)
     lines = read(content)
-    for line in lines:
-        assert (
-            line.place.digest.hexdigest()
-            == hashlib.sha256(content[: line.place.offset]).hexdigest()
-        )
     if index < len(lines):
-        place = lines[index].place
+        last = lines[index]
         file = io.BytesIO(content)
-        file.seek(place.offset)
-        rest = [(line.place.lines, line.content) for line in read_lines(file, place)]
-        assert rest == [(line.place.lines, line.content) for line in lines[index + 1 :]]
+        file.seek(last.end)
+        assert list(read_lines(file, number=last.number, offset=last.end)) == lines[index + 1 :]
 
 
 @given(st.lists(st.sampled_from([1, 1000, 400_000, 600_000, BATCH_BYTES - 40]), max_size=12))

@@ -56,7 +56,7 @@ def test_replay_with_dead_entities_ends_with_1_and_says_where_to_look(
     done = run("replay", "--all", "-y")
     assert wire.asked[0].body == {"all": True}
     assert done.code == 1
-    assert "0 applied, 1 dead, 1 taken over by a later replay" in done.out
+    assert "0 applied, 1 dead, 1 superseded by a later replay" in done.out
     assert "relay events --status dead" in done.err
 
 
@@ -79,8 +79,8 @@ def test_replay_that_the_relay_gives_up_ends_with_1(wire: Wire, run: RunCommand)
     ]
     done = run("replay", "--all", "-y")
     assert done.code == 1
-    assert "could not mark all of it" in done.err
-    assert "1 to be marked" in done.out
+    assert "could not requeue every entity" in done.err
+    assert "1 not requeued yet" in done.out
 
 
 def test_replay_is_watched_through_a_restart_of_the_relay(wire: Wire, run: RunCommand) -> None:
@@ -105,9 +105,10 @@ def test_replay_where_nothing_moves_is_watched_no_longer_than_asked(
             else (health if asked.path == "/health" else standing)
         )
     ]
-    done = run("replay", "--all", "-y", "--still-seconds", "1")
-    assert done.code == 3
-    assert "1 entity still to be written; Supabase is unreachable." in done.err
+    done = run("replay", "--all", "-y", "--stall-timeout", "1")
+    assert done.code == 4
+    assert "1 entity pending" in done.err
+    assert "Supabase is unreachable." in done.err
     assert f"relay replay --show {REPLAY}" in done.err
 
 
@@ -132,16 +133,16 @@ def test_replay_dry_run_only_counts(wire: Wire, run: RunCommand) -> None:
 def test_replay_that_nobody_can_be_asked_about_is_refused(wire: Wire, run: RunCommand) -> None:
     done = run("replay", "--all")
     assert (done.code, wire.asked) == (2, [])
-    assert "give --yes" in done.err
+    assert "add --yes" in done.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "say what to replay"),
-        (("--all", "--status", "dead"), "--all takes no other criterion"),
-        (("--show", REPLAY, "evt_1"), "take no criterion"),
-        (("--show", REPLAY, "--list"), "take no criterion"),
+        ((), "criteria are missing"),
+        (("--all", "--status", "dead"), "--all goes without other criteria"),
+        (("--show", REPLAY, "evt_1"), "go without criteria"),
+        (("--show", REPLAY, "--list"), "go without criteria"),
     ],
 )
 def test_replay_that_cannot_be_meant_is_not_asked_for(
@@ -167,7 +168,7 @@ def test_replay_shown_says_who_asked_for_what(
     wire.answers = [document(make_replay(filter=filter_))]
     lines = run("replay", "--show", REPLAY).out.splitlines()
     assert [line.split(None, 1)[1].strip() for line in lines[1:]] == [
-        "for  2026-01-02 03:04:05 UTC",
+        "2026-01-02 03:04:05 UTC",
         "jane",
         shown,
     ]
@@ -213,7 +214,7 @@ def test_replay_answered_as_another_is_not_taken_for_the_one_asked(
     wire.answers = [*answers]
     done = run("replay", "--status", "dead", "--type", "user.deleted", "-y", wait)
     assert (done.code, done.out) == (3, "")
-    assert "not what was asked for" in done.err
+    assert "not the one requested" in done.err
     assert "relay replay --list" in done.err
 
 
@@ -221,13 +222,13 @@ def test_replay_counted_is_no_replay_that_runs(wire: Wire, run: RunCommand) -> N
     wire.answers = [START]
     done = run("replay", "--all", "--dry-run")
     assert (done.code, done.out) == (3, "")
-    assert "the answer is that of a replay" in done.err
+    assert "the response is about a replay" in done.err
 
 
 def test_replay_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_replay(replay_id="another"))]
     done = run("replay", "--show", REPLAY)
     assert (done.code, done.out) == (3, "")
-    assert f"was asked for /replay/{REPLAY} and answered about another" in done.err
+    assert f"responded to /replay/{REPLAY} with another" in done.err
     wire.answers = [document(make_replay())]
     assert run("replay", "--show", REPLAY.upper()).code == 0

@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.running import USER
 from tests.cli.conftest import RunCommand
+from tests.cli.documents import make_event
 from tests.cli.wire import Answer, Wire, document, problem
 
 EVENT = ("send", "user.deleted", f"id={USER}")
@@ -24,8 +25,8 @@ def test_send_says_what_became_of_it(wire: Wire, run: RunCommand) -> None:
     [
         (problem(409, "event-id-conflict", "Another [body]."), 1, "409 event-id-conflict: Another"),
         (problem(503, "store-unavailable", "Not now."), 3, "503 store-unavailable: Not now."),
-        (problem(401, "unauthenticated"), 1, "WEBHOOK_SECRETS here and there"),
-        (Answer(502, b"<html>", {"content-type": "text/html"}), 3, "something else: 502"),
+        (problem(401, "unauthenticated"), 1, "its WEBHOOK_SECRETS and this one"),
+        (Answer(502, b"<html>", {"content-type": "text/html"}), 3, "is not a relay: 502"),
         (Answer(307, b"", {"location": "https://relay.test"}), 3, "give that to --url"),
     ],
 )
@@ -43,13 +44,46 @@ def test_send_that_is_not_taken_is_a_sentence(
         assert done.out.encode().strip() == answer.content
 
 
+def test_send_of_a_change_that_supabase_rejects_says_why_and_what_to_do(
+    wire: Wire, run: RunCommand
+) -> None:
+    error = {"last_error_code": "23514", "last_error": "violates a check"}
+    wire.answers = [
+        document({"event_id": "evt_1", "status": "dead"}),
+        document(make_event("evt_1", "dead", **error)),
+    ]
+    done = run(*EVENT, "--id", "evt_1", "--wait", "5")
+    assert done.code == 1
+    assert done.out.startswith("200 dead evt_1 ")
+    assert done.err.splitlines() == [
+        "relay: Supabase rejected the change",
+        "  23514: violates a check",
+        "  The relay no longer retries this change, as Supabase rejected it. Fix the cause, then:"
+        " relay replay evt_1",
+    ]
+
+
+@pytest.mark.parametrize("status", ["accepted", "duplicate"])
+def test_send_whose_wait_runs_out_exits_with_4_and_names_the_next_step(
+    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.delenv("JWT_SECRET")
+    wire.answers = [document({"event_id": "evt_1", "status": status}, 202)]
+    done = run(*EVENT, "--id", "evt_1", "--wait", "5")
+    assert done.code == 4
+    assert done.err.splitlines() == [
+        "relay: the change was not applied within 5 s",
+        "  Why: relay events evt_1",
+    ]
+
+
 def test_send_to_nobody_is_a_sentence(run: RunCommand) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
         done = run(*EVENT, "--url", url, "--retry-seconds", "0")
     assert done.code == 3
-    assert done.err.startswith("relay: no relay answers at http://127.0.0.1:")
+    assert done.err.startswith("relay: no relay responds at http://127.0.0.1:")
 
 
 def test_send_of_a_field_without_a_value_is_refused(wire: Wire, run: RunCommand) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app.store.migrating import migrate_store
 from tests.cli.conftest import RunCommand
@@ -20,17 +21,22 @@ def source(tmp_path: Path) -> str:
 def test_migrate_alone_brings_the_store_to_this_version(
     run: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("STORE_URL", f"sqlite:///{tmp_path}/new.db")
-    assert run("migrate").out.startswith("Migrated the store from revision none to ")
-    assert "already" in run("migrate").out
+    store_url = f"sqlite:///{tmp_path}/new.db"
+    monkeypatch.setenv("STORE_URL", store_url)
+    assert run("migrate").out.startswith(f"Migrated the store {store_url} from revision none to ")
+    assert f"The store {store_url} is already at revision" in run("migrate").out
 
 
 def test_migrate_into_another_store_says_what_both_hold(
     run: RunCommand, source: str, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    done = run("migrate", "--from", source, "--to", postgres.create_database())
+    target = postgres.create_database()
+    done = run("migrate", "--from", source, "--to", target)
     assert done.code == 0, done.err
-    assert done.out == "Copied 0 events and 0 entities; both stores hold the same.\n"
+    named = make_url(target).render_as_string(hide_password=True)
+    assert done.out == (
+        f"Copied 0 events and 0 entities from {source} to {named}; both hold the same.\n"
+    )
     copy = f"sqlite:///{tmp_path}/copy.db"
     document = json.loads(run("migrate", "--from", source, "--to", copy, "--json").out)
     tables = ("events", "entities", "replays", "heartbeat", "purge")

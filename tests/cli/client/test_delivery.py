@@ -24,7 +24,7 @@ def test_send_that_is_not_confirmed_is_sent_again_on_a_new_connection(
     event_id = first.headers["webhook-id"]
     assert done.out.startswith(f"202 accepted {event_id} ")
     assert f"event {event_id} is not confirmed" in done.err
-    assert "again in" in done.err
+    assert "retrying in" in done.err
     assert (second.headers["webhook-id"], second.content) == (event_id, first.content)
     assert first.client_port != second.client_port
 
@@ -49,7 +49,7 @@ def test_send_is_sent_again_while_the_relay_is_away(wire: Wire, run: RunCommand)
     wire.answers = [problem(503, "store-unavailable", "Not now."), problem(408, "timeout"), confirm]
     done = run(*EVENT)
     assert (done.code, len(wire.asked)) == (0, 3)
-    assert "Not now; again in " in done.err
+    assert "Not now; retrying in " in done.err
 
 
 def test_send_that_is_refused_is_not_sent_again(wire: Wire, run: RunCommand) -> None:
@@ -99,9 +99,9 @@ def test_file_that_is_never_confirmed_keeps_its_place_and_names_the_event(
     wire.answers = [confirm, confuse]
     done = run("send", "--file", "events.ndjson", "--retry-seconds", "0")
     assert done.code == 3
-    for part in ("answered 202", "result 1 is not that of event evt_1000", "proxy"):
+    for part in ("responded 202", "result 1 is not that of event evt_1000", "proxy"):
         assert part in done.err
-    assert "Done as far as line 1,000; the same command goes on from there." in done.err
+    assert "Lines up to 1,000 are done; the same command resumes there." in done.err
 
 
 def test_file_with_an_id_that_the_relay_cannot_repeat_is_confirmed_all_the_same(
@@ -118,7 +118,7 @@ def test_file_with_an_id_that_the_relay_cannot_repeat_is_confirmed_all_the_same(
 
 
 def test_statuses_that_count_are_those_of_the_contract() -> None:
-    schemas = json.loads(Path(__file__).parents[2].joinpath("openapi/openapi.json").read_text())[
+    schemas = json.loads(Path(__file__).parents[3].joinpath("openapi/openapi.json").read_text())[
         "components"
     ]["schemas"]
     for name, statuses in (("Receipt", EVENT_STATUSES), ("BatchReceipt", BATCH_STATUSES)):

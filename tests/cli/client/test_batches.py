@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from app.auth.signatures import SignatureVerifier
-from app.cli.client.batches import BatchSender, Verdict
-from app.cli.client.ndjson import EventLine, Place, read_lines
-from app.cli.errors import CommandFailed, Refused, RelayAway, Unconfirmed
+from app.cli.client.batches import BatchSender, LineResult
+from app.cli.client.ndjson import EventLine, read_lines
+from app.cli.errors import CommandFailed, Rejected, RelayUnavailable, Unconfirmed
 from app.domain.errors import FieldError
 from tests.api.running import WEBHOOK_SECRET
 
-LINES = list(read_lines(io.BytesIO(b'{"id":"1"}\n{"id":"2"}\nbroken\n{"id":"4"}\n'), Place.start()))
+LINES = list(read_lines(io.BytesIO(b'{"id":"1"}\n{"id":"2"}\nbroken\n{"id":"4"}\n')))
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -29,7 +29,7 @@ def accept(request: httpx.Request) -> httpx.Response:
 
 def refuse(status: int, code: str = "x", **more: Any) -> Handler:
     headers = {name.replace("_", "-"): more.pop(name) for name in ("retry_after",) if name in more}
-    body = {"code": code, "detail": "It is so.", **more}
+    body = {"status": status, "code": code, "detail": "It is so.", **more}
     return lambda _: httpx.Response(status, json=body, headers=headers)
 
 
@@ -47,7 +47,7 @@ class Bench:
     pauses: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
-    def send(self, lines: list[EventLine] = LINES) -> list[Verdict]:
+    def send(self, lines: list[EventLine] = LINES) -> list[LineResult]:
         client = httpx.Client(
             base_url="http://relay.test", transport=httpx.MockTransport(self._answer)
         )
@@ -66,8 +66,8 @@ class Bench:
         return answer(request)
 
 
-def statuses(verdicts: list[Verdict]) -> list[tuple[int, str]]:
-    return [(verdict.line.place.lines, verdict.status) for verdict in verdicts]
+def statuses(verdicts: list[LineResult]) -> list[tuple[int, str]]:
+    return [(verdict.line.number, verdict.status) for verdict in verdicts]
 
 
 def test_batch_is_signed_and_judged_in_the_order_of_its_lines() -> None:
@@ -144,7 +144,7 @@ def test_batch_waits_as_long_as_it_is_asked_to() -> None:
 
 def test_batch_is_given_up_when_the_relay_is_away_for_too_long() -> None:
     bench = Bench([refuse(503, retry_after="7")], patience_seconds=6)
-    with pytest.raises(RelayAway, match="503"):
+    with pytest.raises(RelayUnavailable, match="503"):
         bench.send()
     assert (len(bench.requests), bench.pauses) == (1, [])
 
@@ -191,7 +191,7 @@ def test_batch_whose_signature_is_refused_says_whether_it_is_the_clock(
     date: str, sentence: str
 ) -> None:
     bench = Bench([lambda _: httpx.Response(401, json={"code": "x"}, headers={"date": date})])
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(Rejected, match=sentence):
         bench.send()
 
 
