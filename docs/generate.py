@@ -77,6 +77,7 @@ def write_settings() -> str:
         names = [f"`{each.upper()}`" for each in _alias_names(name, field)]
         default = "required" if field.default is PydanticUndefined else _show(field.default)
         rows.append((" or ".join(names), _setting_values(field), default, field.description or ""))
+    rows.sort(key=lambda row: row[2] != "required")
     return _table(("Setting", "Values", "Default", "Description"), rows)
 
 
@@ -99,7 +100,7 @@ def _setting_values(field: FieldInfo) -> str:
     }
     if annotation in (int, float):
         kind = "integer" if annotation is int else "number"
-        return " ".join((kind, *(f"{symbol} {bound:,}" for symbol, bound in bounds.items())))
+        return ", ".join((kind, *(f"{symbol} {bound:,}" for symbol, bound in bounds.items())))
     text = str(annotation)
     if "tuple" in text:
         return "list, separated by commas"
@@ -229,7 +230,7 @@ def write_health() -> str:
         kind = schema.get("type") or " or ".join(each["type"] for each in schema.get("anyOf", ()))
         if "enum" in schema:
             kind = ", ".join(f"`{each}`" for each in schema["enum"])
-        rows.append((f"`{name}`", kind, schema.get("description", "")))
+        rows.append((f"`{name}`", kind, "" if "$ref" in schema else schema.get("description", "")))
     return _table(("Field", "Values", "Description"), rows)
 
 
