@@ -1,4 +1,4 @@
-"""Running the commands that the guides show, as they stand."""
+"""Run the commands that the guides show, unchanged."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,22 +26,31 @@ USER_ID = "123e4567-e89b-12d3-a456-426614174000"
 USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
 
 
-def run_region(name: str, relay: Relay, *, expected_code: int = 0, **variables: str) -> str:
-    """Run what the page shows, as it stands, in the relay's folder, and give what it printed."""
-    for tool in re.findall(r"^(?:\w+=\S+ )*(curl|sqlite3|psql|pg_dump)\b", region_of(name), re.M):
-        if shutil.which(tool) is None:
+def run_script(
+    script: str, folder: Path, environment: Mapping[str, str], *, expected_code: int = 0
+) -> str:
+    """Run shell commands, with `relay` on the PATH, and return their output."""
+    for tool in re.findall(r"^(?:\w+=\S+ )*(curl|sqlite3|psql|pg_dump)\b", script, re.MULTILINE):
+        if shutil.which(tool, path=environment.get("PATH")) is None:
             pytest.skip(f"no {tool} on this machine")
+    path = environment.get("PATH", os.environ["PATH"])
     done = subprocess.run(  # noqa: S603 - the commands are ours
-        [find_bash(), "-euo", "pipefail", "-c", region_of(name)],
-        cwd=relay.folder,
-        env=make_environment(relay) | variables,
+        [find_bash(), "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**environment, "PATH": f"{path}{os.pathsep}{Path(sys.executable).parent}"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == expected_code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def run_region(name: str, relay: Relay, *, expected_code: int = 0, **variables: str) -> str:
+    """Run a region of operate.sh in the relay's folder and return its output."""
+    environment = make_environment(relay) | variables
+    return run_script(region_of(name), relay.folder, environment, expected_code=expected_code)
 
 
 def region_of(name: str) -> str:
@@ -59,8 +68,7 @@ def make_environment(relay: Relay) -> dict[str, str]:
     docs = relay.folder / "docs"
     if not docs.exists():
         docs.symlink_to(CHECKOUT / "docs")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**relay.caller_environment, "PATH": path, "USER": "jane", "COLUMNS": "200"}
+    return {**relay.caller_environment, "USER": "jane", "COLUMNS": "200"}
 
 
 def await_that(condition: Callable[[], bool], complaint: Callable[[], object]) -> None:
@@ -84,14 +92,15 @@ def await_settled(relay: Relay) -> None:
 def serve_region(
     name: str, folder: Path, replacements: dict[str, str], **variables: str
 ) -> Iterator[Relay]:
-    """Run a region that serves, on a port of its own, until the block ends."""
+    """Run a region that serves, on a free port, until the block ends."""
     port = find_free_port()
     code = re.sub(r"--port \d+", "", region_of(name))
     for old, new in replacements.items():
         assert old in code
         code = code.replace(old, new)
     running = Relay(f"http://127.0.0.1:{port}", folder)
-    environment = make_environment(running) | {"PORT": str(port)} | variables
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = make_environment(running) | {"PATH": path, "PORT": str(port)} | variables
     with (
         (folder / "region.log").open("wb") as log,
         subprocess.Popen(  # noqa: S603

@@ -1,4 +1,4 @@
-"""What the documentation's code runs against: a real relay, and a wire that counts writes."""
+"""A real relay for the documents' code, and a fake Supabase that records writes."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class Relay:
 
     @property
     def caller_environment(self) -> dict[str, str]:
-        """What a caller of this relay has, besides what this machine has."""
+        """The environment of a caller of this relay."""
         return {
             **os.environ,
             "RELAY_URL": self.url,
@@ -51,7 +51,7 @@ class Relay:
         }
 
     def send(self, *arguments: str) -> dict[str, Any]:
-        """Run `relay send --json` and give the answer's body."""
+        """Run `relay send --json` and return the response's body."""
         done = subprocess.run(  # noqa: S603 - ours
             [RELAY, "send", *arguments, "--json"],
             cwd=self.folder,
@@ -67,7 +67,7 @@ class Relay:
 
 @contextmanager
 def run_relay(folder: Path, supabase_url: str, **settings: str) -> Iterator[Relay]:
-    """Run `relay serve` in a folder, by default with the store there, until the block ends."""
+    """Run `relay serve` in a folder, by default with its store there, until the block ends."""
     log = folder / "relay.log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -107,7 +107,7 @@ def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @dataclass(slots=True)
 class SupabaseWire:
-    """Answers as the relay's functions do when every row is applied, and notes the rows.
+    """Responds like the relay's functions when every row is applied, and records the rows.
 
     Attributes:
         url: where it listens.
@@ -122,7 +122,7 @@ class SupabaseWire:
     row_failure: dict[str, str] | None = None
 
     def call(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a call of one of the functions."""
+        """Return the result of a call of one of the functions."""
         if function == "relay_claim":
             return {"protocol": 1, "epoch": 1}
         operations = request["operations"]
@@ -179,7 +179,7 @@ def supabase_wire() -> Iterator[SupabaseWire]:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    """Run a relay whose Supabase is away: it accepts all the same."""
+    """Run a relay whose Supabase is unreachable; it accepts events."""
     with run_relay(tmp_path, UNREACHABLE) as running:
         yield running
 
@@ -193,5 +193,5 @@ def relay_on_wire(tmp_path: Path, supabase_wire: SupabaseWire) -> Iterator[Relay
 
 @pytest.fixture
 def database_url(postgres: PostgresServer) -> str:
-    """Give an empty PostgreSQL database, to which lib/pq connects without TLS."""
+    """Return the URL of an empty PostgreSQL database; lib/pq connects without TLS."""
     return f"{postgres.create_database()}?sslmode=disable"

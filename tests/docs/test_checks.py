@@ -1,7 +1,6 @@
 """The checks of docs/guides/integrate.md, for a member and a stranger on the local Supabase."""
 
 import json
-import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -10,7 +9,7 @@ import httpx
 
 from app.auth.tokens import mint_token
 from app.demo.local_supabase import LocalSupabase
-from tests.docs.commands import find_bash
+from tests.docs.commands import run_script
 from tests.docs.pages import read_region
 from tests.e2e.conftest import JWT_SECRET, run_relays
 from tests.e2e.test_access import Trip, make_trip
@@ -22,23 +21,17 @@ def run_checks(trip: Trip, supabase: LocalSupabase, user: str) -> list[str]:
     claims = {"sub": user, "role": "authenticated", "iat": now, "exp": now + 600}
     # Each command's output ends where the next begins.
     commands = read_region("sh/checks.sh#checks").replace("\n# ", "\necho\n# ")
-    done = subprocess.run(  # noqa: S603 - the commands are ours
-        [find_bash(), "-euc", commands],
-        env={
-            **trip.relay.environment(),
-            "SUPABASE_URL": supabase.url,
-            "SUPABASE_SECRET_KEY": supabase.secret_key,
-            "KEY": supabase.publishable_key,
-            "USER_TOKEN": mint_token(claims, secret=supabase.jwt_secret),
-            "TRIP": trip.id,
-            "NO_PROXY": "127.0.0.1",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return [line for line in done.stdout.splitlines() if line]
+    environment = {
+        **trip.relay.environment(),
+        "SUPABASE_URL": supabase.url,
+        "SUPABASE_SECRET_KEY": supabase.secret_key,
+        "KEY": supabase.publishable_key,
+        "USER_TOKEN": mint_token(claims, secret=supabase.jwt_secret),
+        "TRIP": trip.id,
+        "NO_PROXY": "127.0.0.1",
+    }
+    printed = run_script(commands, trip.folder, environment)
+    return [line for line in printed.splitlines() if line]
 
 
 def test_checks_of_a_member_and_of_a_stranger_print_what_the_page_expects(

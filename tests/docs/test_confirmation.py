@@ -1,4 +1,4 @@
-"""The documentation's senders, against a server that answers success to something else."""
+"""The documents' senders, against a server that confirms something else."""
 
 import sys
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def make_environment(wire: Wire) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", WRONG_SUCCESSES)
-def test_python_snippet_sends_again_what_is_not_confirmed(
+def test_python_snippet_without_confirmation_sends_again(
     wire: Wire, name: str, tmp_path: Path
 ) -> None:
     wire.answers = [WRONG_SUCCESSES[name], WRONG_SUCCESSES[name], confirm]
@@ -41,7 +41,7 @@ def test_python_snippet_sends_again_what_is_not_confirmed(
     assert len({asked.client_port for asked in wire.asked}) == 3
 
 
-def test_python_snippet_that_is_never_confirmed_names_event_and_answer(
+def test_python_snippet_never_confirmed_names_event_and_response(
     wire: Wire, tmp_path: Path
 ) -> None:
     wire.answers = [WRONG_SUCCESSES["of health"]]
@@ -55,9 +55,7 @@ def test_python_snippet_that_is_never_confirmed_names_event_and_answer(
 
 
 @pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_command_that_sends_one_event_takes_no_other_answer_for_its_own(
-    wire: Wire, tmp_path: Path
-) -> None:
+def test_go_command_accepts_no_other_response_as_its_own(wire: Wire, tmp_path: Path) -> None:
     command = tmp_path / "sendone"
     run_go(["build", "-o", str(command), "./sendone"], make_go_environment(tmp_path), GO)
     environment = make_environment(wire)

@@ -1,4 +1,4 @@
-"""What the pages say of the bytes of deleted users, searched for in the real files."""
+"""Erasure in docs/guides/operate.md: the bytes of deleted users are in no file."""
 
 import random
 import re
@@ -23,7 +23,7 @@ from tests.store.actions import have_applied
 USERS = 300
 CALL = 50
 LATIN = string.ascii_letters
-# Three bytes each, so that a long name has no room in a row of PostgreSQL's.
+# Three bytes each, so that a long name does not fit into a PostgreSQL row.
 HAN = "".join(map(chr, range(0x4E00, 0x9F00)))
 STARTS = {LATIN: "secretname", HAN: "密密密"}
 SECRETS = ("secretmail", *STARTS.values())
@@ -31,7 +31,7 @@ STATISTICS = "select most_common_vals::text, histogram_bounds::text from pg_stat
 
 
 def make_users(at: int, *, seed: int) -> list[Event]:
-    """Make an event of each user, in any order, with names of all lengths.
+    """Make an event for each user, in random order, with names of all lengths.
 
     They are random, as what PostgreSQL compresses would not be found as it was sent.
     """
@@ -66,7 +66,7 @@ async def store_users(store: Store) -> None:
 
 
 def find_secrets(*folders: Path) -> dict[str, set[str]]:
-    """Give the files that hold an e-mail or a name, and which."""
+    """Return the files that contain an e-mail address or a name, with what they contain."""
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
@@ -85,7 +85,7 @@ def list_files(folder: Path) -> set[str]:
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
-async def test_sqlite_file_that_is_rewritten_after_an_erasure_holds_nothing_of_the_users(
+async def test_sqlite_file_rewritten_after_an_erasure_contains_no_user_data(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'relay.db'}"
@@ -110,13 +110,13 @@ async def test_sqlite_file_that_is_rewritten_after_an_erasure_holds_nothing_of_t
 
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
-    """Run one of our own: nobody else's rows are in its files."""
+    """Run a separate server, whose files contain no other rows."""
     with run_postgres(durable=False) as server:
         yield server
 
 
 def search_server(server: PostgresServer, url: str) -> dict[str, set[str]]:
-    """Search all files of a server but its write-ahead log, once all that it holds is written."""
+    """Search all files of a server except its write-ahead log, after a checkpoint."""
     with closing(psycopg.connect(url, autocommit=True)) as connection:
         connection.execute("checkpoint")
         # Compressed in its file.
@@ -127,12 +127,12 @@ def search_server(server: PostgresServer, url: str) -> dict[str, set[str]]:
 
 
 def erase(url: str, folder: Path) -> list[int]:
-    """Run the command of the page, and give how many dead rows it says that it had to keep."""
+    """Run the command and return the number of dead rows that it had to keep, per table."""
     printed = run_region("erase-postgresql", Relay(UNREACHABLE, folder), STORE_URL=url)
     return [int(n) for n in re.findall(r"(\d+) dead row versions cannot be removed yet", printed)]
 
 
-async def test_postgresql_files_that_are_rewritten_after_an_erasure_hold_nothing_of_the_users(
+async def test_postgresql_files_rewritten_after_an_erasure_contain_no_user_data(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     url = server.create_database()
@@ -142,7 +142,7 @@ async def test_postgresql_files_that_are_rewritten_after_an_erasure_hold_nothing
         # As autovacuum does.
         connection.execute("analyze")
     before = search_server(server, url)
-    # Two tables, and what is too long for their rows.
+    # Two tables, and their TOAST tables.
     assert len(before) == 4
     assert set().union(*before.values()) == set(SECRETS)
     await store_and_apply(store, make_removals())
@@ -150,15 +150,15 @@ async def test_postgresql_files_that_are_rewritten_after_an_erasure_hold_nothing
     kept = erase(url, tmp_path)
 
     assert kept == [0, 0]
-    # Before a checkpoint too, which only a superuser may ask for.
+    # Also before a checkpoint, which only a superuser may request.
     assert [path for path in find_secrets(server.folder) if "/base/" in path] == []
     assert search_server(server, url) == {}
-    # The relay did not have to be stopped.
+    # The relay keeps running.
     assert await store.store_events(make_users(0, seed=0)[:1], NOW) == [Receipt.DUPLICATE]
     await store.close()
 
 
-async def test_postgresql_erasure_beside_an_old_transaction_says_so_and_is_made_up_for(
+async def test_postgresql_erasure_during_an_old_transaction_reports_kept_rows_and_can_be_repeated(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     url = server.create_database()

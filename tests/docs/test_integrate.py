@@ -1,4 +1,4 @@
-"""docs/guides/integrate.md and docs/reference/events.md: their code runs and does as they say."""
+"""The code of docs/guides/integrate.md and docs/reference/events.md runs as described."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from app.domain.event_reader import EventReader
 from app.domain.events import EventType
 from app.domain.instants import parse_timestamp
 from app.settings import Settings
+from tests.docs.commands import run_script
 from tests.docs.conftest import JWT_SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
 from tests.docs.pages import CHECKOUT, DOCS, SNIPPETS, read_blocks, read_region
 
@@ -60,8 +61,8 @@ def run(
     )
 
 
-def test_python_snippet_to_a_relay_is_accepted(relay: Relay) -> None:
-    # -I: nothing of this environment can be imported, the standard library alone.
+def test_python_snippet_sends_an_accepted_event(relay: Relay) -> None:
+    # -I: only the standard library can be imported.
     done = run(
         [sys.executable, "-I", "-W", "error", PYTHON, "user.created", *USER],
         environment=relay.caller_environment,
@@ -114,16 +115,9 @@ def test_curl_command_that_relay_send_prints_is_accepted(relay: Relay) -> None:
     assert json.loads(done.stdout)["status"] == "accepted"
 
 
-def test_command_of_the_readme_is_answered_applied(
-    relay_on_wire: Relay, supabase_wire: SupabaseWire
-) -> None:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = run(
-        ["sh", "-ec", read_region("sh/send.sh#send")],
-        environment=relay_on_wire.caller_environment | {"PATH": path},
-        folder=relay_on_wire.folder,
-    )
-    assert "applied" in done.stdout, done.stderr
+def test_readme_command_prints_applied(relay_on_wire: Relay, supabase_wire: SupabaseWire) -> None:
+    command = read_region("sh/send.sh#send")
+    assert "applied" in run_script(command, relay_on_wire.folder, relay_on_wire.caller_environment)
     assert [(verb, table) for verb, table, _ in supabase_wire.writes] == [
         ("upsert", "public.trip_memberships")
     ]
@@ -147,7 +141,7 @@ def test_python_snippet_with_a_token_is_accepted(relay_of_tokens: Relay) -> None
     assert (done.returncode, done.stdout, done.stderr) == (0, "accepted\n", "")
 
 
-def test_token_of_the_snippet_is_good_for_its_own_id_and_body_alone(
+def test_token_of_the_snippet_is_valid_only_for_its_id_and_body(
     relay_of_tokens: Relay,
 ) -> None:
     make_token = runpy.run_path(str(PYTHON_WITH_TOKEN))["make_token"]
@@ -168,31 +162,23 @@ def test_token_of_the_snippet_is_good_for_its_own_id_and_body_alone(
     assert post("evt_2", body, "/webhooks/batch") == 401
     assert post("evt_1", body, "/webhooks/batch") == 422  # admitted, and no batch
     assert post("evt_1", body) == 202
-    # The genuine event of an id that a captured token was tried under is not in conflict.
+    # A captured token tried under this id does not make the genuine event a conflict.
     token = make_token(JWT_SECRET, "evt_2", body + b" ")
     assert post("evt_2", body + b" ") == 202
 
 
-def test_commands_that_send_with_a_token_are_accepted(relay_of_tokens: Relay) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl on this machine")
+def test_commands_with_a_token_send_an_accepted_event(relay_of_tokens: Relay) -> None:
     body = next(code for language, _, code in read_blocks(EVENTS) if language == "json")
     (relay_of_tokens.folder / "event.json").write_text(body)
     commands = read_region("sh/send.sh#token")
-    environment = relay_of_tokens.caller_environment
-    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    done = run(
-        ["sh", "-ec", commands],
-        environment=environment | {"PATH": path},
-        folder=relay_of_tokens.folder,
-    )
-    assert json.loads(done.stdout) == {"event_id": "evt_1", "status": "accepted"}
+    printed = run_script(commands, relay_of_tokens.folder, relay_of_tokens.caller_environment)
+    assert json.loads(printed) == {"event_id": "evt_1", "status": "accepted"}
 
 
-# --- What the document says of updates and of minimal data ----------------------------------------
+# --- Updates and versions -------------------------------------------------------------------------
 
 
-def test_update_that_changes_no_permission_column_costs_supabase_no_write(
+def test_update_of_no_permission_column_writes_nothing(
     relay_on_wire: Relay, supabase_wire: SupabaseWire
 ) -> None:
     row = {"id": USER_ID, "email": "ana@example.com", "username": "ana"}
@@ -210,7 +196,7 @@ def test_update_that_changes_no_permission_column_costs_supabase_no_write(
     assert supabase_wire.writes[1:] == [("upsert", "public.users", [row | {"username": "anna"}])]
 
 
-def test_event_that_comes_after_a_newer_one_changes_nothing(
+def test_event_older_than_the_applied_one_changes_nothing(
     relay_on_wire: Relay, supabase_wire: SupabaseWire
 ) -> None:
     relay_on_wire.send("user.created", *USER, "--wait", "10")
@@ -234,7 +220,7 @@ def find_go() -> str:
 
 
 def make_go_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Everything is here: no module and no toolchain is fetched."""
+    """Return an environment in which Go fetches no module and no toolchain."""
     return {
         **os.environ,
         "GOFLAGS": "-mod=mod",
@@ -254,7 +240,7 @@ def run_go(arguments: list[str], environment: Mapping[str, str], folder: Path) -
 
 
 def make_go_path(folder: Path, package: str) -> dict[str, str]:
-    """Lay the snippets out as GOPATH wants them, beside a package that Debian brings."""
+    """Lay the snippets out as a GOPATH, beside a package of Debian's."""
     if not (GO_PATH / "src" / package).is_dir():
         name = package.removeprefix("github.com/").replace("/", "-")
         pytest.skip(
@@ -277,7 +263,7 @@ def test_go_snippets_are_formatted_and_vetted(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_package_alone_and_against_a_relay_keeps_the_contract(relay: Relay) -> None:
+def test_go_package_tests_pass_against_a_relay(relay: Relay) -> None:
     environment = make_go_environment(relay.folder, relay.caller_environment)
     output = run_go(["test", "-count=1", "-v", "./relay"], environment, GO)
     assert "--- SKIP" not in output
@@ -286,7 +272,7 @@ def test_go_package_alone_and_against_a_relay_keeps_the_contract(relay: Relay) -
 
 
 @pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_command_that_sends_one_event_is_accepted_then_a_duplicate(relay: Relay) -> None:
+def test_go_command_run_twice_prints_accepted_then_duplicate(relay: Relay) -> None:
     environment = make_go_environment(relay.folder, relay.caller_environment)
     body = next(code for language, _, code in read_blocks(EVENTS) if language == "json")
     answers = [run_go(["run", "./sendone", "evt_1", body], environment, GO) for _ in range(2)]
@@ -301,7 +287,7 @@ def test_go_handler_with_gin_compiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_call_sites_and_outbox_on_postgresql_bring_every_event_to_the_relay(
+def test_go_call_sites_and_outbox_on_postgresql_deliver_every_event(
     relay: Relay, database_url: str
 ) -> None:
     find_go()

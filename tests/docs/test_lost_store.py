@@ -1,4 +1,4 @@
-"""A store that is lost, and one that moves: the commands of the pages, on real databases."""
+"""The guides' commands for a lost store and a moved one, on real databases."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ BACKEND_ROWS = (
     "insert into trip_memberships values (%(trip)s, %(ana)s, 'OWNER', 'ACTIVE', null),"
     " (%(trip)s, %(ben)s, 'MEMBER', 'ACTIVE', now())",
 )
-# A row that lags, one that is missing, and some of each kind that are to go.
+# An outdated row, a missing one, and unknown ones of each kind.
 SUPABASE_ROWS = (
     "truncate users, trips, trip_memberships cascade",
     "insert into users values (%(ana)s, 'old@example.com', 'ana'), (%(ben)s, 'b@example.com', 'b'),"
@@ -51,7 +51,7 @@ def insert(database_url: str, statements: tuple[str, ...]) -> None:
             connection.execute(statement.encode(), IDS)
 
 
-def test_lost_store_is_filled_again_and_what_nobody_desires_is_found_and_removed(
+def test_lost_store_is_rebuilt_and_unknown_rows_are_removed(
     tmp_path: Path, supabase_over_postgres: LocalSupabase, postgres: PostgresServer
 ) -> None:
     supabase_database = supabase_over_postgres.database_url
@@ -73,13 +73,13 @@ def test_lost_store_is_filled_again_and_what_nobody_desires_is_found_and_removed
             BACKEND_DB_URL=backend_database,
         )
         assert find_removals().startswith("4 removals.ndjson")
-        # He comes back while somebody looks at the file: that is newer than what it says.
+        # The member returns while the file is reviewed: that event is newer.
         ids = (f"trip_id={TRIP}", f"user_id={BEN}")
         running.send("membership.created", *ids, "role=ADMIN", "status=ACTIVE", "--wait", "10")
         run_region("remove", running)
         await_settled(running)
         assert read_members(supabase_database) == [(TRIP, ANA, "OWNER"), (TRIP, BEN, "ADMIN")]
-        # The backend still has him as gone, and has never said so.
+        # The backend removed the member again without an event.
         assert find_removals().startswith("1 removals.ndjson")
         run_region("remove-known", running, READ_AT=datetime.now(UTC).isoformat())
         await_settled(running)
@@ -99,7 +99,7 @@ def read_members(database_url: str) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
-def test_store_moves_to_postgresql_and_tells_who_dispatches(
+def test_store_moved_to_postgresql_shows_its_dispatcher(
     tmp_path: Path, supabase_wire: SupabaseWire, database_url: str
 ) -> None:
     with run_relay(tmp_path, supabase_wire.url) as running:
@@ -117,7 +117,7 @@ def test_store_moves_to_postgresql_and_tells_who_dispatches(
 
 
 def can_dump(database_url: str) -> bool:
-    """Tell whether this machine's pg_dump is not older than the server."""
+    """Return whether pg_dump is at least as new as the server."""
     program = shutil.which("pg_dump")
     if program is None:
         return False
@@ -127,7 +127,7 @@ def can_dump(database_url: str) -> bool:
         return found is not None and int(found[1]) >= connection.info.server_version // 10_000
 
 
-def test_role_of_the_page_may_do_all_that_a_relay_needs(
+def test_role_of_the_page_has_every_privilege_that_a_relay_needs(
     tmp_path: Path, supabase_wire: SupabaseWire, database_url: str
 ) -> None:
     role = "relay_store"
@@ -146,5 +146,5 @@ def test_role_of_the_page_may_do_all_that_a_relay_needs(
             ).fetchone()
             connection.execute(f"drop owned by {role} cascade")
             connection.execute(f"drop role {role}")
-    # And the one in which Alembic keeps its revision.
+    # Plus Alembic's table.
     assert tables == (len(metadata.tables) + 1,)

@@ -19,11 +19,11 @@ from tests.docs.commands import (
     USER_ID,
     await_settled,
     await_that,
-    find_bash,
     make_environment,
     read_health,
     region_of,
     run_region,
+    run_script,
     serve_region,
 )
 from tests.docs.conftest import RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
@@ -41,7 +41,7 @@ REFUSED = {
 # --- Alerts ---------------------------------------------------------------------------------------
 
 
-def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> None:
+def test_alerts_use_existing_metrics_and_labels(relay: Relay) -> None:
     with urllib.request.urlopen(f"{relay.url}/metrics", timeout=10) as response:  # noqa: S310
         exposition = response.read().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
@@ -53,7 +53,7 @@ def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> No
         names = re.findall(r"\brelay_\w+", rule["expr"])
         assert names, rule
         assert [name for name in names if name not in kinds] == []
-        # What only rises needs a rate; what does not must have none.
+        # Only counters need a rate.
         for name in names:
             is_rated = re.search(rf"(?:rate|increase)\({name}\b", rule["expr"]) is not None
             assert is_rated == (kinds[name] == "counter"), rule
@@ -68,7 +68,7 @@ def test_alerts_name_figures_and_labels_that_the_relay_gives(relay: Relay) -> No
     )
 
 
-def test_alerts_are_taken_by_prometheus() -> None:
+def test_alerts_are_valid_for_prometheus() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool on this machine; on Debian it comes with prometheus")
@@ -78,7 +78,7 @@ def test_alerts_are_taken_by_prometheus() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_reason_in_health_that_the_page_names_is_one_that_the_code_gives() -> None:
+def test_reason_named_on_the_page_is_in_the_code() -> None:
     # Adjacent literals are one message.
     code = "".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in (CHECKOUT / "app").rglob("*.py")
@@ -92,10 +92,10 @@ def test_reason_in_health_that_the_page_names_is_one_that_the_code_gives() -> No
             assert part.strip(" :") in code, reason
 
 
-# --- Looking --------------------------------------------------------------------------------------
+# --- Diagnosis ------------------------------------------------------------------------------------
 
 
-def test_looking_at_what_waits(relay: Relay) -> None:
+def test_pending_events_are_listed(relay: Relay) -> None:
     event = relay.send("user.created", *USER)["event_id"]
     health = run_region("health", relay)
     assert '"status": "degraded"' in health
@@ -105,35 +105,23 @@ def test_looking_at_what_waits(relay: Relay) -> None:
     assert "pending" in waiting
 
 
-def test_token_of_an_operator_looks_and_replays(relay: Relay) -> None:
+def test_operator_token_can_list_events_and_replays(relay: Relay) -> None:
     event = relay.send("user.created", *USER)["event_id"]
-    # The address is the reader's own.
+    # Readers use their own URL.
     region = region_of("operator").replace("https://relay.example.com", relay.url)
     assert region != region_of("operator")
-    environment = make_environment(relay)
-    done = subprocess.run(  # noqa: S603
-        [
-            find_bash(),
-            "-euc",
-            f"{region}\nunset JWT_SECRET\nrelay events --json; relay replay --list",
-        ],
-        cwd=relay.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert json.loads(done.stdout)["event_id"] == event
+    script = f"{region}\nunset JWT_SECRET\nrelay events --json; relay replay --list"
+    listed = run_script(script, relay.folder, make_environment(relay))
+    assert json.loads(listed.splitlines()[0])["event_id"] == event
 
 
-def test_dead_is_found_and_replayed_once_the_cause_is_mended(
+def test_dead_entity_is_found_and_replayed_after_the_fix(
     relay_on_wire: Relay, supabase_wire: SupabaseWire
 ) -> None:
     supabase_wire.row_failure = REFUSED
     assert relay_on_wire.send("user.created", *USER, "--wait", "10")["status"] == "dead"
     supabase_wire.row_failure = None
-    # Nobody is at the terminal to be asked.
+    # No terminal can confirm.
     shown = run_region_with_yes("dead", relay_on_wire)
     assert "23514" in shown
     assert "1 event of 1 entity would be replayed" in shown
@@ -143,7 +131,7 @@ def test_dead_is_found_and_replayed_once_the_cause_is_mended(
 
 
 def run_region_with_yes(name: str, relay: Relay) -> str:
-    """Run a region whose last replay asks: here nobody is there to answer."""
+    """Run a region whose last replay asks for confirmation."""
     code = re.sub(
         r"^(relay replay (?:--status dead|--all))(?= *(?:#|$))",
         r"\1 --yes",
@@ -151,17 +139,7 @@ def run_region_with_yes(name: str, relay: Relay) -> str:
         flags=re.M,
     )
     assert code != region_of(name)
-    done = subprocess.run(  # noqa: S603
-        [find_bash(), "-euo", "pipefail", "-c", code],
-        cwd=relay.folder,
-        env=make_environment(relay),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return run_script(code, relay.folder, make_environment(relay))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +169,7 @@ def run_region_with_yes(name: str, relay: Relay) -> str:
         ),
     ],
 )
-def test_what_health_says_of_supabase_is_what_the_page_says(
+def test_health_reason_for_supabase_is_on_the_page(
     relay_on_wire: Relay,
     supabase_wire: SupabaseWire,
     refusal: tuple[int, dict[str, str]],
@@ -212,7 +190,7 @@ def test_what_health_says_of_supabase_is_what_the_page_says(
     await_settled(relay_on_wire)
 
 
-def test_signature_check_tells_a_right_secret_from_a_wrong_one_and_stores_nothing(
+def test_signature_check_tells_secrets_apart_and_stores_nothing(
     relay: Relay,
 ) -> None:
     right = run_region("signature", relay, expected_code=1, BACKEND_SECRET=SECRET)
@@ -225,7 +203,7 @@ def test_signature_check_tells_a_right_secret_from_a_wrong_one_and_stores_nothin
 # --- The store ------------------------------------------------------------------------------------
 
 
-def test_store_is_looked_at_while_it_is_in_use_and_shrunk_when_it_is_not(tmp_path: Path) -> None:
+def test_store_is_checked_in_use_and_shrunk_when_stopped(tmp_path: Path) -> None:
     with run_relay(tmp_path, UNREACHABLE) as running:
         running.send("user.created", *USER)
         assert run_region("store", running).endswith("ok\n")
@@ -234,7 +212,7 @@ def test_store_is_looked_at_while_it_is_in_use_and_shrunk_when_it_is_not(tmp_pat
         assert read_health(again)["backlog"]["pending"] == 1
 
 
-def test_backup_of_a_running_relay_can_be_looked_into_and_writes_nothing(
+def test_backup_of_a_running_relay_can_be_served_and_writes_nothing(
     tmp_path: Path, supabase_wire: SupabaseWire
 ) -> None:
     with run_relay(tmp_path, supabase_wire.url) as running:
@@ -250,7 +228,7 @@ def test_backup_of_a_running_relay_can_be_looked_into_and_writes_nothing(
 
 
 def list_events_of(folder: Path, backup: str) -> str:
-    """Serve a backup as the page does, and list what is in it."""
+    """Serve a backup with the page's command and list its events."""
     with serve_region(
         "look-into-backup", folder, {"backup.db": backup}, SUPABASE_SECRET_KEY="sb_secret_x"
     ) as looking:
@@ -266,7 +244,7 @@ def list_events_of(folder: Path, backup: str) -> str:
     return done.stdout
 
 
-def test_upgrade_is_tried_on_a_copy(relay: Relay) -> None:
+def test_upgrade_runs_on_a_copy(relay: Relay) -> None:
     relay.send("user.created", *USER)
     run_region("backup", relay)
     (relay.folder / "backup.db").rename(relay.folder / "upgrade.db")
@@ -288,7 +266,7 @@ def test_erased_user_is_found_in_no_event(relay: Relay) -> None:
 # --- Rotation -------------------------------------------------------------------------------------
 
 
-def test_hmac_secret_is_rotated_without_a_refusal(tmp_path: Path) -> None:
+def test_hmac_secret_is_rotated_without_a_rejection(tmp_path: Path) -> None:
     old = SECRET
     with run_relay(tmp_path, UNREACHABLE) as running:
         new = read_secret(run_region("hmac", running))
@@ -300,7 +278,7 @@ def test_hmac_secret_is_rotated_without_a_refusal(tmp_path: Path) -> None:
         assert "401" in run_region("signature", running, expected_code=1, BACKEND_SECRET=old)
 
 
-def test_ed25519_key_takes_the_place_of_a_shared_secret(tmp_path: Path) -> None:
+def test_ed25519_key_replaces_a_shared_secret(tmp_path: Path) -> None:
     with run_relay(tmp_path, UNREACHABLE) as running:
         printed = run_region("ed25519", running)
     public, private = read_secret(printed), read_secret(printed, "private_key")
@@ -315,7 +293,7 @@ def read_secret(printed: str, name: str = "WEBHOOK_SECRETS") -> str:
     return found[1]
 
 
-def test_log_for_machines_is_a_document_a_line(tmp_path: Path, supabase_wire: SupabaseWire) -> None:
+def test_json_log_has_one_document_per_line(tmp_path: Path, supabase_wire: SupabaseWire) -> None:
     settings = {"SUPABASE_URL": supabase_wire.url, "SUPABASE_SECRET_KEY": "sb_secret_x"}
     with serve_region("log", tmp_path, {}, **settings) as running:
         run_region("signature", running, expected_code=1, BACKEND_SECRET=f"whsec_{'b' * 32}")

@@ -3,14 +3,12 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 
 from app.demo.local_supabase import LocalSupabase, find_free_port
-from tests.docs.commands import find_bash
+from tests.docs.commands import run_script
 from tests.docs.pages import CHECKOUT, DOCS, read_blocks, read_region
 
 STEPS = ("schema", "settings", "validate", "serve", "send", "look", "remove")
@@ -31,24 +29,16 @@ def test_steps_followed_write_a_row_and_remove_it(
     psql.chmod(0o755)
     port = find_free_port()
     script = "\n".join(f"printf '\\nstep: {step}\\n'\n{run_step(step, port)}" for step in STEPS)
-    done = subprocess.run(  # noqa: S603 - the commands are ours
-        [find_bash(), "-euc", script],
-        cwd=tmp_path,
-        env={
-            "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "NO_PROXY": "127.0.0.1",
-            "SUPABASE_URL": supabase.url,
-            "SUPABASE_SECRET_KEY": supabase.secret_key,
-            "SUPABASE_DB_URL": str(supabase.database_url),
-            "RELAY_URL": f"http://127.0.0.1:{port}",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    printed = dict(re.findall(r"^step: (\w+)\n((?:(?!step: ).*\n?)*)", done.stdout, re.MULTILINE))
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "NO_PROXY": "127.0.0.1",
+        "SUPABASE_URL": supabase.url,
+        "SUPABASE_SECRET_KEY": supabase.secret_key,
+        "SUPABASE_DB_URL": str(supabase.database_url),
+        "RELAY_URL": f"http://127.0.0.1:{port}",
+    }
+    output = run_script(script, tmp_path, environment)
+    printed = dict(re.findall(r"^step: (\w+)\n((?:(?!step: ).*\n?)*)", output, re.MULTILINE))
     migrations = sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql"))
     assert migrations[0].read_text().strip() in (tmp_path / "applied.sql").read_text()
     assert "applied" in printed["send"]

@@ -1,11 +1,9 @@
-"""The settings and commands of docs/guides/supabase.md are as the page says."""
+"""The settings and commands of docs/guides/supabase.md work as described."""
 
 import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -16,7 +14,7 @@ from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from tests.cli.running import name_settings, run_relay_command
-from tests.docs.commands import find_bash
+from tests.docs.commands import run_script
 from tests.docs.pages import CHECKOUT, GUIDES, read_blocks, read_region
 from tests.e2e.conftest import JWT_SECRET, run_relays
 from tests.e2e.test_access import make_trip
@@ -32,7 +30,7 @@ TARGETS = re.findall(r"`(TARGET_[A-Z]+)=(\{[^`]+\})`", PAGE)
 
 
 @pytest.mark.parametrize(("name", "text"), TARGETS)
-def test_setting_of_the_page_is_taken_and_sets_what_it_names(name: str, text: str) -> None:
+def test_setting_of_the_page_sets_what_it_names(name: str, text: str) -> None:
     target = read_target(KINDS[name], text)
 
     for part, value in json.loads(text).items():
@@ -82,7 +80,8 @@ def test_command_that_applies_sql_gives_psql_the_migrations(
     psql = tmp_path / "psql"
     psql.write_text("#!/bin/sh\ncat > applied.sql\n")
     psql.chmod(0o755)
-    run_region(f"sh/supabase.sh#{region}", tmp_path, path_first=str(tmp_path), SUPABASE_DB_URL="x")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SUPABASE_DB_URL": "postgresql://"}
+    run_script(read_region(f"sh/supabase.sh#{region}"), tmp_path, environment)
     applied = (tmp_path / "applied.sql").read_text()
     positions = [applied.index(file.read_text().strip()) for file in files]
     assert positions == sorted(positions)
@@ -93,25 +92,10 @@ def test_doctor_finds_nothing_wrong_with_the_local_supabase(
 ) -> None:
     supabase = supabase_over_postgres
     settings = name_settings(supabase) | {"SUPABASE_DB_URL": str(supabase.database_url)}
-    run_region("sh/supabase.sh#doctor", tmp_path, **settings)
+    run_script(read_region("sh/supabase.sh#doctor"), tmp_path, settings)
 
 
-def run_region(source: str, folder: Path, *, path_first: str = "", **settings: str) -> str:
-    commands = Path(sys.executable).parent
-    done = subprocess.run(  # noqa: S603 - the commands are ours
-        [find_bash(), "-euo", "pipefail", "-c", read_region(source)],
-        cwd=folder,
-        env={"PATH": f"{path_first}:{commands}:{os.environ['PATH']}", "COLUMNS": "200", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_answer_of_relay_access_is_as_on_the_page(
+def test_output_of_relay_access_is_as_on_the_page(
     tmp_path: Path, local_supabase: LocalSupabase, service_role: httpx.Client
 ) -> None:
     arguments = shlex.split(read_region("sh/supabase.sh#access"))[1:]

@@ -1,4 +1,4 @@
-"""The SQL of docs/guides/supabase.md does what the page says, on tables of a real project."""
+"""The SQL of docs/guides/supabase.md works as described, on tables of a real project."""
 
 from collections.abc import Iterator
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ from tests.contract.database import (
 from tests.docs.pages import read_region
 from tests.postgres import PostgresServer
 
-# Open to everybody in the ways that the page names.
+# Open in the ways that the page names.
 EXISTING = """
     create table public.users (
       id uuid primary key, email text not null unique, username text not null unique,
@@ -58,7 +58,7 @@ def _existing(postgres: PostgresServer) -> Iterator[Database]:
 
 @pytest.fixture
 def existing(_existing: Database) -> Iterator[Database]:
-    """Give a project with tables of its own."""
+    """Return a project with its own tables."""
     with _existing.rolled_back() as database:
         yield database
 
@@ -75,7 +75,7 @@ def follow_the_page(database: Database) -> None:
 def create_member(
     database: Database, *, status: str = "ACTIVE", deleted: bool = False
 ) -> tuple[UUID, UUID]:
-    """Give a trip, where somebody is at a place, and the caller who belongs to it."""
+    """Return a trip with locations, and one of its members."""
     trip_id, user_id, fellow_id = uuid4(), uuid4(), uuid4()
     for person in (user_id, fellow_id):
         database.run("insert into users values ($1, $2, $2, $1)", person, str(person))
@@ -98,7 +98,7 @@ def create_member(
     return trip_id, user_id
 
 
-def test_audit_before_shows_what_is_open_and_afterwards_that_nothing_is(
+def test_audit_shows_open_tables_before_and_none_afterwards(
     existing: Database,
 ) -> None:
     audit = read_region("sql/supabase.sql#audit").strip().removesuffix(";")
@@ -127,7 +127,7 @@ def test_audit_before_shows_what_is_open_and_afterwards_that_nothing_is(
     ("status", "deleted", "is_let_in"),
     [("ACTIVE", False, True), ("INACTIVE", False, False), ("ACTIVE", True, False)],
 )
-def test_page_followed_lets_in_active_members_that_are_not_deleted(
+def test_page_followed_admits_only_active_members(
     existing: Database, status: str, deleted: bool, is_let_in: bool
 ) -> None:
     trip_id, user_id = create_member(existing, status=status, deleted=deleted)
@@ -153,7 +153,7 @@ def test_page_followed_lets_in_active_members_that_are_not_deleted(
     assert [row["place"] for row in (*changed, *removed)] == (["Tivoli"] * 2 if is_let_in else [])
 
 
-def test_page_followed_stops_whoever_makes_himself_a_member(existing: Database) -> None:
+def test_page_followed_refuses_a_user_who_inserts_a_membership(existing: Database) -> None:
     trip_id, _ = create_member(existing)
     stranger = uuid4()
     existing.run("insert into users values ($1, 'cy', 'cy', $1)", stranger)
