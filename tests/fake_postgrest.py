@@ -54,7 +54,7 @@ def is_write(request: httpx.Request) -> bool:
 
 @dataclass(frozen=True)
 class RowFailure:
-    """Why a row was rejected; names that are None are left out of the answer."""
+    """Why a row was rejected; the response omits names that are None."""
 
     sqlstate: str
     message: str | None = None
@@ -65,7 +65,7 @@ class RowFailure:
 
 
 class FakePostgrest(FakeWire):
-    """Holds the rows that were written, and every request that came in.
+    """Holds the written rows and every request.
 
     Subclasses may override `find_failure`, which rejects rows, and `_answer`.
 
@@ -101,7 +101,7 @@ class FakePostgrest(FakeWire):
 
     @property
     def writes(self) -> list[httpx.Request]:
-        """The requests that would change a row, in the order they arrived."""
+        """The requests that would change a row, in order of arrival."""
         return [request for request in self.requests if is_write(request)]
 
     @property
@@ -110,11 +110,11 @@ class FakePostgrest(FakeWire):
         return [operation for request in self.writes for operation in _summarize(request)]
 
     def rows(self, table: str) -> list[Row]:
-        """Give the rows of a table, by key."""
+        """Return the rows of a table by key."""
         return [row for _, row in sorted(self.tables[table].items())]
 
     async def wait_for_writes(self, count: int) -> None:
-        """Wait until so many writes have arrived; they may not have been answered yet."""
+        """Wait until this many writes have arrived; they may still be in flight."""
         await self._wait_until(lambda: len(self.writes) >= count)
 
     def fail_row(
@@ -140,11 +140,11 @@ class FakePostgrest(FakeWire):
         return undo
 
     def set_budget(self, rows: int | None) -> None:
-        """Try so many rows of each request from now on; None for all of them, as after `heal`."""
+        """Try only this many rows of each request from now on; None for all, as after `heal`."""
         self._budget_rows = rows
 
     def lock_fence(self) -> Undo:
-        """Let no claim and no write reach the fence from now on, as if its row were locked.
+        """Fail every claim and write from now on as if the row of the fence were locked.
 
         Returns:
             Unlocks it, as `heal` does.
@@ -157,22 +157,22 @@ class FakePostgrest(FakeWire):
         return unlock
 
     def drop_functions(self) -> None:
-        """Be without the relay's functions, as before its migration; `heal` does not change it."""
+        """Drop the relay's functions, as before the migration; `heal` does not restore them."""
         self._has_functions = False
 
     def install_functions(self) -> None:
-        """Have the relay's functions again; the fence is as it was."""
+        """Restore the relay's functions; the fence keeps its state."""
         self._has_functions = True
 
     def heal(self) -> None:
-        """End every trouble, and what hangs."""
+        """End every trouble and every hanging request."""
         super().heal()
         self._row_troubles = []
         self._budget_rows = None
         self._is_fence_locked = False
 
     def find_failure(self, operation: str, table: str, row: Row) -> RowFailure | None:
-        """Find why a constraint rejects a row; None if none does.
+        """Return why a constraint rejects a row; None if none does.
 
         Args:
             operation: `upsert` or `update`.
@@ -292,7 +292,7 @@ class FakePostgrest(FakeWire):
         if name == "delete":
             self._delete(table, key)
             return None
-        # An upsert is checked as an insert, also where there is such a row.
+        # An upsert is checked like an insert, even if the row exists.
         before: Row = dict.fromkeys(COLUMNS[table])
         if name == "update":
             if held is None:
@@ -338,7 +338,7 @@ class FakePostgrest(FakeWire):
 
 
 def _find_misfit(operation: dict[str, Any], row: Row) -> RowFailure | None:
-    """Find what a row names that the database does not have."""
+    """Return a table or column of a row that the database lacks."""
     table = _shorten(operation["table"])
     if table not in COLUMNS:
         return RowFailure("42P01", f'relation "{operation["table"]}" does not exist')
@@ -355,7 +355,7 @@ def _find_misfit(operation: dict[str, Any], row: Row) -> RowFailure | None:
 
 
 class _FilterRefused(Exception):
-    """What PostgREST could not read either, or this one does not know."""
+    """A request that PostgREST could not read either, or that this fake does not know."""
 
 
 def _read_filter(table: str, column: str, value: str) -> tuple[str, list[str]]:
@@ -371,7 +371,7 @@ def _read_filter(table: str, column: str, value: str) -> tuple[str, list[str]]:
 
 
 def _read_argument(request: httpx.Request) -> dict[str, Any] | None:
-    """Read the JSON text that a function is given; None if it is none."""
+    """Read the JSON text that a function receives; None if invalid."""
     try:
         argument = json.loads(json.loads(request.content)["request"])
     except (ValueError, TypeError, LookupError):
@@ -380,7 +380,7 @@ def _read_argument(request: httpx.Request) -> dict[str, Any] | None:
 
 
 def _summarize(request: httpx.Request) -> tuple[Operation, ...]:
-    # Kept: whoever waits for writes asks of every request again and again.
+    # Cached: waiting for writes reads every request again and again.
     if request not in _summaries:
         _summaries[request] = tuple(
             (operation["operation"], _shorten(operation["table"]), len(operation["rows"]))

@@ -1,4 +1,4 @@
-"""A server at the end of httpx's wire, which can be told to fail in every way that one does."""
+"""A fake server for httpx that fails in every way that a real one does."""
 
 import asyncio
 import json
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import httpx
 
 Picker = Callable[[httpx.Request], bool]
-"""Says which requests meet a trouble."""
+"""Picks the requests that a trouble affects."""
 
 Trouble = Callable[[httpx.Request], httpx.Response | None]
-"""Answers or raises in place of the server; None lets a request through."""
+"""Responds or raises in place of the server; None lets a request through."""
 
 
 def _any_request(_: httpx.Request) -> bool:
@@ -18,7 +18,7 @@ def _any_request(_: httpx.Request) -> bool:
 
 
 class FakeWire:
-    """Keeps every request that came in. Subclasses override `_answer`.
+    """Keeps every request. Subclasses override `_answer`.
 
     Attributes:
         requests: in the order they arrived, those that were refused or hang included.
@@ -35,7 +35,7 @@ class FakeWire:
 
     @property
     def received_bytes(self) -> bytes:
-        """Everything that callers have sent: lines, headers and bodies."""
+        """All sent bytes: request lines, headers and bodies."""
         return b"\n".join(
             b"%b %b %b %b"
             % (r.method.encode(), str(r.url).encode(), repr(r.headers.raw).encode(), r.content)
@@ -43,11 +43,11 @@ class FakeWire:
         )
 
     async def wait_for_requests(self, count: int) -> None:
-        """Wait until so many requests have arrived; they may not have been answered yet."""
+        """Wait until this many requests have arrived; they may still be in flight."""
         await self._wait_until(lambda: len(self.requests) >= count)
 
     def meet(self, trouble: Trouble) -> None:
-        """Have every request meet this from now on."""
+        """Apply this trouble to every request from now on."""
         self._trouble = trouble
 
     def answer_with(
@@ -58,7 +58,7 @@ class FakeWire:
         headers: Mapping[str, str] | None = None,
         of: Picker = _any_request,
     ) -> None:
-        """Answer requests (all, or those `of` picks) with this from now on.
+        """Respond to requests (all, or those that `of` picks) like this from now on.
 
         Args:
             status: of the answer.
@@ -81,7 +81,7 @@ class FakeWire:
         *,
         of: Picker = _any_request,
     ) -> None:
-        """Have requests (all, or those `of` picks) end in a network error from now on."""
+        """Fail requests (all, or those that `of` picks) with a network error from now on."""
 
         def fail(request: httpx.Request) -> httpx.Response | None:
             if not of(request):
@@ -96,7 +96,7 @@ class FakeWire:
         *,
         of: Picker = _any_request,
     ) -> None:
-        """Do what requests ask for, but have them end in a network error from now on."""
+        """Apply requests from now on, but lose their responses in a network error."""
 
         def lose(request: httpx.Request) -> httpx.Response | None:
             if not of(request):
@@ -107,7 +107,7 @@ class FakeWire:
         self._trouble = lose
 
     def deliver_twice(self, *, of: Picker = _any_request) -> None:
-        """Do what requests ask for twice, and give the second answer, from now on."""
+        """Apply requests twice from now on, and return the second response."""
 
         def repeat(request: httpx.Request) -> httpx.Response | None:
             if of(request):
@@ -117,7 +117,7 @@ class FakeWire:
         self._trouble = repeat
 
     def hang(self, *, of: Picker = _any_request, lands: bool = False) -> asyncio.Event:
-        """Leave requests without an answer from now on, until the event given is set.
+        """Let requests hang from now on, until the returned event is set.
 
         Args:
             of: picks the requests.
@@ -132,21 +132,21 @@ class FakeWire:
         await self._hanging.wait()
 
     def release(self) -> None:
-        """Let go of what hangs."""
+        """Release hanging requests."""
         if self._gate is not None:
             self._gate.set()
 
     def heal(self) -> None:
-        """End every trouble, and what hangs."""
+        """End every trouble and every hanging request."""
         self._trouble = None
         self.release()
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        """Give the wire to it."""
+        """Return the transport to this server."""
         return httpx.MockTransport(self.answer)
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request; an earlier one given once more is one that was delivered late."""
+        """Respond to one request; repeat an earlier one to deliver it late."""
         async with self._arrived:
             self.requests.append(request)
             self._arrived.notify_all()

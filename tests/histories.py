@@ -1,4 +1,4 @@
-"""Events for tests, made by hand or generated, what is asked of them, and the oracle."""
+"""Events for tests, made by hand or generated, criteria, and the oracle."""
 
 import json
 import uuid
@@ -28,7 +28,7 @@ def make_event(
 
 @dataclass(frozen=True)
 class World:
-    """A few users and trips under ids of their own, so that histories do not meet."""
+    """A few users and trips with new ids, so that histories do not overlap."""
 
     users: tuple[str, ...] = field(default_factory=lambda: (str(uuid.uuid4()), str(uuid.uuid4())))
     trips: tuple[str, ...] = field(default_factory=lambda: (str(uuid.uuid4()), str(uuid.uuid4())))
@@ -64,7 +64,7 @@ class World:
         return make_event(f"membership.{action}", data, at=at)
 
     def refs(self) -> list[EntityRef]:
-        """Name every entity that there can be."""
+        """Name every possible entity."""
         return [ref_of(event) for event in self._one_of_each()]
 
     def _one_of_each(self) -> Iterable[Event]:
@@ -97,7 +97,7 @@ def some_criteria(
 
 
 def find_desired_rows(arrived: Sequence[Event]) -> dict[EntityRef, str | None]:
-    """Say what Supabase must hold after these events, in this order of arrival: the oracle."""
+    """Return the rows that Supabase must hold after these events in this order: the oracle."""
     versions = [Version(e.occurred_at, e.is_removal, n) for n, e in enumerate(arrived)]
     latest: dict[EntityRef, int] = {}
     removals: dict[str, Version] = {}

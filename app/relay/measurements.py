@@ -46,19 +46,17 @@ class Measurements:
 
     def count_outcomes(self, outcomes: Iterable[Outcome], now: Instant) -> None:
         """Count the outcomes of a batch, and observe how long each change was pending."""
-        # Labels are resolved once: that takes longer than counting.
-        lags = {True: self.lag.labels("true"), False: self.lag.labels("false")}
-        applied, retried, dead = map(self.outcomes.labels, ("applied", "retried", "dead"))
         for outcome in outcomes:
             entity = outcome.entity
             if isinstance(outcome, Applied):
-                applied.inc()
+                self.outcomes.labels("applied").inc()
                 # Negative if the clock was set back.
                 seconds = max(0.0, seconds_between(entity.pending_since, now))
-                lags[entity.version.is_removal].observe(seconds)
+                takes_access = "true" if entity.version.is_removal else "false"
+                self.lag.labels(takes_access).observe(seconds)
             elif isinstance(outcome, Failed):
                 is_dead = outcome.decision.state is EntityState.DEAD
-                (dead if is_dead else retried).inc()
+                self.outcomes.labels("dead" if is_dead else "retried").inc()
 
     def _counter(self, name: str, documentation: str, label: str) -> Counter:
         return Counter(name, documentation, [label], registry=self.registry)

@@ -1,4 +1,4 @@
-"""Which events criteria mean, and that they are the same after a restart."""
+"""Criteria: which events match, and that stored criteria read back equal."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,11 +46,11 @@ some_criteria = st.builds(
 
 
 @given(criteria=some_criteria)
-def test_criteria_written_and_read_are_the_same(criteria: Criteria) -> None:
+def test_criteria_written_and_read_are_equal(criteria: Criteria) -> None:
     assert read_criteria(write_criteria(criteria)) == criteria
 
 
-def test_criteria_without_any_are_written_as_an_empty_object() -> None:
+def test_criteria_empty_are_written_as_an_empty_object() -> None:
     assert write_criteria(Criteria()) == "{}"
 
 
@@ -66,7 +66,7 @@ def test_criteria_without_any_are_written_as_an_empty_object() -> None:
     ],
     ids=write_criteria,
 )
-def test_criteria_that_are_met_match(criteria: Criteria) -> None:
+def test_criteria_that_an_event_meets_match(criteria: Criteria) -> None:
     assert criteria.matches(EVENT)
 
 
@@ -84,7 +84,7 @@ def test_criteria_that_are_met_match(criteria: Criteria) -> None:
     ],
     ids=str,
 )
-def test_criteria_of_which_one_is_missed_do_not_match(missed: dict[str, Any]) -> None:
+def test_criteria_with_one_not_met_do_not_match(missed: dict[str, Any]) -> None:
     met = Criteria(
         since=Instant(100),
         until=Instant(101),
@@ -96,7 +96,7 @@ def test_criteria_of_which_one_is_missed_do_not_match(missed: dict[str, Any]) ->
     assert not replace(met, **missed).matches(EVENT)
 
 
-def test_criteria_look_at_where_the_event_stands_not_its_entity() -> None:
+def test_criteria_with_a_status_match_the_event_not_the_entity() -> None:
     passed = replace(EVENT, sequence=6)
     assert Criteria(status=EventStatus.SUPERSEDED).matches(passed)
     assert not Criteria(status=EventStatus.DEAD).matches(passed)
@@ -113,7 +113,7 @@ def test_criteria_look_at_where_the_event_stands_not_its_entity() -> None:
     ],
     ids=str,
 )
-def test_criteria_know_whether_events_have_to_be_looked_at(
+def test_criteria_with_times_or_types_need_an_event_scan(
     criteria: Criteria, needs_event_scan: bool
 ) -> None:
     assert criteria.needs_event_scan is needs_event_scan

@@ -1,4 +1,4 @@
-"""Shows that JSON is read strictly, and that equal documents alone have equal digests."""
+"""JSON is read strictly, and only equal documents have equal digests."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ documents = st.recursive(
 
 
 def reorder(document: Any, order: random.Random) -> Any:
-    """Give an equal document, the fields of its objects in another order."""
+    """Return an equal document with its fields in another order."""
     if isinstance(document, dict):
         items = [(name, reorder(value, order)) for name, value in document.items()]
         order.shuffle(items)
@@ -48,7 +48,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 @given(documents)
-def test_json_of_any_document_is_read_as_that_document(document: object) -> None:
+def test_json_of_any_document_is_read_back_equal(document: object) -> None:
     assert is_same(read_json(json.dumps(document).encode()), document)
 
 
@@ -94,14 +94,14 @@ def test_json_of_any_document_is_read_as_that_document(document: object) -> None
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_json_that_is_not_strict_is_refused_at_the_root(body: bytes, detail: str) -> None:
+def test_json_not_strict_is_rejected_at_the_root(body: bytes, detail: str) -> None:
     with pytest.raises(InputInvalid) as caught:
         read_json(body)
     assert caught.value.errors == (FieldError("", detail),)
 
 
 @given(st.binary() | st.text('{}[]",:\\u0123aeEnN-+. ').map(str.encode))
-def test_json_of_any_bytes_is_read_or_refused(body: bytes) -> None:
+def test_json_of_any_bytes_is_read_or_rejected(body: bytes) -> None:
     with contextlib.suppress(InputInvalid):
         assert len(digest_document(read_json(body))) == 32
 
@@ -111,7 +111,7 @@ def test_json_key_in_two_objects_is_accepted() -> None:
 
 
 def test_json_with_lone_surrogate_escapes_is_read() -> None:
-    # Strict JSON, for RFC 8259; the fields that are kept refuse it.
+    # Strict JSON by RFC 8259; the fields that are kept reject it.
     assert read_json(b'"\\ud800"') == "\ud800"
 
 
@@ -133,7 +133,7 @@ def test_row_is_written_without_white_space_and_escapes() -> None:
 
 
 @given(documents, st.randoms(use_true_random=False), st.sampled_from([None, 1, "\t"]))
-def test_digest_of_a_document_ordered_and_spaced_otherwise_is_equal(
+def test_digest_of_a_document_in_another_order_and_spacing_is_equal(
     document: object, order: random.Random, indent: int | str | None
 ) -> None:
     text = json.dumps(reorder(document, order), indent=indent, ensure_ascii=False)
@@ -157,13 +157,13 @@ def test_digests_of_documents_that_differ_differ(one: object, other: object) -> 
         assert digest_document(one) != digest_document(other)
 
 
-def test_digest_of_a_document_is_the_sha256_written_here() -> None:
+def test_digest_of_a_document_never_changes() -> None:
     # Stored beside every event: another digest would turn each retry into a conflict.
     digest = digest_document({"type": "x", "data": {"b": [1, 2.5, None, True], "a": "é"}})
     assert digest.hex() == "ced6b1a9c0c639db0f86fd027b2d4a701190afb16e4363bf8320230a4bc6b87d"
 
 
-def test_digest_of_a_document_nested_too_deeply_is_refused() -> None:
+def test_digest_of_a_document_nested_too_deeply_is_rejected() -> None:
     document: object = 1
     for _ in range(100_000):
         document = [document]

@@ -1,4 +1,4 @@
-"""Shows in which order versions stand, and how entities are named."""
+"""The order of versions, the queues, and the keys of entities."""
 
 import json
 from itertools import combinations
@@ -35,7 +35,7 @@ ASCENDING = [
 
 
 @pytest.mark.parametrize(("earlier", "later"), list(combinations(ASCENDING, 2)))
-def test_version_later_in_this_list_wins(earlier: Version, later: Version) -> None:
+def test_version_later_in_the_list_wins(earlier: Version, later: Version) -> None:
     assert earlier < later
     assert max(later, earlier) == later
 
@@ -50,25 +50,25 @@ def test_version_later_in_this_list_wins(earlier: Version, later: Version) -> No
         ]
     )
 )
-def test_version_that_wins_is_the_same_in_any_order(versions: list[Version]) -> None:
+def test_versions_in_any_order_have_the_same_winner(versions: list[Version]) -> None:
     assert max(versions) == Version(Instant(1), True, 1)
 
 
 @given(st.uuids(), st.uuids())
-def test_membership_key_gives_its_two_ids_back(trip_id: object, user_id: object) -> None:
+def test_membership_key_splits_into_its_ids(trip_id: object, user_id: object) -> None:
     key = membership_key(str(trip_id), str(user_id))
     assert key == f"{trip_id}/{user_id}"
     assert split_membership_key(key) == (str(trip_id), str(user_id))
 
 
-def test_entity_refs_of_two_kinds_with_one_key_are_two() -> None:
+def test_entity_refs_with_one_key_and_two_kinds_differ() -> None:
     key = EntityKey("123e4567-e89b-12d3-a456-426614174000")
     assert EntityRef(Kind.USER, key) != EntityRef(Kind.TRIP, key)
     assert EntityRef(Kind.USER, key) == EntityRef(Kind.USER, key)
 
 
 @pytest.mark.parametrize("state", EntityState)
-def test_entity_state_is_an_event_status_of_the_same_word(state: EntityState) -> None:
+def test_entity_states_are_event_statuses(state: EntityState) -> None:
     assert EventStatus(state.value).value == state.value
 
 
@@ -88,7 +88,7 @@ def make_entity(kind: Kind, *, is_removal: bool, row: str | None = "{}") -> Pend
     ("kind", "is_removal", "row", "priority"),
     [
         (Kind.MEMBERSHIP, True, None, Priority.REVOCATION),
-        # Not ACTIVE: it keeps its row and gives no access.
+        # Not ACTIVE: the row stays, without access.
         (Kind.MEMBERSHIP, True, "{}", Priority.REVOCATION),
         (Kind.MEMBERSHIP, False, "{}", Priority.WRITE),
         (Kind.TRIP, False, "{}", Priority.WRITE),
@@ -97,13 +97,13 @@ def make_entity(kind: Kind, *, is_removal: bool, row: str | None = "{}") -> Pend
         (Kind.USER, True, None, Priority.DELETE),
     ],
 )
-def test_fresh_change_waits_in_the_queue_of_its_kind_of_request(
+def test_fresh_change_waits_in_the_queue_of_its_request_kind(
     kind: Kind, is_removal: bool, row: str | None, priority: Priority
 ) -> None:
     assert make_entity(kind, is_removal=is_removal, row=row).priority is priority
 
 
-def test_queues_are_served_revocations_first_then_writes_deletes_and_replays() -> None:
+def test_queues_are_ordered_revocations_writes_deletes_replays() -> None:
     fresh = [Priority.REVOCATION, Priority.WRITE, Priority.DELETE]
     replays = [Priority.REPLAYED_REVOCATION, Priority.REPLAYED_WRITE, Priority.REPLAYED_DELETE]
     assert sorted([*replays, *fresh]) == [*fresh, *replays]
@@ -124,7 +124,7 @@ def test_queues_are_served_revocations_first_then_writes_deletes_and_replays() -
         (Priority.ALONE, Priority.ALONE, False),
     ],
 )
-def test_queue_goes_in_one_of_three_kinds_of_request_or_alone(
+def test_queue_of_each_priority_has_one_request_kind(
     priority: Priority, request_kind: Priority, is_retry: bool
 ) -> None:
     assert (priority.request_kind, priority.is_retry) == (request_kind, is_retry)
@@ -143,7 +143,7 @@ def test_queue_goes_in_one_of_three_kinds_of_request_or_alone(
         (None, "trip_id", None),
     ],
 )
-def test_parent_is_the_entity_that_a_field_refers_to(
+def test_parent_of_a_field_is_the_referenced_entity(
     row: dict[str, object] | None, field: str | None, parent: EntityRef | None
 ) -> None:
     text = None if row is None else json.dumps(row)

@@ -1,4 +1,4 @@
-"""Keeps the drawn tree of errors true, and their sentences fit to be shown."""
+"""The tree of errors in the docstring, and the sentences that callers see."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ EXAMPLES: list[RelayError] = [
 
 
 def read_drawn_tree() -> set[tuple[str, str]]:
-    """Give (child, parent) for every edge of the tree in the docstring."""
+    """Return (child, parent) for every edge of the tree in the docstring."""
     edges: set[tuple[str, str]] = set()
     above: dict[int, str] = {}
     for line in (errors.__doc__ or "").splitlines():
@@ -75,38 +75,38 @@ def find_subclasses(error: type[RelayError]) -> Iterator[tuple[type[RelayError],
         yield from find_subclasses(child)
 
 
-def test_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+def test_error_tree_in_the_docstring_matches_the_classes() -> None:
     classes = {(child.__name__, parent.__name__) for child, parent in find_subclasses(RelayError)}
     assert read_drawn_tree() == classes
 
 
-def test_examples_here_are_one_of_each_concrete_error() -> None:
+def test_examples_cover_every_concrete_error() -> None:
     concrete = {child for child, _ in find_subclasses(RelayError) if not child.__subclasses__()}
     assert {type(error) for error in EXAMPLES} == concrete
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_error_of_each_kind_says_one_sentence(error: RelayError) -> None:
+def test_error_of_each_kind_is_one_sentence(error: RelayError) -> None:
     assert re.fullmatch(r"[A-Z][^\n]*\.", str(error))
 
 
-def test_error_of_a_forger_does_not_say_what_was_wrong() -> None:
+def test_unauthenticated_hides_its_reason() -> None:
     error = Unauthenticated("no-match")
     assert error.reason == "no-match"
     assert "no-match" not in str(error)
     assert str(error) == str(Unauthenticated("token-expired"))
 
 
-def test_error_names_what_the_caller_can_mend() -> None:
+def test_error_with_a_limit_or_scope_names_it() -> None:
     assert "65536" in str(BodyTooLarge(65_536))
     assert "replay:write" in str(ScopeMissing("replay:write"))
 
 
-def test_invalid_input_keeps_every_place_in_order() -> None:
+def test_input_invalid_keeps_its_errors_in_order() -> None:
     problems = [FieldError("/type", "is required"), FieldError("/data", "is required")]
     assert InputInvalid(problems).errors == tuple(problems)
 
 
 @pytest.mark.parametrize("error", [Overloaded(), StoreUnavailable(), KeySetUnavailable()])
-def test_error_that_passes_says_when_to_come_back(error: TemporarilyUnavailable) -> None:
+def test_temporary_error_says_when_to_retry(error: TemporarilyUnavailable) -> None:
     assert error.retry_after_seconds >= 1

@@ -1,4 +1,4 @@
-"""Shows what each change means for its entity."""
+"""What each type of event means for its entity."""
 
 import json
 
@@ -43,7 +43,7 @@ MEANINGS = [
 @pytest.mark.parametrize(
     ("event_type", "data", "kind", "key", "trip_id", "user_id", "is_removal"), MEANINGS
 )
-def test_event_of_each_type_moves_its_entity(
+def test_event_of_each_type_sets_its_entitys_fields(
     event_type: EventType,
     data: dict[str, str],
     kind: Kind,
@@ -66,15 +66,13 @@ def test_event_of_each_type_moves_its_entity(
     assert event.row == (None if event_type.endswith(".deleted") else event.data)
 
 
-def test_meanings_here_are_of_every_type() -> None:
+def test_meanings_cover_every_event_type() -> None:
     assert [meaning[0] for meaning in MEANINGS] == list(EventType)
 
 
 @pytest.mark.parametrize("event_type", [EventType.MEMBERSHIP_CREATED, EventType.MEMBERSHIP_UPDATED])
 @pytest.mark.parametrize("status", ["INACTIVE", "INVITED", "active", ""])
-def test_membership_not_active_takes_access_away_and_keeps_its_row(
-    event_type: EventType, status: str
-) -> None:
+def test_membership_not_active_is_a_removal_with_a_row(event_type: EventType, status: str) -> None:
     data = MEMBERSHIP | {"status": status}
     event = make_event(EventId("evt_1"), event_type, Instant(7), data, b"")
     assert event.is_removal

@@ -1,4 +1,4 @@
-"""Shows what is said of an event, from where its entity stands."""
+"""The status of an event, derived from its entity."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def make_event(*, sequence: int, desired_sequence: int, state: EntityState) -> S
         (EntityState.DEAD, EventStatus.DEAD),
     ],
 )
-def test_event_whose_version_is_desired_stands_where_its_entity_does(
+def test_event_at_the_desired_version_has_its_entitys_status(
     state: EntityState, status: EventStatus
 ) -> None:
     assert make_event(sequence=7, desired_sequence=7, state=state).status is status
@@ -45,9 +45,7 @@ def test_event_whose_version_is_desired_stands_where_its_entity_does(
 
 @pytest.mark.parametrize("state", EntityState)
 @pytest.mark.parametrize("desired_sequence", [6, 8])
-def test_event_whose_entity_is_at_another_version_is_superseded(
-    state: EntityState, desired_sequence: int
-) -> None:
+def test_event_at_another_version_is_superseded(state: EntityState, desired_sequence: int) -> None:
     # 6: an event received later that happened earlier.
     event = make_event(sequence=7, desired_sequence=desired_sequence, state=state)
     assert event.status is EventStatus.SUPERSEDED

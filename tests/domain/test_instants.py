@@ -1,4 +1,4 @@
-"""Holds the reading of timestamps to `datetime`, and to what RFC 3339 leaves out."""
+"""Timestamps: compared with `datetime`, and rejected outside RFC 3339."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -28,7 +28,7 @@ offsets = st.integers(-(24 * 60 - 1), 24 * 60 - 1).map(lambda m: timezone(timede
 @example(FIRST)
 @example(LAST)
 @example(EPOCH - MICROSECOND)
-def test_instant_of_any_moment_comes_back_as_that_moment(moment: datetime) -> None:
+def test_instant_converted_to_datetime_and_back_is_equal(moment: datetime) -> None:
     instant = parse_timestamp(moment.isoformat())
     assert instant == (moment - EPOCH) // MICROSECOND
     assert to_datetime(instant) == moment
@@ -36,12 +36,12 @@ def test_instant_of_any_moment_comes_back_as_that_moment(moment: datetime) -> No
 
 
 @given(st.datetimes(timezones=offsets))
-def test_timestamp_with_any_offset_is_the_moment_that_datetime_says(moment: datetime) -> None:
+def test_timestamp_with_any_offset_equals_datetimes_instant(moment: datetime) -> None:
     assert parse_timestamp(moment.isoformat()) == (moment - EPOCH) // MICROSECOND
 
 
 @given(st.datetimes(timezones=offsets), st.datetimes(timezones=offsets))
-def test_instants_sort_as_their_moments_do(one: datetime, other: datetime) -> None:
+def test_instants_sort_like_their_datetimes(one: datetime, other: datetime) -> None:
     instants = parse_timestamp(one.isoformat()), parse_timestamp(other.isoformat())
     assert (instants[0] < instants[1]) == (one < other)
 
@@ -49,14 +49,14 @@ def test_instants_sort_as_their_moments_do(one: datetime, other: datetime) -> No
 @given(st.text("0123456789", min_size=1, max_size=9))
 @example("999999999")
 @example("0000009")
-def test_timestamp_fraction_past_microseconds_is_cut_off(fraction: str) -> None:
+def test_timestamp_fraction_beyond_microseconds_is_cut(fraction: str) -> None:
     whole = parse_timestamp("2026-01-02T03:04:05Z")
     cut = int(f"{fraction}000000"[:6])
     assert parse_timestamp(f"2026-01-02T03:04:05.{fraction}Z") == whole + cut
 
 
 @given(st.text("0123456789", min_size=1, max_size=9))
-def test_timestamp_fraction_before_1970_still_counts_forward(fraction: str) -> None:
+def test_timestamp_fraction_before_1970_counts_forward(fraction: str) -> None:
     whole = parse_timestamp("1969-12-31T23:59:58Z")
     assert whole <= parse_timestamp(f"1969-12-31T23:59:58.{fraction}Z") < whole + 1_000_000
 
@@ -77,7 +77,7 @@ def test_timestamp_fraction_before_1970_still_counts_forward(fraction: str) -> N
         ("9999-12-31T23:59:59.999999999Z", 253_402_300_799_999_999),
     ],
 )
-def test_timestamp_is_read_as_the_instant_written_here(text: str, instant: int) -> None:
+def test_timestamp_of_each_form_is_parsed(text: str, instant: int) -> None:
     assert parse_timestamp(text) == instant
 
 
@@ -90,16 +90,14 @@ def test_timestamp_is_read_as_the_instant_written_here(text: str, instant: int) 
         ("9999-12-31T23:59:59.999999-23:59", LAST),
     ],
 )
-def test_timestamp_carried_out_of_the_calendar_is_read_and_shown_at_its_edge(
-    text: str, clamped: datetime
-) -> None:
+def test_timestamp_beyond_the_calendar_is_clamped_when_shown(text: str, clamped: datetime) -> None:
     instant = parse_timestamp(text)
     assert not parse_timestamp(FIRST.isoformat()) <= instant <= parse_timestamp(LAST.isoformat())
     assert to_datetime(instant) == clamped
 
 
 @pytest.mark.parametrize("instant", [10**18, -(10**18), 10**40, -(10**40)])
-def test_datetime_of_an_instant_out_of_all_bounds_is_the_edge(instant: int) -> None:
+def test_datetime_of_an_instant_out_of_range_is_clamped(instant: int) -> None:
     assert to_datetime(Instant(instant)) == (FIRST if instant < 0 else LAST)
 
 
@@ -149,13 +147,13 @@ def test_datetime_of_an_instant_out_of_all_bounds_is_the_edge(instant: int) -> N
         "\ud800",
     ],
 )
-def test_timestamp_not_of_rfc_3339_is_refused(text: str) -> None:
+def test_timestamp_not_in_rfc_3339_is_rejected(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - datetime words some of them
         parse_timestamp(text)
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,12})?[Z+-].{0,6}"))
-def test_timestamp_of_any_text_is_read_or_refused(text: str) -> None:
+def test_timestamp_of_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         instant = parse_timestamp(text)
     except ValueError:
@@ -167,17 +165,17 @@ def test_timestamp_of_any_text_is_read_or_refused(text: str) -> None:
     ("seconds", "instant"),
     [(0.0, 0), (1.5, 1_500_000), (-1.5, -1_500_000), (1_767_323_045.678901, 1_767_323_045_678_901)],
 )
-def test_unix_seconds_become_the_nearest_instant(seconds: float, instant: int) -> None:
+def test_unix_seconds_are_rounded_to_the_nearest_instant(seconds: float, instant: int) -> None:
     assert from_seconds(seconds) == instant
 
 
 @given(moments.filter(lambda moment: 1970 <= moment.year < 2200))
-def test_unix_seconds_of_these_centuries_keep_their_microseconds(moment: datetime) -> None:
+def test_unix_seconds_of_current_centuries_keep_microseconds(moment: datetime) -> None:
     assert abs(from_seconds(moment.timestamp()) - (moment - EPOCH) // MICROSECOND) <= 1
 
 
 @given(st.integers(-(10**17), 10**17), st.integers(-(10**9), 10**9))
-def test_seconds_between_an_instant_and_a_later_one_are_those_added(
+def test_seconds_between_two_instants_are_the_seconds_added(
     instant: int, milliseconds: int
 ) -> None:
     seconds = milliseconds / 1000

@@ -1,4 +1,4 @@
-"""Shows how long what failed waits, and when an entity is given up."""
+"""When a failed entity is retried, and when it is dead."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ jitters = st.floats(0, 1, exclude_max=True)
 def make_entity(
     *, attempts: int = 0, waited_seconds: float = 0.0, code: str = CODE, kind: Kind = Kind.USER
 ) -> PendingEntity:
-    """Make an entity that has failed so often, with this code and since so long ago."""
+    """Make an entity with this many attempts, this code and this waiting time."""
     return PendingEntity(
         ref=EntityRef(kind, EntityKey("k")),
         version=Version(NOW, False, 1),
@@ -78,14 +78,14 @@ def test_backoff_doubles_from_half_a_second_to_a_minute(failures: int, ceiling: 
 
 
 @given(st.integers(1, 10**6), jitters, st.floats(0.5, 900))
-def test_backoff_of_any_failures_lies_below_its_limit(
+def test_backoff_after_any_failures_is_below_its_limit(
     failures: int, jitter: float, limit: float
 ) -> None:
     ceiling = backoff_seconds(failures, 1.0, limit)
     assert 0.0 <= backoff_seconds(failures, jitter, limit) <= ceiling <= limit
 
 
-# A failure of the entity's own
+# Failures of the entity itself
 
 MISSING_REFERENCE = RowFailureKind.MISSING_REFERENCE
 STILL_REFERENCED = RowFailureKind.STILL_REFERENCED
@@ -124,7 +124,7 @@ REJECTED = RowFailureKind.REJECTED
         (REJECTED, 0, 0, DEAD, 0.5),
     ],
 )
-def test_entity_that_failed_by_itself_is_retried_or_dead(
+def test_entity_that_failed_is_retried_or_dead_by_failure_kind(
     kind: RowFailureKind,
     attempts: int,
     waited_seconds: float,
@@ -135,7 +135,7 @@ def test_entity_that_failed_by_itself_is_retried_or_dead(
     decision = decide_retry(entity, fail(kind), NOW, 1.0)
     assert decision == RetryDecision(
         state=state,
-        # What waits for a parent succeeds with all the others that do.
+        # Entities that wait for one parent succeed together.
         priority=Priority.WRITE if kind is MISSING_REFERENCE else Priority.RETRIED_WRITE,
         attempts=attempts + 1,
         due_at=after(NOW, wait_seconds),
@@ -146,7 +146,7 @@ def test_entity_that_failed_by_itself_is_retried_or_dead(
 
 
 @pytest.mark.parametrize("kind", RowFailureKind)
-def test_attempts_and_time_start_over_when_an_entity_fails_with_another_code(
+def test_entity_failing_with_another_code_restarts_attempts_and_time(
     kind: RowFailureKind,
 ) -> None:
     entity = make_entity(attempts=9, waited_seconds=2 * DAY_SECONDS, code="55P03")
@@ -169,22 +169,20 @@ def test_entity_of_a_split_request_stays_in_small_requests(kind: RowFailureKind)
         (Kind.USER, True, Priority.RETRIED_DELETE),
     ],
 )
-def test_entity_that_failed_by_itself_shares_no_request_with_fresh_changes(
+def test_entity_that_failed_shares_no_request_with_fresh_changes(
     kind: Kind, is_removal: bool, priority: Priority
 ) -> None:
     entity = replace(make_entity(kind=kind), version=Version(NOW, is_removal, 1))
     assert decide_retry(entity, fail(BUSY), NOW, 0.5).priority is priority
 
 
-# A request that failed with nobody else in it
+# Requests of a single entity
 
 
 @pytest.mark.parametrize(
     ("attempts", "wait_seconds"), [(0, 0.5), (7, 64.0), (10, 512.0), (11, 900.0), (10_000, 900.0)]
 )
-def test_entity_whose_request_fails_alone_is_retried_ever_less_often_and_never_dead(
-    attempts: int, wait_seconds: float
-) -> None:
+def test_entity_failing_alone_backs_off_and_never_dies(attempts: int, wait_seconds: float) -> None:
     failure = RequestFailure(RequestFailureKind.UNAVAILABLE, "57014", "too slow")
     entity = make_entity(attempts=attempts, waited_seconds=30 * DAY_SECONDS, code="57014")
     assert decide_retry_alone(entity, failure, NOW, 1.0) == RetryDecision(
@@ -207,7 +205,7 @@ def test_entity_whose_request_fails_alone_is_retried_ever_less_often_and_never_d
     st.integers(0, 10**6),
     jitters,
 )
-def test_no_entity_is_due_later_than_it_can_rightly_be(
+def test_entity_is_never_due_after_the_latest_legitimate_time(
     priority: Priority, kind: RowFailureKind, attempts: int, jitter: float
 ) -> None:
     entity = make_entity(attempts=attempts)
@@ -218,6 +216,6 @@ def test_no_entity_is_due_later_than_it_can_rightly_be(
 
 
 @pytest.mark.parametrize("priority", Priority)
-def test_wait_longer_than_any_backoff_is_known_as_a_wrong_clock(priority: Priority) -> None:
+def test_wait_longer_than_any_backoff_counts_as_clock_skew(priority: Priority) -> None:
     limit_seconds = 900 if priority is Priority.ALONE else 60
     assert latest_due_at(priority, NOW) == after(NOW, limit_seconds)

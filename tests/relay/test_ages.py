@@ -1,4 +1,4 @@
-"""Ages, by clocks that step."""
+"""Ages, with clocks that step."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def measure(observer: AgeObserver, since: Instant | None, now: Instant) -> float
     return observer.measure(since, since, now)
 
 
-def test_age_with_nothing_waiting_is_0(observer: AgeObserver) -> None:
+def test_age_with_no_waiting_entity_is_0(observer: AgeObserver) -> None:
     assert observer.measure(None, None, NOW) == 0.0
 
 
@@ -30,7 +30,7 @@ def test_age_is_by_the_wall_clock_also_when_first_seen(observer: AgeObserver) ->
     assert measure(observer, NOW, after(NOW, 90)) == 90.0
 
 
-def test_age_of_what_lies_in_the_future_counts_from_when_it_was_seen(
+def test_age_of_a_future_stamp_counts_from_its_first_observation(
     observer: AgeObserver, monotonic: Clock
 ) -> None:
     ahead = after(NOW, 3600)
@@ -50,10 +50,10 @@ def test_age_does_not_fall_when_the_clock_is_set_back(
     assert measure(observer, NOW, after(NOW, -100)) == 600.0
 
 
-def test_age_of_what_lies_in_the_future_shows_beside_what_is_new(
+def test_age_of_a_future_stamp_is_shown_beside_newer_ones(
     observer: AgeObserver, monotonic: Clock
 ) -> None:
-    """Events go on to come in, each of which has an older stamp than the one that is stuck."""
+    """New events keep arriving, each with an older stamp than the stuck one."""
     stuck = after(NOW, 3600)
     for second in range(61):
         age = observer.measure(after(NOW, second - 0.1), stuck, after(NOW, second))
@@ -61,7 +61,7 @@ def test_age_of_what_lies_in_the_future_shows_beside_what_is_new(
     assert age == 60.0
 
 
-def test_age_of_another_one_begins_anew(observer: AgeObserver, monotonic: Clock) -> None:
+def test_age_of_another_stamp_starts_over(observer: AgeObserver, monotonic: Clock) -> None:
     measure(observer, after(NOW, 50), NOW)
     monotonic.advance(40)
     assert measure(observer, after(NOW, 51), NOW) == 0.0

@@ -1,4 +1,4 @@
-"""The dispatcher on a real store of either kind: what it sends, in what order, and how it ends."""
+"""The dispatcher on both databases: what it sends, in which order, and how it stops."""
 
 import asyncio
 import uuid
@@ -13,11 +13,11 @@ from app.relay.dispatch import PROBE_SECONDS
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import COLUMNS, KEYS, is_write, read_operations
 from tests.histories import NOW, World, make_event, ref_of
-from tests.relay.bench import TABLES, Bench, count_rows, holds
+from tests.relay.harness import TABLES, Bench, count_rows, holds
 
 
 def name_rows(request: httpx.Request) -> list[tuple[str, str, str]]:
-    """Give operation, table and id of each row of a request."""
+    """Return operation, table and id of each row of a request."""
     return [
         (each["operation"], each["table"].removeprefix("public."), row.get("id") or row["trip_id"])
         for each in read_operations(request)
@@ -47,7 +47,7 @@ async def test_dispatch_given_every_kind_writes_in_the_order_that_foreign_keys_n
     assert bench.held() == {}
 
 
-async def test_dispatch_of_all_three_kinds_of_request_sends_revocations_then_writes_then_deletes(
+async def test_dispatch_of_every_request_kind_sends_revocations_writes_deletes(
     bench: Bench,
 ) -> None:
     gone, left, new = World(), World(), World()
@@ -117,7 +117,7 @@ async def test_dispatch_sends_one_request_at_a_time(bench: Bench) -> None:
     gate = bench.postgrest.hang(of=is_write)
     running = asyncio.create_task(bench.drain())
     await bench.postgrest.wait_for_hanging()
-    # Nothing else leaves while it hangs, also if there is time: these commits take some.
+    # No other request is sent while it hangs, although these commits take time.
     for _ in range(5):
         await bench.store.beat(NOW)
     assert len(bench.postgrest.writes) == 1
@@ -126,7 +126,7 @@ async def test_dispatch_sends_one_request_at_a_time(bench: Bench) -> None:
     assert len(bench.postgrest.writes) == 3
 
 
-async def test_dispatch_of_what_changed_while_it_was_in_flight_applies_it_again(
+async def test_dispatch_of_an_entity_changed_in_flight_applies_it_again(
     bench: Bench,
 ) -> None:
     world = World()
@@ -185,7 +185,7 @@ async def test_dispatch_of_rows_that_were_not_tried_sends_them_next(bench: Bench
 # --- running ---------------------------------------------------------------------------------
 
 
-async def test_dispatch_that_crashes_is_shown_and_starts_again(
+async def test_dispatch_that_crashes_is_reported_and_starts_again(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     event = World().trip("created")
@@ -207,9 +207,9 @@ async def test_dispatch_that_crashes_is_shown_and_starts_again(
     assert bench.dispatcher.status.crash is None
 
 
-async def test_dispatch_run_wakes_for_what_is_received(bench: Bench) -> None:
+async def test_dispatch_run_wakes_for_a_received_event(bench: Bench) -> None:
     async with bench.running():
-        # It has looked whether Supabase is there, by a claim and a probe, and sleeps.
+        # The dispatcher has claimed and probed, and sleeps.
         await bench.postgrest.wait_for_requests(2)
         event = World().trip("created")
         await bench.receive(event)
@@ -237,7 +237,9 @@ async def test_dispatch_run_while_idle_probes_supabase_and_heals_without_work(
     assert (await bench.report_health()).supabase.status is HealthStatus.OK
 
 
-async def test_dispatch_stopped_in_a_request_records_it_and_sends_no_other(bench: Bench) -> None:
+async def test_dispatch_stopped_during_a_request_records_it_and_sends_no_other(
+    bench: Bench,
+) -> None:
     trips = [World().trip("created") for _ in range(REQUEST_ENTITIES + 1)]
     await bench.receive(*trips)
     gate = bench.postgrest.hang(of=is_write)
@@ -250,7 +252,7 @@ async def test_dispatch_stopped_in_a_request_records_it_and_sends_no_other(bench
     assert (await bench.store.measure_backlog(NOW)).pending == 1
 
 
-async def test_dispatch_cancelled_in_a_request_leaves_it_pending(bench: Bench) -> None:
+async def test_dispatch_cancelled_during_a_request_leaves_it_pending(bench: Bench) -> None:
     event = World().trip("created")
     await bench.receive(event)
     bench.postgrest.hang(of=is_write)

@@ -1,4 +1,4 @@
-"""Requests that fail as a whole while Supabase answers: one of their entities is the reason."""
+"""Requests that fail as a whole while Supabase is available: one entity is the cause."""
 
 from itertools import pairwise
 
@@ -11,10 +11,10 @@ from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
-from tests.relay.bench import Bench, count_rows, holds, run_bench
+from tests.relay.harness import Bench, count_rows, holds, run_bench
 from tests.relay.ways_to_fail import HTML, TIMEOUT, WAYS_TO_FAIL
 
-# How the dispatcher splits a request depends on no database: one way is enough on the other.
+# Splitting does not depend on the database: one failure is enough on PostgreSQL.
 every_way = pytest.mark.parametrize(
     ("store_url", "way"),
     [*(("sqlite", way) for way in WAYS_TO_FAIL), ("postgresql", "statement timeout")],
@@ -27,7 +27,7 @@ async def fail_while_it_holds(bench: Bench, event: Event, way: str = "HTML 403")
 
 
 @every_way
-async def test_request_that_fails_for_one_entity_is_split_until_the_others_are_applied(
+async def test_request_failing_for_one_entity_is_split_until_the_others_are_applied(
     bench: Bench, way: str
 ) -> None:
     trips = [World().trip("created") for _ in range(REQUEST_ENTITIES)]
@@ -49,7 +49,7 @@ async def test_request_that_fails_for_one_entity_is_split_until_the_others_are_a
 
 
 @every_way
-async def test_entity_whose_requests_fail_alone_is_applied_once_they_succeed(
+async def test_entity_failing_alone_is_applied_once_its_request_succeeds(
     bench: Bench, way: str
 ) -> None:
     bad = World().trip("created")
@@ -66,7 +66,7 @@ async def test_entity_whose_requests_fail_alone_is_applied_once_they_succeed(
     assert (await bench.report_health()).status is HealthStatus.OK
 
 
-async def test_entity_whose_requests_fail_alone_is_tried_ever_less_often_to_every_15_minutes(
+async def test_entity_failing_alone_backs_off_to_15_minutes(
     bench: Bench,
 ) -> None:
     bad = World().trip("created")
@@ -83,7 +83,7 @@ async def test_entity_whose_requests_fail_alone_is_tried_ever_less_often_to_ever
         assert len(bench.postgrest.writes) == attempts + 1
 
 
-async def test_entity_whose_requests_fail_alone_is_in_no_request_with_others_again(
+async def test_entity_failing_alone_shares_no_request_with_others(
     bench: Bench,
 ) -> None:
     bad = World().trip("created")
@@ -100,7 +100,7 @@ async def test_entity_whose_requests_fail_alone_is_in_no_request_with_others_aga
     assert len(bench.postgrest.writes) < 60
 
 
-async def test_entities_that_fail_alone_are_never_tried_twice_in_a_row_while_another_is_due(
+async def test_entities_failing_alone_take_turns_with_due_ones(
     bench: Bench,
 ) -> None:
     bad = [World().trip("created") for _ in range(3)]
@@ -126,7 +126,7 @@ async def test_entities_that_fail_alone_are_never_tried_twice_in_a_row_while_ano
             assert not any(one and next_ for one, next_ in pairwise(tried))
 
 
-async def test_revocation_whose_request_failed_once_does_not_wait_for_a_backlog_of_grants(
+async def test_revocation_whose_request_failed_skips_a_backlog_of_grants(
     bench: Bench,
 ) -> None:
     for _ in range(10):
@@ -137,7 +137,7 @@ async def test_revocation_whose_request_failed_once_does_not_wait_for_a_backlog_
     gate = bench.postgrest.hang(of=lambda request: is_write(request) and b"@" in request.content)
     async with bench.running():
         await bench.postgrest.wait_for_hanging()
-        # It has failed alone; a grant is in flight by now.
+        # The revocation has failed alone; a grant is in flight.
         assert (await bench.view(revocation)).attempts == 1
         bench.postgrest.heal()
         bench.advance(1)
@@ -151,9 +151,7 @@ async def test_revocation_whose_request_failed_once_does_not_wait_for_a_backlog_
 
 
 @every_way
-async def test_revocations_of_a_request_that_fails_for_one_go_on_without_it(
-    bench: Bench, way: str
-) -> None:
+async def test_revocations_beside_a_failing_one_are_applied(bench: Bench, way: str) -> None:
     revocations = [World().membership("deleted") for _ in range(200)]
     await bench.receive(*revocations)
     await fail_while_it_holds(bench, revocations[150], way)
@@ -161,7 +159,7 @@ async def test_revocations_of_a_request_that_fails_for_one_go_on_without_it(
     statuses = await bench.statuses_of(*revocations)
     assert statuses.count(EventStatus.APPLIED) == 199
     assert statuses[150] is EventStatus.PENDING
-    # However often it fails, it is tried every minute: it may give access.
+    # It is retried every minute, however often it fails: access may remain.
     bench.postgrest.heal()
     await fail_while_it_holds(bench, revocations[150], way)
     for _ in range(60):
@@ -202,7 +200,7 @@ async def test_size_of_requests_grows_again_after_one_has_failed(bench: Bench) -
 
 
 class SlowBulk(FakePostgrest):
-    """Uses up its time with all rows at once, one of which fails, if they are more than ten."""
+    """Use up the time budget with any request of more than ten rows."""
 
     def _apply(self, argument: dict[str, object]) -> httpx.Response:
         operations = argument["operations"]

@@ -1,4 +1,4 @@
-"""Wall clocks that step: what waits, waits by the monotonic clock, or not at all."""
+"""Wall clocks that step do not delay dispatching."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from app.domain.retry import RetryDecision
 from app.store.dispatch_queries import Failed, Wanted
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import World
-from tests.relay.bench import Bench, RunningClock, holds, picks, run_bench
+from tests.relay.harness import Bench, RunningClock, holds, picks, run_bench
 
 DAY_SECONDS = 24 * 3600.0
 STEPS = {"a day back": -DAY_SECONDS, "4 min back": -240.0, "60 days on": 60 * DAY_SECONDS}
@@ -21,7 +21,7 @@ every_step = pytest.mark.parametrize("step", STEPS)
 
 @pytest.fixture
 async def bench(store_url: str) -> AsyncIterator[Bench]:
-    """Its clocks run; a tenth of the usual waits keeps the tests short."""
+    """The clocks run; a tenth of the usual backoff keeps the tests short."""
     async with run_bench(
         store_url, FakePostgrest(), make_clock=RunningClock, jitter=lambda: 0.1
     ) as bench:
@@ -29,7 +29,7 @@ async def bench(store_url: str) -> AsyncIterator[Bench]:
 
 
 @every_step
-async def test_revocation_is_applied_within_seconds_after_a_step_while_supabase_is_unreachable(
+async def test_revocation_after_a_clock_step_during_an_outage_is_applied_within_seconds(
     bench: Bench, step: str
 ) -> None:
     async with bench.running():
@@ -48,7 +48,7 @@ async def test_revocation_is_applied_within_seconds_after_a_step_while_supabase_
 
 
 @every_step
-async def test_revocation_in_flight_at_a_step_is_recorded_and_the_next_follows(
+async def test_revocation_in_flight_at_a_clock_step_is_recorded_and_the_next_follows(
     bench: Bench, step: str
 ) -> None:
     await bench.receive(first := World().membership("deleted"))
@@ -63,7 +63,7 @@ async def test_revocation_in_flight_at_a_step_is_recorded_and_the_next_follows(
 
 
 @every_step
-async def test_revocation_whose_row_was_locked_is_tried_again_within_seconds_after_a_step(
+async def test_revocation_of_a_locked_row_is_retried_within_seconds_after_a_clock_step(
     bench: Bench, step: str
 ) -> None:
     await bench.receive(revocation := World().membership("deleted"))
@@ -76,7 +76,7 @@ async def test_revocation_whose_row_was_locked_is_tried_again_within_seconds_aft
 
 
 @every_step
-async def test_revocation_whose_request_fails_alone_is_tried_again_within_seconds_after_a_step(
+async def test_revocation_failing_alone_is_retried_within_seconds_after_a_clock_step(
     bench: Bench, step: str
 ) -> None:
     await bench.receive(revocation := World().membership("deleted"))
@@ -105,7 +105,7 @@ async def test_entity_that_is_due_in_an_hour_by_the_clock_of_another_replica_is_
     assert "the clock was ahead" in caplog.text
 
 
-async def test_entity_that_waits_no_longer_than_it_may_is_left_to_wait(bench: Bench) -> None:
+async def test_entity_with_a_legitimate_wait_keeps_waiting(bench: Bench) -> None:
     await bench.receive(event := World().membership("deleted"))
     now = from_seconds(bench.clock())
     batch = await bench.store.claim(now, Wanted((Priority.REVOCATION,), {Priority.REVOCATION: 1}))
@@ -126,7 +126,7 @@ async def test_entity_that_waits_no_longer_than_it_may_is_left_to_wait(bench: Be
 
 
 @every_step
-async def test_breaker_heals_by_the_monotonic_clock_whatever_the_wall_clock_does(
+async def test_breaker_heals_by_the_monotonic_clock_despite_wall_clock_steps(
     store_url: str, step: str
 ) -> None:
     async with run_bench(store_url, FakePostgrest()) as bench:

@@ -1,4 +1,4 @@
-"""Unique values that move between rows, and one that another row keeps."""
+"""Unique values that move between rows, and values that stay taken."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from app.domain.entities import EventStatus
 from app.domain.events import Event
 from tests.fake_postgrest import FakePostgrest
 from tests.histories import World, ref_of
-from tests.relay.bench import Bench, run_bench
+from tests.relay.harness import Bench, run_bench
 
 UNIQUE = {"users": ("email", "username")}
 
@@ -16,7 +16,7 @@ def names(bench: Bench) -> dict[str | None, str | None]:
 
 
 async def name_users(bench: Bench, *given: str) -> list[World]:
-    """Have users of these names in Supabase."""
+    """Create users with these names in Supabase."""
     worlds = [World() for _ in given]
     for world, name in zip(worlds, given, strict=True):
         await bench.receive(world.user("created", name=name))
@@ -27,7 +27,7 @@ async def name_users(bench: Bench, *given: str) -> list[World]:
 
 @pytest.mark.parametrize("is_together", [True, False])
 @pytest.mark.parametrize("count", [2, 3, 7])
-async def test_users_who_exchange_names_in_a_circle_all_get_them(
+async def test_users_exchanging_names_in_a_cycle_all_get_them(
     store_url: str, count: int, *, is_together: bool
 ) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
@@ -48,7 +48,7 @@ async def test_users_who_exchange_names_in_a_circle_all_get_them(
         assert set(await bench.statuses_of(*events)) == {EventStatus.APPLIED}
 
 
-async def test_users_who_swap_names_settle_as_soon_as_both_have_come(store_url: str) -> None:
+async def test_users_swapping_names_are_applied_once_both_events_arrive(store_url: str) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
         worlds = await name_users(bench, "a", "b")
         first = worlds[0].user("updated", at=1, name="b")
@@ -56,13 +56,13 @@ async def test_users_who_swap_names_settle_as_soon_as_both_have_come(store_url: 
         await bench.drain()
         second = worlds[1].user("updated", at=1, name="a")
         await bench.receive(second)
-        # No clock moves: neither waits for a backoff.
+        # No clock moves: neither user waits for a backoff.
         await bench.drain()
         assert await bench.statuses_of(first, second) == [EventStatus.APPLIED] * 2
 
 
 @pytest.mark.parametrize("is_reversed", [True, False])
-async def test_users_in_a_chain_each_get_the_name_that_the_next_gives_up(
+async def test_users_in_a_chain_each_get_the_name_that_the_next_frees(
     store_url: str, *, is_reversed: bool
 ) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
@@ -77,7 +77,7 @@ async def test_users_in_a_chain_each_get_the_name_that_the_next_gives_up(
         assert set(await bench.statuses_of(*events)) == {EventStatus.APPLIED}
 
 
-async def test_user_whose_name_somebody_keeps_is_dead_after_ten_and_loses_nothing(
+async def test_user_whose_name_stays_taken_is_dead_after_ten_attempts(
     store_url: str,
 ) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
@@ -96,7 +96,7 @@ async def test_user_whose_name_somebody_keeps_is_dead_after_ten_and_loses_nothin
         assert names(bench) == {world.users[0]: "taken"}
 
 
-async def test_users_in_a_circle_get_their_names_beside_one_whose_name_somebody_keeps(
+async def test_users_in_a_cycle_get_their_names_beside_a_dead_one(
     store_url: str,
 ) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
@@ -130,7 +130,7 @@ async def _revive(bench: Bench, world: World) -> None:
     assert await bench.status_of(event) is EventStatus.APPLIED
 
 
-async def test_conflicts_of_others_use_up_no_attempts_of_one_that_waits(store_url: str) -> None:
+async def test_conflicts_of_others_count_no_attempts_of_a_waiting_user(store_url: str) -> None:
     async with run_bench(store_url, FakePostgrest(unique=UNIQUE)) as bench:
         await name_users(bench, "taken")
         waiting = World().user("created", name="taken")
@@ -138,7 +138,7 @@ async def test_conflicts_of_others_use_up_no_attempts_of_one_that_waits(store_ur
         await bench.drain()
         for _ in range(20):
             await bench.receive(World().user("created", name="taken"))
-            # No clock moves: every attempt of the one that waits was brought forward by another.
+            # No clock moves: another user brought every attempt of the waiting one forward.
             await bench.drain()
         assert await bench.status_of(waiting) is EventStatus.PENDING
         assert (await bench.view(waiting)).attempts <= 3

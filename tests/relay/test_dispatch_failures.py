@@ -1,4 +1,4 @@
-"""Rows that fail by themselves: what becomes of them, and that the others are not delayed."""
+"""Rows that fail by themselves: their outcomes, without delaying other rows."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from app.supabase.mapping import read_target
 from app.supabase.targets import Targets
 from tests.fake_postgrest import COLUMNS, FakePostgrest
 from tests.histories import World, make_event, ref_of
-from tests.relay.bench import Bench, count_rows, holds, picks, run_bench
+from tests.relay.harness import Bench, count_rows, holds, picks, run_bench
 
 DAY_SECONDS = 24 * 3600
 BUSY = ("55P03", "40001", "40P01", "08006", "53300", "57P01", "58030")
@@ -19,7 +19,7 @@ DEAD_AT_ONCE = ("23514", "22P02", "P0001", "38000", "54000", "XX000", "42883")
 STRUCTURAL = ("42501", "42P01", "42703", "42P10", "0A000")
 
 
-# What the dispatcher makes of a code depends on no database: one of each is enough on the other.
+# Outcomes do not depend on the database: one code of each kind is enough on PostgreSQL.
 @pytest.mark.parametrize(
     ("store_url", "code"),
     [
@@ -29,7 +29,7 @@ STRUCTURAL = ("42501", "42P01", "42703", "42P10", "0A000")
     indirect=["store_url"],
 )
 @pytest.mark.parametrize("kind", ["write", "revocation", "delete"])
-async def test_row_that_fails_delays_no_other_whatever_its_code(
+async def test_row_failing_with_any_code_delays_no_other(
     bench: Bench, kind: str, code: str
 ) -> None:
     makers = {
@@ -45,7 +45,7 @@ async def test_row_that_fails_delays_no_other_whatever_its_code(
     assert await bench.statuses_of(*events[:37], *events[38:]) == [EventStatus.APPLIED] * 59
     status = EventStatus.DEAD if code in DEAD_AT_ONCE else EventStatus.PENDING
     assert await bench.status_of(bad) is status
-    # What comes later shares no request with it.
+    # Later events share no request with the failed row.
     later = makers[kind](World())
     bench.advance(61)
     await bench.receive(later)
@@ -57,9 +57,7 @@ async def test_row_that_fails_delays_no_other_whatever_its_code(
 
 
 @pytest.mark.parametrize("code", BUSY)
-async def test_row_that_is_busy_is_retried_within_seconds_and_is_never_dead(
-    bench: Bench, code: str
-) -> None:
+async def test_row_busy_is_retried_within_seconds_and_never_dies(bench: Bench, code: str) -> None:
     event = World().membership("deleted")
     await bench.receive(event)
     heal = bench.postgrest.fail_row(picks(event), code)
@@ -75,7 +73,7 @@ async def test_row_that_is_busy_is_retried_within_seconds_and_is_never_dead(
 
 
 @pytest.mark.parametrize("code", STRUCTURAL)
-async def test_row_that_fails_like_a_table_beside_one_that_does_not_is_dead_after_ten_attempts(
+async def test_row_with_a_structural_failure_beside_a_good_one_is_dead_after_ten_attempts(
     bench: Bench, code: str
 ) -> None:
     world, other = World(), World()
@@ -171,7 +169,7 @@ async def test_member_whose_trip_never_comes_is_dead_after_a_day_and_revived_by_
     assert ref_of(membership) in bench.held()
 
 
-async def test_member_whose_applied_trip_was_removed_in_supabase_has_both_written(
+async def test_member_whose_trip_was_deleted_in_supabase_has_both_written(
     bench: Bench,
 ) -> None:
     world = World()
@@ -188,7 +186,7 @@ async def test_member_whose_applied_trip_was_removed_in_supabase_has_both_writte
     assert len(bench.postgrest.writes) - before <= 3
 
 
-async def test_member_whose_parents_never_suffice_backs_off(bench: Bench) -> None:
+async def test_member_whose_parents_never_help_backs_off(bench: Bench) -> None:
     world = World()
     membership = world.membership("created")
     await bench.receive(world.user("created"), world.trip("created"))
@@ -258,7 +256,7 @@ async def test_delete_of_a_trip_that_stays_referenced_is_dead_after_a_day(bench:
 # --- rows that lack a column -----------------------------------------------------------------
 
 
-async def test_rows_that_lack_a_column_update_what_is_there_and_are_dead_where_nothing_is(
+async def test_rows_without_a_column_update_existing_rows_and_are_dead_otherwise(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(COLUMNS, "trips", (*COLUMNS["trips"], "start_date"))
@@ -281,7 +279,7 @@ async def test_rows_that_lack_a_column_update_what_is_there_and_are_dead_where_n
         assert bench.held()[ref_of(events[1])]["name"] == "Lisbon"
 
 
-async def test_row_of_a_request_that_was_not_tried_and_one_that_failed_keep_their_places(
+async def test_rows_failed_and_not_tried_keep_their_positions(
     bench: Bench,
 ) -> None:
     users = sorted(

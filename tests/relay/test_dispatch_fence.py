@@ -1,4 +1,4 @@
-"""The fence: what arrives late, twice or from another relay changes nothing."""
+"""The fence: late, repeated and foreign requests change nothing."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
 from tests.postgres import PostgresServer
-from tests.relay.bench import Bench, count_rows, run_bench
+from tests.relay.harness import Bench, count_rows, run_bench
 from tests.stores import create_postgres_store
 
 
@@ -32,7 +32,7 @@ async def claim_elsewhere(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_every_request_delivered_again_in_any_order_twice_changes_nothing(
+async def test_requests_delivered_twice_in_any_order_change_nothing(
     bench: Bench, seed: int
 ) -> None:
     world, other = World(), World()
@@ -56,7 +56,7 @@ async def test_every_request_delivered_again_in_any_order_twice_changes_nothing(
         answer = await bench.postgrest.answer(request)
         assert answer.status_code == (200 if is_claim(request) else 409)
         assert bench.postgrest.tables == tables
-    # What comes next is applied, although the fence has moved on.
+    # Later events are applied, although the fence has advanced.
     revocation = world.trip("deleted", at=41)
     await bench.receive(revocation)
     await bench.drain()
@@ -64,7 +64,7 @@ async def test_every_request_delivered_again_in_any_order_twice_changes_nothing(
     assert ref_of(last) not in bench.held()
 
 
-async def test_grant_that_arrives_after_its_revocation_gives_no_access(bench: Bench) -> None:
+async def test_grant_delivered_after_its_revocation_gives_no_access(bench: Bench) -> None:
     world = World()
     await bench.receive(world.user("created"), world.trip("created"))
     await bench.drain()
@@ -81,7 +81,7 @@ async def test_grant_that_arrives_after_its_revocation_gives_no_access(bench: Be
     assert bench.postgrest.rows("trip_memberships") == []
 
 
-async def test_grant_of_a_killed_process_that_arrives_after_the_restart_gives_no_access(
+async def test_grant_of_a_killed_process_delivered_after_the_restart_gives_no_access(
     bench: Bench,
 ) -> None:
     world = World()
@@ -102,7 +102,7 @@ async def test_grant_of_a_killed_process_that_arrives_after_the_restart_gives_no
     assert bench.postgrest.rows("trip_memberships") == []
 
 
-async def test_delete_of_a_parent_that_arrives_late_takes_nothing_that_stands_again(
+async def test_delete_of_a_parent_delivered_late_deletes_no_newer_rows(
     bench: Bench,
 ) -> None:
     world = World()
@@ -127,7 +127,7 @@ async def test_delete_of_a_parent_that_arrives_late_takes_nothing_that_stands_ag
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-async def test_busy_fence_is_tried_again_at_once_without_a_split_or_a_penalty(
+async def test_busy_fence_is_retried_at_once_without_a_split_or_a_penalty(
     bench: Bench, *, has_begun: bool
 ) -> None:
     if has_begun:
@@ -146,7 +146,7 @@ async def test_busy_fence_is_tried_again_at_once_without_a_split_or_a_penalty(
     assert bench.dispatcher.status.failure is None
 
 
-async def test_fence_that_stays_busy_is_shown(bench: Bench) -> None:
+async def test_fence_busy_for_long_is_reported(bench: Bench) -> None:
     await bench.receive(World().trip("created"))
     await bench.drain()
     await bench.receive(trip := World().trip("created"))
@@ -167,7 +167,7 @@ async def test_fence_that_stays_busy_is_shown(bench: Bench) -> None:
 # --- stale -----------------------------------------------------------------------------------
 
 
-async def test_stale_request_claims_the_fence_again_and_warns_nobody(
+async def test_stale_request_claims_the_fence_again_without_a_warning(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     await bench.receive(World().trip("created"))
@@ -182,7 +182,7 @@ async def test_stale_request_claims_the_fence_again_and_warns_nobody(
     assert caplog.records == []
 
 
-async def test_relay_with_a_store_of_its_own_is_noticed_and_both_go_on(
+async def test_rival_relay_with_another_store_is_reported_and_both_continue(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     trips = [World().trip("created") for _ in range(4)]
@@ -234,7 +234,7 @@ def share(bench: Bench, name: str, boot_clock: Clock) -> Leadership:
     return leadership
 
 
-async def test_new_leader_claims_the_fence_so_that_the_last_ones_request_is_stale(
+async def test_new_leader_claims_the_fence_and_makes_old_requests_stale(
     first: Bench, second: Bench, postgrest: FakePostgrest
 ) -> None:
     boot_clock = Clock()
@@ -266,7 +266,7 @@ async def test_new_leader_claims_the_fence_so_that_the_last_ones_request_is_stal
     assert [row["username"] for row in postgrest.rows("users")] == ["new"]
 
 
-async def test_lease_held_again_after_another_leader_claims_the_fence_anew(
+async def test_lease_held_again_after_another_leader_claims_the_fence_again(
     first: Bench, second: Bench, postgrest: FakePostgrest
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())
@@ -281,7 +281,7 @@ async def test_lease_held_again_after_another_leader_claims_the_fence_anew(
     assert not first.dispatcher.status.has_rival
 
 
-async def test_leader_deposed_in_a_request_records_nothing_and_warns(
+async def test_leader_deposed_during_a_request_records_nothing_and_warns(
     first: Bench, second: Bench, postgrest: FakePostgrest, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())

@@ -1,4 +1,4 @@
-"""Any history of events, with any trouble in between, ends at what the oracle says."""
+"""Any history of events, with any trouble in between, ends in the state of the oracle."""
 
 import json
 import random
@@ -14,11 +14,11 @@ from app.domain.events import Event
 from tests.examples import with_shared_fixtures
 from tests.fake_postgrest import FakePostgrest, is_write, read_operations
 from tests.histories import World, find_desired_rows, histories
-from tests.relay.bench import Bench
+from tests.relay.harness import Bench
 
 
 class Step(StrEnum):
-    """What happens after some events have come in."""
+    """What happens after some events were received."""
 
     WAIT = "nothing is dispatched"
     DISPATCH = "one round is dispatched"
@@ -38,7 +38,7 @@ def is_with_delete(request: httpx.Request) -> bool:
     return any(each["operation"] == "delete" for each in read_operations(request))
 
 
-# What lasts until it is healed; each is given a table.
+# Troubles that last until healed; each receives a table.
 TROUBLES: dict[Step, Callable[[FakePostgrest, str], object]] = {
     Step.OUTAGE: lambda fake, _: fake.break_connection(),
     Step.LOSE: lambda fake, _: fake.lose_answers(of=is_write),
@@ -53,7 +53,7 @@ TROUBLES: dict[Step, Callable[[FakePostgrest, str], object]] = {
 
 
 async def perform(bench: Bench, step: Step, table: str, seed: int) -> None:
-    """Let it happen, dispatch, and let it end."""
+    """Cause a trouble, dispatch, and heal it."""
     fake = bench.postgrest
     match step:
         case Step.WAIT:
@@ -95,7 +95,7 @@ steps = st.lists(
 
 @with_shared_fixtures
 @given(history=histories(), plan=steps)
-async def test_dispatch_of_any_history_with_any_trouble_ends_at_what_the_oracle_says(
+async def test_dispatch_of_any_history_with_any_trouble_ends_in_the_oracles_state(
     bench: Bench, history: tuple[World, list[Event]], plan: list[tuple[int, Step, str, int]]
 ) -> None:
     _, events = history
@@ -123,7 +123,7 @@ async def test_dispatch_of_any_history_with_any_trouble_ends_at_what_the_oracle_
 
 
 def _is_orphan(ref: EntityRef, desired: dict[EntityRef, str | None]) -> bool:
-    """Tell a membership that the foreign keys do not let in; it waits."""
+    """Tell whether foreign keys reject a membership, so that it waits."""
     if ref.kind is not Kind.MEMBERSHIP:
         return False
     trip_id, user_id = split_membership_key(ref.key)

@@ -1,4 +1,4 @@
-"""Supabase unreachable, overloaded or misconfigured: nothing is used up, and all of it heals."""
+"""Supabase unreachable, overloaded or misconfigured: no attempts are counted, and all heals."""
 
 import httpx
 import pytest
@@ -8,12 +8,12 @@ from app.domain.failures import RequestFailureKind
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import is_write
 from tests.histories import World
-from tests.relay.bench import Bench, holds
+from tests.relay.harness import Bench, holds
 from tests.relay.ways_to_fail import WAYS_TO_FAIL
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS_TO_FAIL if way != "JSON 403"])
-async def test_outage_uses_up_nothing_and_heals(bench: Bench, way: str) -> None:
+async def test_outage_counts_no_attempts_and_heals(bench: Bench, way: str) -> None:
     trips = [World().trip("created") for _ in range(50)]
     await bench.receive(*trips)
     WAYS_TO_FAIL[way](bench.postgrest, lambda _: True)
@@ -37,7 +37,7 @@ async def test_outage_uses_up_nothing_and_heals(bench: Bench, way: str) -> None:
     assert (await bench.report_health()).status is HealthStatus.OK
 
 
-async def test_outage_that_begins_in_mid_work_blames_no_entity(bench: Bench) -> None:
+async def test_outage_during_dispatch_counts_no_attempts(bench: Bench) -> None:
     await bench.receive(World().trip("created"))
     await bench.drain()
     trip = World().trip("created")
@@ -45,13 +45,13 @@ async def test_outage_that_begins_in_mid_work_blames_no_entity(bench: Bench) -> 
     bench.postgrest.break_connection()
     await bench.drain()
     assert (await bench.view(trip)).attempts == 0
-    # The request and one probe; then it waits.
+    # The request and one probe; then the dispatcher waits.
     assert len(bench.postgrest.requests) == 4
     assert not await bench.dispatcher.dispatch_due()
     assert len(bench.postgrest.requests) == 4
 
 
-async def test_outage_is_logged_once_and_its_end(
+async def test_outage_logs_begin_and_end_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="app.relay.circuit_breaker")
@@ -133,7 +133,7 @@ async def test_retry_after_of_the_probe_is_obeyed(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-async def test_functions_that_are_missing_are_named_with_the_fix_and_found_without_a_restart(
+async def test_missing_functions_are_reported_with_the_fix_and_heal_without_a_restart(
     bench: Bench, *, has_begun: bool
 ) -> None:
     if has_begun:
@@ -168,7 +168,7 @@ async def test_functions_that_are_missing_are_named_with_the_fix_and_found_witho
         (301, None),
     ],
 )
-async def test_misconfiguration_holds_everything_is_shown_and_heals(
+async def test_misconfiguration_holds_everything_is_reported_and_heals(
     bench: Bench, status: int, body: object
 ) -> None:
     trip = World().trip("created")

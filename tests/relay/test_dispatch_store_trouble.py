@@ -1,4 +1,4 @@
-"""A store that cannot commit: revocations go on, and nothing else does until it can."""
+"""While the store cannot commit, only revocations are dispatched."""
 
 import logging
 import sqlite3
@@ -18,12 +18,12 @@ from app.supabase.client import open_http_client
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
 from tests.postgres import PostgresServer
-from tests.relay.bench import Bench, RunningClock, count_rows, holds, picks
+from tests.relay.harness import Bench, RunningClock, count_rows, holds, picks
 from tests.stores import create_postgres_store
 
 
 class Disk:
-    """A disk that is full when told so: what both databases say of one, before a commit."""
+    """A disk that can be full: it raises the error of either database before a commit."""
 
     def __init__(self) -> None:
         self.is_full = False
@@ -70,7 +70,7 @@ async def running_bench(store_url: str, disk: Disk) -> AsyncIterator[Bench]:
 
 
 async def receive_both(bench: Bench, count: int) -> tuple[list[Event], list[Event]]:
-    """Receive so many revocations, and as many grants."""
+    """Receive `count` revocations and as many grants."""
     revocations = [World().membership("deleted") for _ in range(count)]
     grants = [World().membership("created") for _ in range(count)]
     for number in range(0, count, 250):
@@ -83,7 +83,7 @@ def times_sent(bench: Bench, event: Event) -> int:
     return sum(map(holds(event), bench.postgrest.writes))
 
 
-async def test_full_disk_lets_every_pending_revocation_be_applied_once_and_no_grant(
+async def test_full_disk_applies_each_pending_revocation_once_and_no_grant(
     bench: Bench, disk: Disk
 ) -> None:
     revocations, grants = await receive_both(bench, 3 * REQUEST_ENTITIES)
@@ -104,7 +104,7 @@ async def test_full_disk_lets_every_pending_revocation_be_applied_once_and_no_gr
     assert (await bench.report_health()).dispatcher.status is HealthStatus.OK
 
 
-async def test_full_disk_is_logged_once_and_its_end_without_a_traceback(
+async def test_full_disk_logs_begin_and_end_once_without_a_traceback(
     bench: Bench, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -126,7 +126,7 @@ async def test_full_disk_is_logged_once_and_its_end_without_a_traceback(
     assert all(record.exc_info is None for record in caplog.records)
 
 
-async def test_full_disk_is_tried_once_a_second(bench: Bench, disk: Disk) -> None:
+async def test_full_disk_is_retried_once_a_second(bench: Bench, disk: Disk) -> None:
     await receive_both(bench, 5)
     tries = 0
 
@@ -143,13 +143,11 @@ async def test_full_disk_is_tried_once_a_second(bench: Bench, disk: Disk) -> Non
     for _ in range(100):
         await bench.drain()
         bench.advance(0.1)
-    # A commit that fails may be tried anew on another connection.
+    # A failed commit may be retried on another connection.
     assert 5 <= tries <= 2 * 11
 
 
-async def test_full_disk_does_not_keep_a_revocation_that_fails_from_being_tried_again(
-    bench: Bench, disk: Disk
-) -> None:
+async def test_full_disk_retries_a_failing_revocation(bench: Bench, disk: Disk) -> None:
     revocations, _ = await receive_both(bench, 5)
     locked = revocations[2]
     unlock = bench.postgrest.fail_row(picks(locked), "55P03")
@@ -173,9 +171,7 @@ async def test_full_disk_does_not_keep_a_revocation_that_fails_from_being_tried_
     assert set(await bench.statuses_of(*revocations)) == {EventStatus.APPLIED}
 
 
-async def test_full_disk_does_not_keep_revocations_from_being_applied_without_a_failing_one(
-    bench: Bench, disk: Disk
-) -> None:
+async def test_full_disk_applies_revocations_beside_a_failing_one(bench: Bench, disk: Disk) -> None:
     revocations, _ = await receive_both(bench, 100)
     bad = revocations[42]
     bench.postgrest.answer_with(403, b"<html>", of=holds(bad))
@@ -196,7 +192,7 @@ async def test_full_disk_does_not_keep_revocations_from_being_applied_without_a_
     assert (await bench.store.measure_backlog(NOW)).pending == 0
 
 
-async def test_full_disk_while_the_dispatcher_runs_costs_no_crash_and_heals(
+async def test_full_disk_while_dispatching_causes_no_crash_and_heals(
     running_bench: Bench, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = running_bench
@@ -204,7 +200,7 @@ async def test_full_disk_while_the_dispatcher_runs_costs_no_crash_and_heals(
     disk.is_full = True
     async with bench.running():
         await bench.postgrest.wait_for_requests(2)
-        # Reads that take their time, while the dispatcher tries to record.
+        # Slow reads, while the dispatcher tries to record.
         for _ in range(100):
             await bench.store.measure_backlog(NOW)
         assert bench.dispatcher.status.unrecorded == 20
@@ -216,7 +212,7 @@ async def test_full_disk_while_the_dispatcher_runs_costs_no_crash_and_heals(
     assert len(bench.postgrest.writes) == 2
 
 
-async def test_full_disk_at_a_stop_leaves_pending_what_was_applied_and_the_next_applies_it(
+async def test_full_disk_at_a_stop_leaves_applied_entities_pending_for_the_next_start(
     bench: Bench, disk: Disk
 ) -> None:
     revocations, _ = await receive_both(bench, 5)
@@ -236,10 +232,10 @@ async def test_full_disk_at_a_stop_leaves_pending_what_was_applied_and_the_next_
 
 @contextmanager
 def close_database(server: PostgresServer, url: str) -> Iterator[None]:
-    """Let nobody connect to a database while the block runs."""
+    """Refuse all connections to a database during the block."""
     name = url.rpartition("/")[2]
     with psycopg.connect(server.url, autocommit=True) as admin:
-        # To a superuser no limit applies but this.
+        # The only limit that applies to a superuser.
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         try:
             admin.execute(
@@ -250,7 +246,7 @@ def close_database(server: PostgresServer, url: str) -> Iterator[None]:
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
-async def test_database_that_cannot_be_reached_is_logged_each_time_and_costs_no_crash(
+async def test_database_unreachable_is_logged_each_time_and_causes_no_crash(
     postgres: PostgresServer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="app.relay.pending_queue")

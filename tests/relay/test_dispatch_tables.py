@@ -1,4 +1,4 @@
-"""A table that is not as configured, told from rows that fail by themselves."""
+"""Misconfigured tables, as opposed to rows that fail by themselves."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
 from tests.fake_postgrest import Row
 from tests.histories import World
-from tests.relay.bench import Bench, holds, picks
+from tests.relay.harness import Bench, holds, picks
 
 STRUCTURAL = ("42P01", "42703", "42P10", "42501")
 DENIED = "permission denied for table trip_memberships"
@@ -26,7 +26,7 @@ def is_membership_delete(operation: str, table: str, _: Row) -> bool:
 
 
 @pytest.mark.parametrize("code", STRUCTURAL)
-async def test_table_of_which_every_row_fails_is_held_named_and_heals_without_a_restart(
+async def test_table_with_only_failing_rows_is_held_reported_and_heals_without_a_restart(
     bench: Bench, code: str
 ) -> None:
     worlds = [World() for _ in range(20)]
@@ -37,7 +37,7 @@ async def test_table_of_which_every_row_fails_is_held_named_and_heals_without_a_
     for _ in range(30):
         await bench.drain()
         bench.advance(61)
-    # The other tables go on.
+    # The other tables are written.
     assert len(bench.postgrest.rows("users")) == len(bench.postgrest.rows("trips")) == 20
     views = [await bench.view(member) for member in members]
     assert {(view.state, view.attempts) for view in views} == {(EntityState.PENDING, 0)}
@@ -52,7 +52,7 @@ async def test_table_of_which_every_row_fails_is_held_named_and_heals_without_a_
     assert (await bench.report_health()).status is HealthStatus.OK
 
 
-async def test_table_that_is_held_is_tried_by_one_row_another_each_time_with_backoff(
+async def test_held_table_is_tried_by_one_row_at_a_time_with_backoff(
     bench: Bench,
 ) -> None:
     members = [World().membership("deleted") for _ in range(10)]
@@ -67,7 +67,7 @@ async def test_table_that_is_held_is_tried_by_one_row_another_each_time_with_bac
     assert len({member.key for member in tried[:10]}) == 10
 
 
-async def test_fresh_rows_of_a_table_that_is_held_are_tried_once(bench: Bench) -> None:
+async def test_fresh_rows_of_a_held_table_are_tried_once(bench: Bench) -> None:
     bench.postgrest.fail_row(is_membership, "42501", DENIED)
     await bench.receive(*(World().membership("deleted") for _ in range(5)))
     await bench.drain()
@@ -80,7 +80,7 @@ async def test_fresh_rows_of_a_table_that_is_held_are_tried_once(bench: Bench) -
     assert len(bench.postgrest.writes) == before + 2
 
 
-async def test_rows_that_fail_like_a_table_delay_no_fresh_revocation(bench: Bench) -> None:
+async def test_structural_failures_delay_no_fresh_revocation(bench: Bench) -> None:
     bad = [World().membership("deleted") for _ in range(2)]
     await bench.receive(*bad)
     bench.postgrest.fail_row(picks(*bad), "42501")
@@ -96,7 +96,7 @@ async def test_rows_that_fail_like_a_table_delay_no_fresh_revocation(bench: Benc
     assert bench.dispatcher.status.held == ()
 
 
-async def test_revocations_go_on_while_insert_is_revoked(bench: Bench) -> None:
+async def test_revocations_continue_while_insert_is_not_granted(bench: Bench) -> None:
     worlds = [World() for _ in range(10)]
     for world in worlds:
         await bench.receive(
@@ -121,7 +121,7 @@ async def test_revocations_go_on_while_insert_is_revoked(bench: Bench) -> None:
     assert set(await bench.statuses_of(*roles[5:])) == {EventStatus.APPLIED}
 
 
-async def test_grants_go_on_while_delete_is_revoked(bench: Bench) -> None:
+async def test_grants_continue_while_delete_is_not_granted(bench: Bench) -> None:
     worlds = [World() for _ in range(5)]
     for world in worlds:
         await bench.receive(world.user("created"), world.trip("created"))
@@ -138,7 +138,7 @@ async def test_grants_go_on_while_delete_is_revoked(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", STRUCTURAL)
-async def test_row_whose_trigger_fails_like_a_table_counts_attempts_once_another_succeeds(
+async def test_row_with_a_structural_trigger_counts_attempts_once_another_succeeds(
     bench: Bench, code: str
 ) -> None:
     bad = [World().user("created", name=f"bad{n}") for n in range(3)]
@@ -164,7 +164,7 @@ async def test_row_whose_trigger_fails_like_a_table_counts_attempts_once_another
     assert await bench.status_of(later) is EventStatus.APPLIED
 
 
-async def test_table_whose_failing_rows_are_all_gone_is_held_no_more(bench: Bench) -> None:
+async def test_table_without_failing_rows_left_is_released(bench: Bench) -> None:
     worlds = [World() for _ in range(5)]
     bench.postgrest.fail_row(is_membership_write, "42501", DENIED)
     for world in worlds:

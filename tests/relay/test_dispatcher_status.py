@@ -1,4 +1,4 @@
-"""The dispatcher's status survives the way to another replica."""
+"""The dispatcher's status is read as another replica wrote it."""
 
 import pytest
 

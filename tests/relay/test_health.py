@@ -1,4 +1,4 @@
-"""The report where the store answers late, or not at all."""
+"""The health report while the store responds late, and with clocks that step."""
 
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest
 from tests.histories import World
 from tests.postgres import PostgresServer
-from tests.relay.bench import Bench, run_bench
+from tests.relay.harness import Bench, run_bench
 from tests.stores import create_postgres_store
 
 
@@ -29,7 +29,7 @@ async def bench(store_url: str) -> AsyncIterator[Bench]:
 async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
     bench: Bench, store_url: str
 ) -> None:
-    """Events are accepted all the same, so it is not down."""
+    """Events are still accepted, so the store is not down."""
     await bench.receive(World().trip("created"))
     reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=Clock())
     with psycopg.connect(store_url) as other:
@@ -46,11 +46,11 @@ async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
     assert healed.backlog is not None
 
 
-async def test_report_gives_ages_that_the_clock_does_not_hide(bench: Bench) -> None:
+async def test_report_after_the_clock_was_set_back_shows_true_ages(bench: Bench) -> None:
     monotonic = Clock()
     reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=monotonic)
     await bench.receive(World().membership("deleted"))
-    # By an hour, after the event came.
+    # Set back by an hour after the event.
     bench.clock.advance(-3600)
     await reporter.report()
     monotonic.advance(70)

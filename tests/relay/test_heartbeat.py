@@ -1,4 +1,4 @@
-"""A store that hangs: known at the first poll, at little cost, and over when it is over."""
+"""A store that hangs is reported at the first poll, at little cost, until it recovers."""
 
 import asyncio
 import logging
@@ -55,7 +55,7 @@ async def await_recovery(heartbeat: Heartbeat) -> None:
             pass
 
 
-async def test_polls_commit_once_in_an_interval(
+async def test_polls_commit_once_per_interval(
     heartbeat: Heartbeat, stall: Stall, monotonic: Clock, store: Store
 ) -> None:
     commits = 1 if store.replicas is None else 2  # Also by the path that events take.
@@ -67,7 +67,7 @@ async def test_polls_commit_once_in_an_interval(
         monotonic.advance(INTERVAL_SECONDS)
 
 
-async def test_commit_that_hangs_shows_at_a_single_poll_and_ends_by_itself(
+async def test_commit_that_hangs_is_reported_at_the_first_poll_and_recovers(
     heartbeat: Heartbeat,
     stall: Stall,
     monotonic: Clock,
@@ -86,12 +86,12 @@ async def test_commit_that_hangs_shows_at_a_single_poll_and_ends_by_itself(
         monotonic.advance(60)
         found = await asyncio.gather(*(heartbeat.find_failure() for _ in range(20)))
         assert all("a commit has been running for" in str(each) for each in found)
-    # Nothing has piled up.
+    # No commits have piled up.
     assert stall.commits == commits
     stall.end()
     await await_recovery(heartbeat)
     assert store.commit_seconds == 0
-    # In PostgreSQL the server ends the transaction meanwhile, which is a failure of its own.
+    # PostgreSQL ends the transaction meanwhile, which is another failure.
     told = [
         (each.levelname, each.getMessage())
         for each in caplog.records
@@ -103,14 +103,14 @@ async def test_commit_that_hangs_shows_at_a_single_poll_and_ends_by_itself(
     assert told[0][0] == "ERROR"
 
 
-async def test_commit_of_an_event_that_hangs_is_what_the_reason_tells_of(
+async def test_commit_of_an_event_that_hangs_is_the_reason(
     heartbeat: Heartbeat, stall: Stall, store: Store
 ) -> None:
     stall.begin()
     storing = asyncio.create_task(store.store_events([World().trip("created")], NOW))
     await asyncio.sleep(1.5)
     assert await heartbeat.find_failure() in {
-        # In PostgreSQL, where events have a thread of their own, the heartbeat is held up as well.
+        # On PostgreSQL, events have their own thread; the heartbeat is delayed as well.
         "a commit has been running for 3 s",
         "a commit has been running for 4 s",
     }

@@ -1,4 +1,4 @@
-"""Which replica dispatches, and what becomes of what another has begun."""
+"""Which replica dispatches, and the unfinished work of a former leader."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ from tests.stores import create_postgres_store
 
 @dataclass
 class Replica:
-    """A relay's store, lease and dispatcher, which do what the test has them do.
+    """The store, lease and dispatcher of a relay, driven by the test.
 
     Attributes:
         boot_clock: by which it judges how long it has held the lease.
@@ -85,7 +85,7 @@ class Scene:
         await store.close()
 
     def expire_lease(self, *replicas: Replica) -> None:
-        """Let as much time pass as the lease lasts."""
+        """Let the lease expire."""
         with psycopg.connect(self._store_url, autocommit=True) as connection:
             connection.execute("UPDATE lease SET expires_at = 0")
         for replica in replicas:
@@ -95,11 +95,11 @@ class Scene:
     async def holding_a_write(
         self, replica: Replica, *, lands: bool = False
     ) -> AsyncIterator[None]:
-        """Have a replica dispatch a batch whose first write hangs while the block runs."""
+        """Have a replica dispatch a batch whose first write hangs during the block."""
         gate = self.supabase.hang(of=is_write, lands=lands)
         batch = asyncio.create_task(replica.dispatcher.dispatch_due())
         await self.supabase.wait_for_hanging()
-        # Whatever else is written meanwhile is answered.
+        # Other writes succeed meanwhile.
         self.supabase.hang(of=lambda _: False)
         yield
         gate.set()
@@ -154,7 +154,7 @@ async def test_lease_is_held_by_one_until_it_expires(
         first.leadership.require()
 
 
-async def test_lease_that_nobody_else_took_goes_on_under_the_same_token(
+async def test_lease_not_acquired_by_others_continues_under_the_same_token(
     scene: Scene, first: Replica
 ) -> None:
     await first.lead()
@@ -171,10 +171,10 @@ async def test_lease_that_is_released_is_free_at_once(first: Replica, second: Re
     assert not first.leadership.is_held
 
 
-async def test_request_begun_under_an_earlier_lease_is_stale_after_another_has_led(
+async def test_request_of_an_earlier_lease_is_stale_after_another_leader(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
-    """Between the two, another has led: what the first still has on its way is out of date."""
+    """Another replica was the leader in between: requests in flight are outdated."""
     world = World()
     joined = world.membership("created", at=1)
     await scene.receive(first.store, world.user("created"), world.trip("created"), joined)
@@ -206,7 +206,7 @@ async def test_dispatcher_deposed_while_supabase_answers_leaves_nothing_stale(
         await scene.receive(second.store, newer)
         await second.drain()
         assert scene.usernames() == ["new"]
-    # It came after the fence had been claimed by the other.
+    # It arrived after the other replica had claimed the fence.
     assert scene.usernames() == ["new"]
     assert await status_of(second, newer) is EventStatus.APPLIED
 
@@ -233,10 +233,10 @@ async def test_dispatcher_deposed_whose_removal_arrives_late_cascades_to_nothing
 
 
 @pytest.mark.parametrize("kind", ["trip", "user"])
-async def test_dispatcher_deposed_whose_removal_landed_has_its_children_written_again(
+async def test_dispatcher_deposed_after_its_removal_has_the_children_written_again(
     scene: Scene, first: Replica, second: Replica, kind: str
 ) -> None:
-    """The removal has cascaded at Supabase, and nobody knows: its answer never came."""
+    """The removal has cascaded in Supabase, but its response was lost."""
     world = World()
     make = world.trip if kind == "trip" else world.user
     joined = world.membership("created", at=4)
@@ -265,10 +265,10 @@ async def test_dispatcher_whose_lease_has_expired_sends_nothing(
     assert scene.supabase.requests == []
 
 
-async def test_dispatcher_deposed_unawares_changes_nothing(
+async def test_dispatcher_unaware_of_a_lost_lease_changes_nothing(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
-    """Its own clock has not told it; the fence does."""
+    """Its clock has not shown it yet, but the fence does."""
     world = World()
     await scene.receive(first.store, world.user("created", at=1, name="old"))
     await first.lead()
@@ -282,7 +282,7 @@ async def test_dispatcher_deposed_unawares_changes_nothing(
     assert len(scene.supabase.writes) == 2
 
 
-async def test_dispatcher_deposed_unawares_records_nothing(
+async def test_dispatcher_unaware_of_a_lost_lease_records_nothing(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
     event = World().user("created")
@@ -311,7 +311,7 @@ async def test_dispatcher_deposed_between_two_requests_sends_no_other(
     assert len(scene.supabase.rows("trips")) == len(trips)
 
 
-async def test_leader_tells_the_others_of_its_dispatcher(
+async def test_leader_reports_its_dispatchers_status_to_followers(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
     assert await second.leadership.read_leader_status() is None
@@ -328,7 +328,7 @@ async def test_leader_tells_the_others_of_its_dispatcher(
     assert await second.leadership.read_leader_status() is None
 
 
-async def test_dispatcher_that_does_not_lead_does_nothing(
+async def test_dispatcher_of_a_follower_sends_nothing(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
     await first.lead()
@@ -339,7 +339,7 @@ async def test_dispatcher_that_does_not_lead_does_nothing(
     assert len(scene.supabase.rows("users")) == 1
 
 
-async def test_leadership_without_a_store_warns_once_and_tells_of_the_end(
+async def test_leadership_without_a_store_warns_once_and_logs_recovery(
     first: Replica, store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -1,4 +1,4 @@
-"""Figures that a clock which is set back does not spoil."""
+"""Metrics, with clocks that step."""
 
 from app.domain.instants import after
 from app.relay.measurements import Measurements
@@ -8,7 +8,7 @@ from tests.histories import NOW, World
 from tests.store.actions import claim
 
 
-async def test_lag_by_a_clock_that_was_set_back_is_not_negative(sqlite_store: Store) -> None:
+async def test_lag_after_the_clock_was_set_back_is_not_negative(sqlite_store: Store) -> None:
     measurements = Measurements()
     await sqlite_store.store_events([World().trip("created")], NOW)
     picked = await claim(sqlite_store, NOW, 10)

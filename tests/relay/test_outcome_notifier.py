@@ -1,4 +1,4 @@
-"""Waking those who wait for an entity."""
+"""Waking the subscribers of an entity."""
 
 from app.domain.entities import EntityKey, EntityRef, Kind
 from app.relay.outcome_notifier import OutcomeNotifier
@@ -6,7 +6,7 @@ from app.relay.outcome_notifier import OutcomeNotifier
 ONE, OTHER = (EntityRef(Kind.TRIP, EntityKey(name)) for name in ("one", "other"))
 
 
-def test_settlement_of_an_entity_wakes_all_who_watch_it_and_nobody_else() -> None:
+def test_outcome_of_an_entity_wakes_all_of_its_subscribers_only() -> None:
     notifier = OutcomeNotifier()
     with (
         notifier.subscribe(ONE) as first,
@@ -17,7 +17,7 @@ def test_settlement_of_an_entity_wakes_all_who_watch_it_and_nobody_else() -> Non
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
 
 
-def test_settlement_after_the_watch_wakes_nobody() -> None:
+def test_outcome_after_the_subscription_wakes_nobody() -> None:
     notifier = OutcomeNotifier()
     with notifier.subscribe(ONE) as signal:
         pass
@@ -25,5 +25,5 @@ def test_settlement_after_the_watch_wakes_nobody() -> None:
     assert not signal.is_set()
 
 
-def test_settlement_that_nobody_watches_is_nothing() -> None:
+def test_outcome_without_subscribers_is_ignored() -> None:
     OutcomeNotifier().publish([ONE, OTHER])

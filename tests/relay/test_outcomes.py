@@ -1,4 +1,4 @@
-"""Shows what becomes of each entity of a request, and whose failure a failure is."""
+"""The outcome of each entity of a request, and to what a failure is attributed."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from app.supabase.planning import Operation, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.auth.issuer import Clock
 from tests.supabase.entities import make_entity, make_id
-from tests.supabase.fitting import FITTED
+from tests.supabase.fitted_targets import FITTED
 
 CLOCK_SECONDS = 1_767_323_045.0
 NOW = from_seconds(CLOCK_SECONDS)
@@ -42,7 +42,7 @@ def reader(clock: Clock) -> OutcomeReader:
 
 
 def locate(operations: Sequence[Operation], entity: PendingEntity) -> RowPosition:
-    """Find the row that writes an entity, or deletes it."""
+    """Find the position of the row of an entity."""
     return next(
         RowPosition(number, operation.entities.index(entity))
         for number, operation in enumerate(operations)
@@ -57,7 +57,7 @@ def apply(
     not_tried: Sequence[PendingEntity] = (),
     targets: Targets = MINIMAL_TARGETS,
 ) -> dict[str, Outcome]:
-    """Read the answer to one request of these entities; give the outcomes by key."""
+    """Read the result of one request of these entities; return the outcomes by key."""
     operations = plan_request(entities, targets)
     answer = ApplyResult(
         {locate(operations, entity): failure for entity, failure in (failures or {}).items()},
@@ -75,14 +75,14 @@ def fail_all(
     failure: RowFailure = STRUCTURAL,
     targets: Targets = MINIMAL_TARGETS,
 ) -> list[Failed]:
-    """Read an answer by which all of them failed; give their outcomes in their order."""
+    """Read a result in which all rows failed; return the outcomes in order."""
     outcomes = apply(reader, *entities, failures=dict.fromkeys(entities, failure), targets=targets)
     found = [outcomes[entity.ref.key] for entity in entities]
     return [outcome for outcome in found if isinstance(outcome, Failed)]
 
 
 def record(failed: Failed) -> PendingEntity:
-    """Give the entity as it is claimed again after its failure was recorded."""
+    """Return the entity as it is claimed again after its failure was recorded."""
     decision = failed.decision
     return replace(
         failed.entity,
@@ -99,7 +99,7 @@ def user(number: int, *, is_removed: bool = False) -> PendingEntity:
 # Each row
 
 
-def test_row_that_is_not_named_is_applied_and_one_that_was_not_tried_has_no_outcome(
+def test_row_not_listed_is_applied_and_row_not_tried_has_no_outcome(
     reader: OutcomeReader,
 ) -> None:
     one, two, three = user(1), user(2), user(3)
@@ -109,7 +109,7 @@ def test_row_that_is_not_named_is_applied_and_one_that_was_not_tried_has_no_outc
     assert make_id(3) not in outcomes
 
 
-def test_rows_of_a_request_are_not_mixed_up_among_its_operations(reader: OutcomeReader) -> None:
+def test_rows_of_several_operations_keep_their_outcomes(reader: OutcomeReader) -> None:
     removed, written = user(1, is_removed=True), user(2)
     member = make_entity(Kind.MEMBERSHIP, 3, parent=4)
     outcomes = apply(reader, removed, written, member, failures={written: BUSY})
@@ -118,7 +118,7 @@ def test_rows_of_a_request_are_not_mixed_up_among_its_operations(reader: Outcome
     assert isinstance(outcomes[written.ref.key], Failed)
 
 
-def test_placeholder_gives_no_outcome_whatever_became_of_it(reader: OutcomeReader) -> None:
+def test_placeholder_has_no_outcome(reader: OutcomeReader) -> None:
     conflicting = [
         replace(user(number), last_error_code="23505", attempts=2, waiting_since=NOW)
         for number in (1, 2)
@@ -139,7 +139,7 @@ def test_placeholder_gives_no_outcome_whatever_became_of_it(reader: OutcomeReade
         (RowFailure(RowFailureKind.MISSING_REFERENCE, "23503", "m"), EntityState.PENDING, True),
     ],
 )
-def test_row_that_failed_by_itself_is_retried_or_dead(
+def test_row_that_failed_is_retried_or_dead(
     reader: OutcomeReader, failure: RowFailure, state: EntityState, awaits_parent: bool
 ) -> None:
     (failed,) = fail_all(reader, user(1), failure=failure)
@@ -164,7 +164,7 @@ def test_missing_reference_names_the_parent(
 # A table, or a row
 
 
-def test_one_row_sent_alone_never_takes_its_table_down(reader: OutcomeReader) -> None:
+def test_single_failing_row_never_holds_its_table(reader: OutcomeReader) -> None:
     entity = user(1)
     for _ in range(50):
         (failed,) = fail_all(reader, entity)
@@ -175,7 +175,7 @@ def test_one_row_sent_alone_never_takes_its_table_down(reader: OutcomeReader) ->
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_two_rows_of_which_none_succeeded_hold_their_table(
+def test_two_failing_rows_without_success_hold_their_table(
     reader: OutcomeReader, caplog: pytest.LogCaptureFixture, together: bool
 ) -> None:
     with caplog.at_level(logging.ERROR):
@@ -186,7 +186,7 @@ def test_two_rows_of_which_none_succeeded_hold_their_table(
             fail_all(reader, user(2))
         fail_all(reader, user(3))
     assert reader.evidence.held == {WRITES: STRUCTURAL}
-    # Told once.
+    # Logged once.
     assert [(each.levelname, "public.users" in each.message) for each in caplog.records] == [
         ("ERROR", True)
     ]
@@ -201,13 +201,13 @@ def test_writes_and_deletes_of_a_table_are_held_apart(reader: OutcomeReader) -> 
     assert reader.evidence.held == {DELETES: STRUCTURAL}
 
 
-def test_failures_of_other_classes_hold_nothing(reader: OutcomeReader) -> None:
+def test_failures_of_other_kinds_hold_nothing(reader: OutcomeReader) -> None:
     for failure in (BUSY, REJECTED):
         fail_all(reader, user(1), user(2), failure=failure)
     assert reader.evidence.held == {}
 
 
-def test_attempts_do_not_count_while_a_table_is_suspected(reader: OutcomeReader) -> None:
+def test_attempts_are_not_counted_while_a_table_is_suspected(reader: OutcomeReader) -> None:
     entities = [user(1), user(2)]
     for _ in range(30):
         failed = fail_all(reader, *entities)
@@ -217,7 +217,7 @@ def test_attempts_do_not_count_while_a_table_is_suspected(reader: OutcomeReader)
     assert {entity.waiting_since for entity in entities} == {NOW}
 
 
-def test_attempts_with_another_code_are_not_those_with_this_one(reader: OutcomeReader) -> None:
+def test_attempts_with_another_code_start_over(reader: OutcomeReader) -> None:
     entity = replace(user(1), last_error_code="23505", attempts=9, waiting_since=Instant(0))
     (failed,) = fail_all(reader, entity)
     apply(reader, user(2))
@@ -225,7 +225,7 @@ def test_attempts_with_another_code_are_not_those_with_this_one(reader: OutcomeR
     assert (failed.decision.attempts, failed.decision.waiting_since) == (1, NOW)
 
 
-def test_row_that_fails_where_another_succeeds_fails_by_itself(reader: OutcomeReader) -> None:
+def test_row_failing_beside_a_success_fails_by_itself(reader: OutcomeReader) -> None:
     outcomes = apply(reader, user(1), user(2), failures={user(1): STRUCTURAL})
     failed = outcomes[make_id(1)]
     assert isinstance(failed, Failed)
@@ -247,7 +247,7 @@ def test_success_of_another_operation_on_the_table_is_evidence_too(
     assert reader.evidence.held == {}
 
 
-def test_success_lifts_the_hold_and_counts_the_attempts_of_earlier_suspects(
+def test_success_releases_the_table_and_counts_attempts_of_its_suspects(
     reader: OutcomeReader,
 ) -> None:
     entities = [record(each) for each in fail_all(reader, user(1), user(2))]
@@ -264,7 +264,7 @@ def test_success_lifts_the_hold_and_counts_the_attempts_of_earlier_suspects(
 def test_row_that_was_tried_is_due_after_the_others_of_its_table(
     reader: OutcomeReader, clock: Clock
 ) -> None:
-    # The row of the next trial is the one that is due first: another each time.
+    # The next trial uses the row that is due first: another each time.
     due = {
         failed.entity.ref: failed.decision.due_at
         for failed in fail_all(reader, *(user(number) for number in (1, 2, 3)))
@@ -293,14 +293,14 @@ def test_suspected_revocation_waits_in_the_queue_of_retried_revocations(
 TIMEOUT = RequestFailure(RequestFailureKind.UNAVAILABLE, "57014", "too slow")
 
 
-def test_request_of_several_is_split_without_blaming_any(reader: OutcomeReader) -> None:
+def test_request_of_several_is_split_without_an_attempt(reader: OutcomeReader) -> None:
     entities = [user(1), user(2)]
     assert reader.split_or_postpone(entities, TIMEOUT, 1) == [
         Postponed(entity, 1) for entity in entities
     ]
 
 
-def test_request_of_one_postpones_it_alone_and_never_kills_it(reader: OutcomeReader) -> None:
+def test_request_of_one_is_postponed_and_never_dies(reader: OutcomeReader) -> None:
     entity = replace(user(1), last_error_code="57014", attempts=99, waiting_since=Instant(0))
     (outcome,) = reader.split_or_postpone([entity], TIMEOUT, 1)
     assert isinstance(outcome, Failed)

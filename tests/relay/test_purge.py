@@ -1,4 +1,4 @@
-"""Purging: how far, how often, and what stays."""
+"""Purging: which events, how often, and what stays."""
 
 import asyncio
 import logging
@@ -24,14 +24,14 @@ RETENTION_DAYS = 30
 
 
 class History:
-    """A store that was sent an event a day, and the clock of its relay."""
+    """A store with one event a day, and the clock of its relay."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.clock = Clock(NOW / MICROSECONDS_PER_SECOND)
 
     async def receive_daily(self, days: int) -> None:
-        """Receive an event a day, all applied; the last one now."""
+        """Receive an event a day, all applied; the last event now."""
         for day in range(days):
             await self.store.store_events([World().trip("created")], after(NOW, (day + 1) * DAY))
         self.clock.advance(days * DAY)
@@ -42,7 +42,7 @@ class History:
         return Instant(round(self.clock() * MICROSECONDS_PER_SECOND))
 
     async def purge(self) -> int:
-        """Purge as a relay does that has just started."""
+        """Purge like a relay that has just started."""
         return await Purger(self.store, clock=self.clock, retention_days=RETENTION_DAYS).purge()
 
     async def count(self) -> int:
@@ -69,7 +69,7 @@ async def list_ids(store: Store, status: EventStatus | None = None) -> set[str]:
     return {event.event_id for event in page.events}
 
 
-async def test_purge_removes_events_past_their_retention_and_keeps_their_entities(
+async def test_purge_deletes_events_past_retention_and_keeps_entities(
     history: History,
 ) -> None:
     store = history.store
@@ -83,12 +83,12 @@ async def test_purge_removes_events_past_their_retention_and_keeps_their_entitie
     assert await list_ids(store) == {young.event_id}
     replayed = {entity.ref for entity in await claim(store, after(NOW, DAY), 2000)}
     assert replayed == {ref_of(young)}
-    # The state of the others is kept: sent again, an event is known to be no news.
+    # The state of the others stays: an event that is sent again is known.
     await store.store_events([old[0]], after(NOW, 30 * DAY))
     assert await claim(store, after(NOW, 31 * DAY), 2000) != []
 
 
-async def test_purge_before_the_retention_has_passed_removes_nothing(history: History) -> None:
+async def test_purge_before_the_retention_has_passed_deletes_nothing(history: History) -> None:
     await history.receive_daily(1)
     history.clock.advance(29 * DAY)
     assert await history.purge() == 0
@@ -101,14 +101,14 @@ async def test_purge_of_an_empty_store_stores_nothing(history: History, engine: 
         assert connection.execute(text("SELECT * FROM purge")).all() == []
 
 
-async def test_purge_by_a_clock_that_is_far_ahead_removes_at_most_a_day_at_each_hour(
+async def test_purge_with_a_clock_far_ahead_deletes_at_most_a_day_per_hour(
     history: History,
 ) -> None:
     await history.receive_daily(28)
     history.clock.advance(60 * DAY)
     kept = []
     for _ in range(4):
-        # Each time as if restarted.
+        # As if the relay restarted each time.
         await history.purge()
         await history.purge()
         kept.append(await history.count())
@@ -122,7 +122,7 @@ async def test_purge_after_the_clock_was_corrected_is_due_and_moves_the_cutoff_b
     await history.receive_daily(32)
     assert await history.purge() == 1
     for _ in range(5):
-        # A clock that is ahead at each start, and soon corrected, costs a day once, not each time.
+        # A clock that is ahead at each start, and soon corrected, costs one day in total.
         history.clock.advance(60 * DAY)
         await history.purge()
         history.clock.advance(-60 * DAY)
@@ -130,7 +130,7 @@ async def test_purge_after_the_clock_was_corrected_is_due_and_moves_the_cutoff_b
     assert await history.count() == 30
 
 
-async def test_purge_after_a_start_with_the_clock_in_1970_is_not_put_off_for_years(
+async def test_purge_after_a_start_in_1970_is_not_delayed_for_years(
     history: History,
 ) -> None:
     await history.receive_daily(40)
@@ -145,7 +145,7 @@ async def test_purge_after_a_start_with_the_clock_in_1970_is_not_put_off_for_yea
     assert removed == [0, 1, 1]
 
 
-async def test_purge_with_the_retention_lowered_catches_up_a_day_an_hour(history: History) -> None:
+async def test_purge_with_lowered_retention_catches_up_a_day_per_hour(history: History) -> None:
     await history.receive_daily(40)
     removed = []
     for _ in range(12):
@@ -169,7 +169,7 @@ async def test_purge_keeps_events_that_pending_and_dead_entities_need(
     assert await purge_all(store, after(NOW, 1)) == 2
     assert await list_ids(store, EventStatus.DEAD) == {desired.event_id}
     assert await list_ids(store, EventStatus.PENDING) == {waiting.event_id}
-    # By its links, the listing of the entity leads to the event that it stands at.
+    # The links of the entity lead to the event of its current version.
     page = await store.read_event_page(Criteria(entity=ref_of(desired)), None, 10)
     assert [event.event_id for event in page.events] == [
         late[1].event_id,
@@ -195,7 +195,7 @@ async def test_purge_keeps_the_event_of_an_entity_that_a_cascade_made_pending(
     assert [event.event_id for event in page.events] == [member.event_id]
 
 
-async def test_purge_gets_past_many_kept_events_that_are_the_oldest(store: Store) -> None:
+async def test_purge_skips_many_kept_events_that_are_the_oldest(store: Store) -> None:
     kept = [World().trip("created") for _ in range(250)]
     await store.store_events(kept, NOW)
     await have_refused(store)
@@ -205,7 +205,7 @@ async def test_purge_gets_past_many_kept_events_that_are_the_oldest(store: Store
     assert await list_ids(store) == {event.event_id for event in kept}
 
 
-async def test_purge_is_not_held_up_by_events_received_while_the_clock_was_ahead(
+async def test_purge_is_not_blocked_by_events_received_while_the_clock_was_ahead(
     store: Store,
 ) -> None:
     await store.store_events([World().trip("created") for _ in range(5)], after(NOW, 60 * DAY))
@@ -214,7 +214,7 @@ async def test_purge_is_not_held_up_by_events_received_while_the_clock_was_ahead
     assert await purge_all(store, after(NOW, 1), limit=2) == 5
 
 
-async def test_purged_event_that_comes_again_brings_nothing_back(history: History) -> None:
+async def test_purged_event_sent_again_changes_nothing(history: History) -> None:
     store, world = history.store, World()
     created = world.membership("created", at=1)
     await store.store_events([created, world.membership("deleted", at=2)], NOW)
@@ -228,7 +228,7 @@ async def test_purged_event_that_comes_again_brings_nothing_back(history: Histor
     assert found.entity.is_removed
 
 
-async def test_purge_never_gives_a_sequence_twice(history: History) -> None:
+async def test_purge_never_reuses_a_sequence(history: History) -> None:
     store, world = history.store, World()
     await store.store_events([world.trip("created", at=1)], NOW)
     await have_applied(store)
@@ -244,7 +244,7 @@ async def test_purge_never_gives_a_sequence_twice(history: History) -> None:
 async def test_purge_of_many_events_reads_no_more_than_each_chunk(
     sqlite_store: Store,
 ) -> None:
-    """Half of 20,000 are kept; a chunk takes the same number of steps wherever it is."""
+    """Half of 20,000 events are kept; every chunk reads the same number of rows."""
     events: list[Event] = [World().trip("created") for _ in range(20_000)]
     await sqlite_store.store_events(events[:10_000], NOW)
     await have_refused(sqlite_store)
@@ -260,7 +260,7 @@ async def test_purge_of_many_events_reads_no_more_than_each_chunk(
     assert (total, chunks) == (10_000, 40)
 
 
-async def test_purger_with_a_full_disk_warns_once_retries_soon_and_tells_of_the_end(
+async def test_purger_with_a_full_disk_warns_once_retries_soon_and_logs_recovery(
     sqlite_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -276,7 +276,7 @@ async def test_purger_with_a_full_disk_warns_once_retries_soon_and_tells_of_the_
     running.cancel()
     told = [each for each in caplog.records if each.name == "app.relay.purge"]
     assert [each.levelname for each in told] == ["WARNING", "INFO", "INFO"]
-    # Each failed attempt is the same failure, which the store logs once.
+    # The store logs repeated failures once.
     errors = [each for each in caplog.records if each.levelname == "ERROR"]
     assert len(errors) == 1
     assert all(each.exc_info is None for each in caplog.records)

@@ -1,4 +1,4 @@
-"""The work behind replays: it goes on after trouble, and one that fails takes no other along."""
+"""Replays in the background: they resume after trouble and fail one by one."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ async def fill(store: Store, count: int = TRIPS) -> None:
 
 
 async def watch(store: Store, replay_id: ReplayId, is_awaited: Callable[[Replay], bool]) -> Replay:
-    """Look at a replay until it is as awaited."""
+    """Poll a replay until the condition holds."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             found = await look_at(store, replay_id)
@@ -73,7 +73,7 @@ def has_ended(replay: Replay) -> bool:
     return replay.status is not ReplayStatus.RUNNING
 
 
-async def test_replayer_goes_on_with_what_an_earlier_run_began(
+async def test_replayer_resumes_a_replay_of_an_earlier_run(
     store: Store, replayer: Replayer, woken: asyncio.Event
 ) -> None:
     await fill(store)
@@ -85,7 +85,7 @@ async def test_replayer_goes_on_with_what_an_earlier_run_began(
     assert woken.is_set()
 
 
-async def test_replayer_stopped_in_the_middle_is_gone_on_with(
+async def test_replayer_stopped_in_the_middle_is_resumed_by_the_next_run(
     store: Store, replayer: Replayer
 ) -> None:
     await fill(store)
@@ -97,7 +97,7 @@ async def test_replayer_stopped_in_the_middle_is_gone_on_with(
     assert (ended.status, ended.marked, ended.waiting) == (ReplayStatus.COMPLETED, TRIPS, TRIPS)
 
 
-async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
+async def test_replayer_with_a_full_disk_resumes_afterwards(
     store: Store, replayer: Replayer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(store)
@@ -107,7 +107,7 @@ async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
         async with running(replayer):
             found = await watch(store, begun.replay_id, lambda _: WAITING in caplog.text)
             assert (found.status, found.marked) == (ReplayStatus.RUNNING, 1000)
-            # It is tried again, and is no news.
+            # Retries are not logged again.
             await asyncio.sleep(2.5)
     told = [each for each in caplog.records if each.name == "app.relay.replay"]
     assert [each.levelname for each in told if WAITING in each.getMessage()] == ["WARNING"]
@@ -117,12 +117,12 @@ async def test_replayer_whose_disk_is_full_goes_on_when_it_is_not(
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, TRIPS)
 
 
-async def test_replayer_gives_up_what_it_cannot_do_and_lives_on(
+async def test_replayer_with_a_broken_replay_fails_it_and_runs_the_next(
     store: Store, store_path: Path, replayer: Replayer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(store, 10)
     broken = await begin_replay(store, Criteria())
-    # What a defect of ours, or a hand in the file, may leave.
+    # As a bug or a manual edit may leave it.
     with closing(sqlite3.connect(store_path)) as connection:
         connection.execute(
             'UPDATE replays SET filter = \'{"status": "unheard-of"}\' WHERE number = ?',
@@ -137,7 +137,7 @@ async def test_replayer_gives_up_what_it_cannot_do_and_lives_on(
     assert f"replay {broken.number} failed" in caplog.text
 
 
-async def test_replayer_asked_for_fifty_at_once_completes_all(
+async def test_replayer_given_fifty_replays_at_once_completes_all(
     store: Store, replayer: Replayer
 ) -> None:
     await fill(store, 100)
@@ -150,7 +150,7 @@ async def test_replayer_asked_for_fifty_at_once_completes_all(
     found = [await look_at(store, each.replay_id) for each in given]
     assert len({each.number for each in found}) == 50
     assert all(each.status is ReplayStatus.COMPLETED and each.marked == 100 for each in found)
-    # Each took over what the one before had marked; the last one's still wait.
+    # Each replay took over the entities of the one before; those of the last still wait.
     last = max(found, key=lambda each: each.number)
     assert {each.superseded for each in found if each is not last} == {100}
     assert (last.waiting, last.superseded) == (100, 0)
@@ -158,7 +158,7 @@ async def test_replayer_asked_for_fifty_at_once_completes_all(
     assert (await look_at(store, last.replay_id)).applied == 100
 
 
-async def test_replayer_ends_a_replay_while_events_keep_coming(
+async def test_replayer_completes_a_replay_while_events_arrive(
     store: Store, replayer: Replayer
 ) -> None:
     await fill(store)
@@ -183,7 +183,7 @@ async def test_replayer_ends_a_replay_while_events_keep_coming(
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, TRIPS)
 
 
-async def test_replayer_notes_what_was_asked_for_and_nothing_else(replayer: Replayer) -> None:
+async def test_replayer_stores_only_the_given_criteria(replayer: Replayer) -> None:
     async with running(replayer):
         given = await replayer.replay(Criteria(since=NOW), requested_by="jane")
     assert (given.criteria, given.requested_by) == (f'{{"since": {NOW}}}', "jane")

@@ -1,4 +1,4 @@
-"""Shows how many entities a request may hold after requests that failed, and that succeeded."""
+"""How many entities a request may hold after failures and successes."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ requests = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=300)
 
 
 def send(limit: RequestLimit, fullness: float, succeeds: bool) -> int | None:
-    """Send a request as large as allowed or smaller; give the pieces of one that failed."""
+    """Send a request up to the limit; return the size of the pieces if it failed."""
     size = max(1, round(limit.value * fullness))
     if succeeds:
         limit.record_success(size)
@@ -27,7 +27,7 @@ def send(limit: RequestLimit, fullness: float, succeeds: bool) -> int | None:
 
 
 def drain(rows: int, fits: Callable[[int], bool], limit: RequestLimit) -> tuple[int, int]:
-    """Send requests until no row is left; give how many there were, and how many failed."""
+    """Send requests until no row is left; return the numbers of requests and of failures."""
     count = failed = 0
     while rows > 0:
         size = min(rows, limit.value)
@@ -63,7 +63,7 @@ def test_limit_is_smaller_than_a_request_that_failed(
     assert limit.value < size
 
 
-def test_limit_of_a_table_that_takes_100_rows_per_request_is_found_with_few_failures() -> None:
+def test_limit_of_100_rows_per_request_is_found_with_few_failures() -> None:
     count, failed = drain(2_400, lambda size: size <= 100, RequestLimit(500))
     assert failed <= 6
     assert count <= 80
@@ -96,7 +96,7 @@ def test_request_of_500_is_narrowed_down_to_one_in_two_splits() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 500])
-def test_deletes_go_one_at_a_time_once_one_has_failed(size: int) -> None:
+def test_deletes_are_sent_one_at_a_time_after_a_failure(size: int) -> None:
     limit = RequestLimit(500, single_after_failure=True)
     assert limit.record_failure(size) == 1
     assert limit.value == 1

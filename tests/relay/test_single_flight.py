@@ -1,4 +1,4 @@
-"""One call at a time, and callers that wait for a bounded time."""
+"""One call at a time, with callers that wait for a bounded time."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from app.relay.single_flight import SingleFlight
 
 
 class Call:
-    """Counts how often it is begun, and ends when it is told to."""
+    """Counts how often it begins, and ends when the gate opens."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -21,7 +21,7 @@ class Call:
         return number
 
 
-async def test_callers_that_come_meanwhile_share_the_call() -> None:
+async def test_callers_during_a_call_share_its_result() -> None:
     call = Call()
     flight = SingleFlight(call, timeout_seconds=10)
     waiting = [asyncio.create_task(flight()) for _ in range(5)]
@@ -31,7 +31,7 @@ async def test_callers_that_come_meanwhile_share_the_call() -> None:
     assert await flight() == 2
 
 
-async def test_call_that_hangs_is_not_begun_again_and_answers_later_callers() -> None:
+async def test_call_that_hangs_is_not_repeated_and_serves_later_callers() -> None:
     call = Call()
     flight = SingleFlight(call, timeout_seconds=0.01)
     for _ in range(3):
@@ -42,7 +42,7 @@ async def test_call_that_hangs_is_not_begun_again_and_answers_later_callers() ->
     assert await flight() == 1
 
 
-async def test_call_that_fails_after_its_callers_have_left_is_silent(
+async def test_call_that_fails_after_its_callers_left_logs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Shows when failures are a table's and when they are a row's own."""
+"""When a failure is the table's, and when it is the row's own."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_nothing_is_held_at_first() -> None:
     assert not evidence.is_own_failure(A)
 
 
-def test_one_row_that_fails_again_and_again_holds_nothing() -> None:
+def test_one_row_failing_repeatedly_holds_nothing() -> None:
     evidence = TableEvidence()
     for now in range(100):
         fail(evidence, A, now=now)
@@ -40,7 +40,7 @@ def test_one_row_that_fails_again_and_again_holds_nothing() -> None:
 
 
 @pytest.mark.parametrize("requests", [[(A, B)], [(A,), (B,)], [(A,), (A,), (B,)]])
-def test_two_rows_of_which_none_succeeded_hold_their_place(
+def test_two_failing_rows_without_success_hold_their_place(
     requests: list[tuple[EntityRef, ...]],
 ) -> None:
     evidence = TableEvidence()
@@ -57,7 +57,7 @@ def test_place_is_held_for_its_latest_failure() -> None:
 
 
 @pytest.mark.parametrize("other", [DELETES, Held(Kind.USER, False)])
-def test_writes_and_deletes_of_each_table_are_told_apart(other: Held) -> None:
+def test_writes_and_deletes_of_a_table_are_separate_places(other: Held) -> None:
     evidence = TableEvidence()
     fail(evidence, A)
     fail(evidence, B, place=other)
@@ -68,7 +68,7 @@ def test_writes_and_deletes_of_each_table_are_told_apart(other: Held) -> None:
     assert evidence.held == {WRITES: NO_TABLE}
 
 
-def test_success_lifts_the_hold_and_makes_earlier_failures_the_rows_own() -> None:
+def test_success_releases_the_place_and_makes_earlier_failures_the_rows_own() -> None:
     evidence = TableEvidence()
     fail(evidence, A)
     fail(evidence, B)
@@ -97,7 +97,7 @@ def test_rows_that_failed_before_a_success_hold_nothing_after_it() -> None:
 # Trials
 
 
-def test_trial_comes_after_a_backoff_that_grows_with_every_trial_that_fails() -> None:
+def test_trial_waits_for_a_backoff_that_grows_with_each_failure() -> None:
     evidence = TableEvidence()
     now = 0.0
     waits = [fail(evidence, A, B, now=now)]
@@ -119,7 +119,7 @@ def test_trial_without_an_answer_is_not_repeated_at_once() -> None:
     assert evidence.begin_trial(10.5) == WRITES
 
 
-def test_every_place_that_is_held_gets_its_trial() -> None:
+def test_every_held_place_gets_its_trial() -> None:
     evidence = TableEvidence()
     fail(evidence, A, B)
     fail(evidence, A, B, place=DELETES)
@@ -127,7 +127,7 @@ def test_every_place_that_is_held_gets_its_trial() -> None:
     assert evidence.begin_trial(1.0) is None
 
 
-def test_next_trial_is_that_of_the_place_that_is_due_first() -> None:
+def test_next_trial_is_of_the_place_due_first() -> None:
     evidence = TableEvidence()
     fail(evidence, A, B, now=5.0)
     fail(evidence, A, B, place=DELETES, now=2.0)
@@ -135,11 +135,11 @@ def test_next_trial_is_that_of_the_place_that_is_due_first() -> None:
     assert evidence.begin_trial(2.5) == DELETES
 
 
-def test_place_with_no_row_left_to_try_is_held_no_more() -> None:
+def test_place_without_a_row_left_to_try_is_released() -> None:
     evidence = TableEvidence()
     fail(evidence, A, B)
     evidence.end_trial(WRITES)
     assert evidence.held == {}
     assert evidence.seconds_until_trial(0.0) is None
-    # Without a success nobody is to blame.
+    # Without a success, no row is at fault.
     assert not evidence.is_own_failure(A)

@@ -1,4 +1,4 @@
-"""Entities to write, for tests."""
+"""Entities for tests."""
 
 import json
 import uuid

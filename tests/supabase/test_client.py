@@ -1,4 +1,4 @@
-"""Shows that whatever becomes of a request is a failure with a name, and never an exception."""
+"""Every failed request becomes a named failure, never an exception."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from tests.supabase.calling import OPERATIONS, SEQUENCE, Answering, answer_with, apply, claim
+from tests.supabase.function_calls import OPERATIONS, SEQUENCE, Answering, answer_with, apply, claim
 
 UNAVAILABLE = RequestFailureKind.UNAVAILABLE
 
@@ -58,7 +58,7 @@ async def test_network_error_of_any_kind_is_named(
 
 
 class Body(httpx.AsyncByteStream):
-    """A response body, piece by piece; counts the pieces that were asked for."""
+    """A response body in chunks; counts the chunks that were read."""
 
     def __init__(self, pieces: Callable[[], AsyncIterator[bytes]]) -> None:
         self._pieces = pieces
@@ -92,7 +92,7 @@ async def trickle_without_end() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-async def test_answer_cut_in_the_middle_is_no_success(status: int) -> None:
+async def test_response_cut_in_the_middle_is_a_failure(status: int) -> None:
     body = Body(cut_in_the_middle)
     failure = await apply(answer_with(status, body))
     assert isinstance(failure, RequestFailure)
@@ -101,7 +101,7 @@ async def test_answer_cut_in_the_middle_is_no_success(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_answer_broken_in_its_compression_is_no_success(status: int) -> None:
+async def test_response_with_broken_compression_is_a_failure(status: int) -> None:
     headers = {"Content-Encoding": "gzip"}
     failure = await apply(lambda _: httpx.Response(status, headers=headers, stream=Body(plain)))
     assert isinstance(failure, RequestFailure)
@@ -113,7 +113,7 @@ async def plain() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("status", [200, 400, 502])
-async def test_endless_answer_is_read_up_to_4_mib(status: int) -> None:
+async def test_response_without_end_is_read_up_to_4_mib(status: int) -> None:
     body = Body(flow_without_end)
     failure = await apply(answer_with(status, body))
     assert isinstance(failure, RequestFailure)
@@ -122,7 +122,7 @@ async def test_endless_answer_is_read_up_to_4_mib(status: int) -> None:
     assert body.is_closed
 
 
-async def test_request_that_is_never_answered_ends_with_its_timeout() -> None:
+async def test_request_without_a_response_ends_with_its_timeout() -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
         return httpx.Response(200, request=request)
@@ -134,8 +134,8 @@ async def test_request_that_is_never_answered_ends_with_its_timeout() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_answer_that_trickles_without_end_ends_with_the_timeout(status: int) -> None:
-    # Each piece comes in time, so no timeout of a single read is ever reached.
+async def test_response_that_trickles_ends_with_the_timeout(status: int) -> None:
+    # Each chunk is in time, so no single read times out.
     body = Body(trickle_without_end)
     failure = await apply(answer_with(status, body), timeout_seconds=0.05)
     assert isinstance(failure, RequestFailure)
@@ -169,7 +169,7 @@ async def test_redirect_to_anywhere_is_not_followed(status: int, location: str) 
     assert len(requests) == 1
 
 
-# Anything
+# Any input
 
 places = st.fixed_dictionaries(
     {}, optional={"operation": st.integers(-1, 3) | st.none(), "row": st.integers(-1, 3)}
@@ -199,7 +199,7 @@ answers = st.fixed_dictionaries(
     encoding=st.sampled_from([None, "gzip", "deflate", "identity", "x"]),
     body=st.binary() | answers.map(lambda each: json.dumps(each).encode()),
 )
-async def test_answer_of_any_bytes_is_read_into_what_can_be_stored(
+async def test_response_of_any_bytes_gives_a_storable_failure(
     status: int,
     location: bytes | None,
     retry_after: bytes | None,

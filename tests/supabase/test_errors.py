@@ -1,4 +1,4 @@
-"""Holds the reading of failed requests to the answers that PostgREST and its gateways send."""
+"""Failed requests are classified by the responses that PostgREST and its gateways send."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ BUSY = RequestFailureKind.BUSY
 MISCONFIGURED = RequestFailureKind.MISCONFIGURED
 UNAVAILABLE = RequestFailureKind.UNAVAILABLE
 
-# What an answer's name begins with: its class, its code, and whether its message is kept.
+# By prefix of the response's name: its class, its code, and whether its message is kept.
 EXPECTED: Mapping[str, tuple[RequestFailureKind, str, bool]] = {
     "PGRST202 function missing": (MISCONFIGURED, "PGRST202", True),
     "PGRST202 function with another parameter": (MISCONFIGURED, "PGRST202", True),
@@ -84,12 +84,12 @@ def read_golden(answer: dict[str, Any]) -> RequestFailure:
     return read(answer["status"], answer["body"].encode(), headers)
 
 
-# Answers of PostgREST and of what stands before it
+# Responses of PostgREST and of gateways before it
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: str(answer["name"]))
-def test_answer_is_read_as_the_contract_classifies_it(answer: dict[str, Any]) -> None:
-    # The longest: some names go on after what they share.
+def test_response_recorded_is_classified_as_in_the_contract(answer: dict[str, Any]) -> None:
+    # The longest: some names share a prefix.
     name = max((name for name in EXPECTED if answer["name"].startswith(name)), key=len)
     kind, code, is_kept = EXPECTED[name]
     failure = read_golden(answer)
@@ -102,7 +102,7 @@ def test_answer_is_read_as_the_contract_classifies_it(answer: dict[str, Any]) ->
     assert failure.retry_after_seconds == (None if asked is None else float(asked))
 
 
-def test_every_class_of_answer_is_among_the_recorded_ones() -> None:
+def test_recorded_responses_cover_every_class() -> None:
     assert {read_golden(answer).kind for answer in ANSWERS} == set(RequestFailureKind)
     used = {name for name in EXPECTED for each in ANSWERS if each["name"].startswith(name)}
     assert used == set(EXPECTED)
@@ -114,7 +114,7 @@ def test_every_class_of_answer_is_among_the_recorded_ones() -> None:
         (402, b"", MISCONFIGURED, "Supabase responded 402"),
         (403, {"message": "denied"}, MISCONFIGURED, "Supabase responded 403"),
         (403, {"code": "28000", "message": "role x may not log in"}, MISCONFIGURED, None),
-        # Not there, or still something else: a probe tells.
+        # Unreachable or something else: a probe decides.
         (401, PAGE, UNAVAILABLE, "the server that responded 401 is not Supabase's API"),
         (404, PAGE, UNAVAILABLE, "the server that responded 404 is not Supabase's API"),
         (418, b'"teapot"', UNAVAILABLE, "the server that responded 418 is not Supabase's API"),
@@ -128,12 +128,12 @@ def test_every_class_of_answer_is_among_the_recorded_ones() -> None:
         # Redirects are not followed: PostgREST sends none.
         (301, b"", MISCONFIGURED, "Supabase responded 301"),
         (302, PAGE, MISCONFIGURED, "the server that responded 302 is not Supabase's API"),
-        # The fence decides whatever status a proxy gives it.
+        # The fence's code decides, whatever status a proxy sets.
         (500, {"code": "PT409", "message": SECRET}, STALE, None),
         (503, {"code": "55P03", "message": SECRET}, BUSY, None),
     ],
 )
-def test_answer_of_other_forms_is_read_by_its_status(
+def test_response_of_another_form_is_classified_by_status(
     status: int,
     body: bytes | Mapping[str, object],
     kind: RequestFailureKind,
@@ -171,13 +171,13 @@ def test_answer_of_other_forms_is_read_by_its_status(
     ids=lambda body: repr(body)[:24],
 )
 @pytest.mark.parametrize("status", [400, 500])
-def test_body_without_a_code_is_read_by_its_status(body: bytes, status: int) -> None:
+def test_body_without_a_code_is_classified_by_status(body: bytes, status: int) -> None:
     failure = read(status, body)
     assert (failure.kind, failure.code) == (UNAVAILABLE, f"HTTP {status}")
     assert str(status) in failure.message
 
 
-# When to come back
+# Retry-After
 
 
 @pytest.mark.parametrize("status", [429, 503, 500, 409])
@@ -232,12 +232,12 @@ FOREIGN_KEY = (
 
 @pytest.mark.parametrize("character", ["\0", "\ud800", "\n", "\x1b"])
 @pytest.mark.parametrize("template", [NOT_NULL, FOREIGN_KEY], ids=["not null", "foreign key"])
-def test_message_with_a_name_that_no_table_has_is_not_kept(template: str, character: str) -> None:
+def test_message_with_an_impossible_name_is_dropped(template: str, character: str) -> None:
     message = template.replace("trip", f"trip{character}")
     assert read(400, {"code": "23502", "message": message}).message == "Supabase responded 400"
 
 
-def test_message_without_end_is_cut_or_dropped() -> None:
+def test_message_of_great_length_is_cut_or_dropped() -> None:
     message = f"invalid input syntax for type {'a' * 60_000}"
     assert len(read(400, {"code": "22P02", "message": message}).message) <= 1_000
 
@@ -251,14 +251,12 @@ def test_message_without_end_is_cut_or_dropped() -> None:
         f'duplicate key value violates unique constraint "{SECRET}"',
     ],
 )
-def test_message_that_a_trigger_words_like_the_database_is_not_kept(
-    code: str, message: str
-) -> None:
+def test_message_of_a_trigger_is_dropped(code: str, message: str) -> None:
     failure = read(400, {"code": code, "message": message})
     assert (failure.code, failure.message) == (code, "Supabase responded 400")
 
 
-# Where the database quotes a value, around it
+# Messages in which the database quotes a value
 QUOTING = [
     'invalid input syntax for type uuid: "{}"',
     'invalid input syntax for type timestamp with time zone: "{}"',
@@ -279,7 +277,7 @@ QUOTING = [
     'Perhaps you meant "{}"',
 ]
 CODES = sorted(code for _, code, _ in EXPECTED.values() if not code.startswith("HTTP"))
-# Letters of no message above, so that whatever is seen of them is a value's.
+# Letters that no message above contains, so that any of them belongs to a value.
 values = st.text("ΑΒΓΔαβγδ", min_size=1, max_size=40)
 quotes = st.tuples(st.sampled_from(QUOTING), values).map(lambda pair: pair[0].format(pair[1]))
 
@@ -292,7 +290,7 @@ quotes = st.tuples(st.sampled_from(QUOTING), values).map(lambda pair: pair[0].fo
     hint=quotes,
     more=st.dictionaries(values, values, max_size=2),
 )
-def test_value_quoted_anywhere_is_never_kept(
+def test_message_with_a_quoted_value_is_dropped(
     status: int, code: str, message: str, details: str, hint: str, more: dict[str, Any]
 ) -> None:
     body = {"code": code, "message": message, "details": details, "hint": hint, **more}
@@ -301,7 +299,7 @@ def test_value_quoted_anywhere_is_never_kept(
     assert failure.code.isascii()
 
 
-# Anything
+# Any input
 
 messages = st.text() | quotes
 bodies = st.fixed_dictionaries(
@@ -325,7 +323,7 @@ retry_afters = (
 )
 @example(status=400, body=b"\xef\xbb\xbf{}", retry_after="Thu, 01 Jan 0001 00:00:00 +2359")
 @example(status=400, body=b"1" * 5_000, retry_after=None)
-def test_answer_of_any_bytes_is_read_into_what_can_be_stored(
+def test_response_of_any_bytes_gives_a_storable_failure(
     status: int, body: bytes, retry_after: str | None
 ) -> None:
     failure = read(status, body, {} if retry_after is None else {"retry-after": retry_after})
@@ -333,6 +331,6 @@ def test_answer_of_any_bytes_is_read_into_what_can_be_stored(
     assert failure.code.isascii()
     assert failure.code.isprintable()
     assert 0 < len(failure.message) <= 1_000
-    # PostgreSQL takes no NUL and nothing takes a lone surrogate.
+    # PostgreSQL accepts no NUL, and no store accepts a lone surrogate.
     assert "\0" not in failure.message
     failure.message.encode()

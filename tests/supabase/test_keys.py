@@ -1,4 +1,4 @@
-"""Shows which keys are taken, in which headers they go out, and that none is ever repeated."""
+"""Which keys are accepted and how they are sent; no message repeats a key."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ def encode(part: bytes) -> str:
 
 
 def make_jwt(claims: object) -> str:
-    """Make a key of the legacy form; nobody here verifies its signature."""
+    """Make a legacy key; its signature is never verified."""
     payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     return ".".join([encode(b'{"alg":"HS256","typ":"JWT"}'), encode(payload), "s1gn4ture_-"])
 
@@ -28,7 +28,7 @@ SERVICE_ROLE = make_jwt({"iss": "supabase", "ref": "abcd", "role": "service_role
 
 
 def refuse(key: str) -> str:
-    """Show that the key is refused, and give the sentence."""
+    """Assert that the key is rejected, and return the sentence."""
     with pytest.raises(ConfigurationInvalid) as caught:
         read_key(key)
     sentence = str(caught.value)
@@ -40,11 +40,11 @@ def refuse(key: str) -> str:
     return sentence
 
 
-def test_key_of_the_new_kind_goes_out_as_apikey_alone() -> None:
+def test_secret_key_is_sent_as_apikey_only() -> None:
     assert read_key(SECRET) == (KeyKind.SECRET, {"apikey": SECRET})
 
 
-def test_key_of_the_legacy_kind_goes_out_as_apikey_and_bearer() -> None:
+def test_service_role_key_is_sent_as_apikey_and_bearer() -> None:
     assert read_key(SERVICE_ROLE) == (
         KeyKind.SERVICE_ROLE,
         {"apikey": SERVICE_ROLE, "Authorization": f"Bearer {SERVICE_ROLE}"},
@@ -61,7 +61,7 @@ def test_key_with_white_space_around_it_is_trimmed(key: str, before: str, after:
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n", "\t \r\n"])
-def test_key_that_is_empty_says_so(key: str) -> None:
+def test_key_empty_is_rejected(key: str) -> None:
     assert "is empty" in refuse(key)
 
 
@@ -69,21 +69,21 @@ def test_key_that_is_empty_says_so(key: str) -> None:
 @pytest.mark.parametrize(
     "inside", ["\n", "\r", "\0", " ", "\t", "\x7f", "é", "…", "\u200b", "\ud800"]
 )
-def test_key_with_a_character_inside_that_no_header_carries_says_so(key: str, inside: str) -> None:
+def test_key_with_invalid_characters_is_rejected(key: str, inside: str) -> None:
     assert "invalid characters" in refuse(key[:20] + inside + key[20:])
 
 
-def test_key_of_the_publishable_kind_says_that_it_cannot_write() -> None:
+def test_publishable_key_is_rejected() -> None:
     assert "is a publishable key" in refuse(PUBLISHABLE)
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "postgres", "SERVICE_ROLE", ""])
-def test_key_of_another_role_says_which_and_that_it_cannot_write(role: str) -> None:
+def test_key_of_another_role_is_rejected_with_the_role(role: str) -> None:
     sentence = refuse(make_jwt({"iss": "supabase", "role": role}))
     assert f"the role {role!r}, which cannot write" in sentence
 
 
-def test_key_of_an_endless_role_is_refused_in_a_short_sentence() -> None:
+def test_key_of_a_long_role_is_rejected_in_a_short_sentence() -> None:
     assert len(refuse(make_jwt({"role": "x" * 100_000}))) < 500
 
 
@@ -119,12 +119,12 @@ def test_key_of_an_endless_role_is_refused_in_a_short_sentence() -> None:
     ],
     ids=lambda key: key[:30],
 )
-def test_key_that_supabase_does_not_give_out_says_so(key: str) -> None:
+def test_key_not_of_supabase_is_rejected(key: str) -> None:
     assert "is not a key of Supabase" in refuse(key)
 
 
 @given(st.text() | st.from_regex(r"[!-~]{1,60}(\.[!-~]{1,60}){2}", fullmatch=True))
-def test_key_of_any_text_is_taken_or_refused(key: str) -> None:
+def test_key_of_any_text_is_accepted_or_rejected(key: str) -> None:
     try:
         kind, headers = read_key(key)
     except ConfigurationInvalid:
@@ -138,5 +138,5 @@ def test_key_of_any_text_is_taken_or_refused(key: str) -> None:
     st.binary(max_size=60)
     | st.text(max_size=40).map(lambda role: json.dumps({"role": role}).encode())
 )
-def test_key_with_any_claims_is_refused_without_repeating_it(payload: bytes) -> None:
+def test_key_with_any_claims_is_rejected_without_quoting_it(payload: bytes) -> None:
     refuse(make_jwt(payload))

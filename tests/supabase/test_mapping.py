@@ -1,4 +1,4 @@
-"""Shows what a mapping may say, and that a mistake is named where it stands."""
+"""What a mapping may contain; a mistake is named by pointer."""
 
 import json
 
@@ -22,11 +22,11 @@ def refuse(mapping: object, kind: Kind = Kind.USER) -> str:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_mapping_that_says_nothing_is_the_minimal_target(kind: Kind) -> None:
+def test_mapping_empty_is_the_minimal_target(kind: Kind) -> None:
     assert read_target(kind, "{}") == MINIMAL_TARGETS[kind]
 
 
-def test_mapping_that_says_everything_is_read() -> None:
+def test_mapping_with_every_part_is_read() -> None:
     target = read_target(
         Kind.MEMBERSHIP,
         """{"table": "app.members",
@@ -49,12 +49,12 @@ def test_mapping_that_says_everything_is_read() -> None:
     assert target.inactive is Inactive.REMOVE
 
 
-def test_extra_as_a_list_goes_to_columns_of_the_same_names_in_its_order() -> None:
+def test_extra_as_a_list_maps_to_columns_of_the_same_names() -> None:
     target = read_target(Kind.TRIP, '{"extra": ["start_date", "end_date"]}')
     assert list(target.extra.items()) == [("start_date", "start_date"), ("end_date", "end_date")]
 
 
-def test_fields_of_the_contract_may_change_places() -> None:
+def test_fields_of_the_contract_may_swap_columns() -> None:
     target = read_target(Kind.USER, '{"columns": {"email": "username", "username": "email"}}')
     assert target.written_columns == ("id", "username", "email")
 
@@ -118,34 +118,34 @@ def test_fields_of_the_contract_may_change_places() -> None:
         ),
     ],
 )
-def test_mapping_with_a_mistake_is_refused_with_its_place(mapping: object, sentence: str) -> None:
+def test_mapping_with_a_mistake_is_rejected_at_its_pointer(mapping: object, sentence: str) -> None:
     assert refuse(mapping) == sentence
 
 
 @pytest.mark.parametrize(
     "table", ["", ".", "a.", ".a", "a.b.c", "a b", "a/b", "../users", "users?", 1, None]
 )
-def test_table_that_no_path_can_name_is_refused(table: object) -> None:
+def test_table_with_an_invalid_name_is_rejected(table: object) -> None:
     assert refuse({"table": table}).startswith("/table must be ")
 
 
-def test_key_columns_that_are_one_are_refused() -> None:
+def test_key_columns_that_are_equal_are_rejected() -> None:
     sentence = refuse({"columns": {"user_id": "trip_id"}}, Kind.MEMBERSHIP)
     assert sentence == "/columns/user_id writes the column trip_id, as /columns/trip_id does"
 
 
 @pytest.mark.parametrize("inactive", ["drop", "", None, ["remove"]])
-def test_inactive_of_another_word_is_refused(inactive: object) -> None:
+def test_inactive_with_another_value_is_rejected(inactive: object) -> None:
     sentence = refuse({"inactive": inactive}, Kind.MEMBERSHIP)
     assert sentence == "/inactive must be one of keep, remove"
 
 
-def test_constant_that_only_speaks_of_nul_is_kept() -> None:
+def test_constant_with_the_text_of_a_nul_escape_is_kept() -> None:
     target = read_target(Kind.USER, r'{"constants": {"a": "\\u0000"}}')
     assert target.constants == {"a": "\\u0000"}
 
 
-def test_mistake_with_an_endless_name_stays_one_line() -> None:
+def test_mistake_with_a_long_name_is_one_short_line() -> None:
     sentence = refuse({"x" * 10_000: 1, "y\n": 2})
     assert len(sentence) < 250
     assert "\n" not in sentence
@@ -167,7 +167,7 @@ names = st.sampled_from(["id", "email", "name", "trip_id", "x", "y"])
         json.dumps
     ),
 )
-def test_mapping_of_any_kind_is_read_whole_or_refused_in_one_line(kind: Kind, text: str) -> None:
+def test_mapping_of_any_form_is_read_or_rejected_in_one_line(kind: Kind, text: str) -> None:
     target, sentence = MINIMAL_TARGETS[kind], ""
     try:
         target = read_target(kind, text)

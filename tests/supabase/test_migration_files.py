@@ -1,4 +1,4 @@
-"""The SQL files are found in a checkout, and shipped in the wheel that an image installs."""
+"""The SQL files of a checkout, of the wheel and of the image."""
 
 import os
 import re
@@ -19,13 +19,13 @@ FILES = {path.name: path.read_bytes() for path in MIGRATIONS.glob("*.sql")}
 
 
 def read_copied() -> Sequence[str]:
-    """Read what the Dockerfile copies from the checkout."""
+    """Read which files the Dockerfile copies from the checkout."""
     lines = re.findall(r"^COPY (?!--from)(.+)$", (CHECKOUT / "Dockerfile").read_text(), re.M)
     return [source for line in lines for source in line.split()[:-1]]
 
 
 def build_wheel(project: Path, folder: Path) -> Path:
-    """Build the project's wheel, unpack it, and give where it is."""
+    """Build the wheel, unpack it, and return its folder."""
     subprocess.run(  # noqa: S603 - ours
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
         cwd=project,
@@ -42,7 +42,7 @@ def build_wheel(project: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the wheel of what the Dockerfile copies, unpacked."""
+    """Build the wheel from the files that the Dockerfile copies, and unpack it."""
     context = tmp_path_factory.mktemp("context")
     for source in read_copied():
         if (CHECKOUT / source).is_dir():
@@ -57,7 +57,7 @@ def test_migrations_in_a_checkout_are_those_at_its_root_in_order() -> None:
     assert list_migrations()[0].parent == MIGRATIONS
 
 
-def test_function_files_are_the_functions_alone() -> None:
+def test_function_files_are_only_the_functions() -> None:
     (path,) = list_function_files()
     assert path.name.endswith("_relay_functions.sql")
 

@@ -1,4 +1,4 @@
-"""Shows in which operations entities are written, in which order, and with which columns."""
+"""The operations for entities: their order, rows and columns."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from app.domain.instants import Instant
 from app.supabase.planning import Operation, Verb, is_delete, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.supabase.entities import make_entity, make_id
-from tests.supabase.fitting import FITTED
+from tests.supabase.fitted_targets import FITTED
 
 ORDER = [
     (Kind.MEMBERSHIP, True),
@@ -28,7 +28,7 @@ ORDER = [
 
 
 def mark_conflicting(entity: PendingEntity, attempts: int = 2) -> PendingEntity:
-    """Give an entity that another row's unique value has rejected so often."""
+    """Make an entity with this many unique conflicts."""
     return replace(entity, last_error_code="23505", attempts=attempts, waiting_since=Instant(0))
 
 
@@ -66,7 +66,7 @@ def test_plan_of_any_order_deletes_children_first_and_parents_last(
     assert {each.verb for each in operations} == {Verb.DELETE, Verb.UPSERT}
 
 
-def test_plan_of_nothing_is_nothing() -> None:
+def test_plan_of_no_entities_is_empty() -> None:
     assert plan_request([], MINIMAL_TARGETS) == []
 
 
@@ -78,7 +78,7 @@ def test_plan_of_any_order_sorts_by_key(numbers: list[int]) -> None:
 
 
 @given(batches, st.sampled_from([MINIMAL_TARGETS, FITTED]))
-def test_plan_of_any_batch_writes_every_entity_once_where_it_belongs(
+def test_plan_of_any_batch_writes_each_entity_once_to_its_table(
     batch: list[PendingEntity], targets: Targets
 ) -> None:
     operations = plan_request(iter(batch), targets)
@@ -92,7 +92,7 @@ def test_plan_of_any_batch_writes_every_entity_once_where_it_belongs(
         assert deletes == {operation.verb is Verb.DELETE}
         keys = [entity.ref.key for entity in operation.entities]
         assert keys == sorted(keys)
-        # PostgreSQL takes the columns of the first row for all of them.
+        # PostgreSQL uses the columns of the first row for all rows.
         columns = {tuple(row) for row in read_rows(operation)}
         assert len(columns) == 1
         assert set(operation.target.key_columns) <= set(*columns)
@@ -111,7 +111,7 @@ def test_row_of_a_minimal_target_is_the_stored_row(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_stored_field_that_is_configured_no_more_is_not_sent(kind: Kind) -> None:
+def test_stored_field_no_longer_configured_is_not_sent(kind: Kind) -> None:
     (operation,) = plan_request([make_entity(kind, 1, startDate="x")], MINIMAL_TARGETS)
     (row,) = read_rows(operation)
     assert tuple(row) == MINIMAL_TARGETS[kind].written_columns
@@ -148,7 +148,7 @@ def test_row_of_a_delete_is_its_key(
         assert tuple(expected) == targets[kind].key_columns
 
 
-def test_rows_that_lack_an_extra_field_are_updated_in_operations_of_their_columns() -> None:
+def test_rows_without_an_extra_field_are_updates_grouped_by_columns() -> None:
     dates: dict[str, Any] = {"startDate": "2026-05-01", "endDate": None}
     batch = [
         make_entity(Kind.TRIP, 6, **dates),
@@ -185,7 +185,7 @@ def test_rows_that_lack_an_extra_field_are_updated_in_operations_of_their_column
         (False, MINIMAL_TARGETS, Verb.UPSERT),
     ],
 )
-def test_membership_that_gives_no_access_is_deleted_where_configured(
+def test_membership_without_access_is_deleted_if_configured(
     is_removal: bool, targets: Targets, verb: Verb
 ) -> None:
     entity = make_entity(Kind.MEMBERSHIP, 1, status="INACTIVE", note=None)
@@ -195,10 +195,10 @@ def test_membership_that_gives_no_access_is_deleted_where_configured(
     assert is_delete(entity, targets) is (verb is Verb.DELETE)
 
 
-# Unique values that rows want of each other
+# Unique values that move between rows
 
 
-def test_two_rows_in_conflict_first_let_go_of_their_values() -> None:
+def test_two_conflicting_rows_get_placeholders_first() -> None:
     batch = [
         mark_conflicting(make_entity(Kind.USER, 1)),
         make_entity(Kind.USER, 2),
@@ -230,7 +230,7 @@ def test_placeholder_of_a_trip_keeps_its_references() -> None:
     ]
 
 
-def test_rows_of_different_columns_in_conflict_let_go_before_either_is_written() -> None:
+def test_conflicting_rows_of_different_columns_get_placeholders_before_any_write() -> None:
     batch = [
         mark_conflicting(make_entity(Kind.TRIP, 1, startDate="x", endDate="y")),
         mark_conflicting(make_entity(Kind.TRIP, 2)),
@@ -244,7 +244,7 @@ def test_rows_of_different_columns_in_conflict_let_go_before_either_is_written()
     "batch",
     [
         [mark_conflicting(make_entity(Kind.USER, 1))],
-        # A first conflict may resolve itself.
+        # A first conflict may resolve by itself.
         [mark_conflicting(make_entity(Kind.USER, number), attempts=1) for number in (1, 2)],
         [
             mark_conflicting(make_entity(Kind.USER, 1)),
@@ -262,7 +262,7 @@ def test_rows_of_different_columns_in_conflict_let_go_before_either_is_written()
         [mark_conflicting(make_entity(Kind.USER, number, is_removed=True)) for number in (1, 2)],
     ],
 )
-def test_no_row_lets_go_of_its_values_without_another_that_may_want_them(
+def test_single_conflicting_row_gets_no_placeholder(
     batch: list[PendingEntity],
 ) -> None:
     assert not any(each.is_placeholder for each in plan_request(batch, MINIMAL_TARGETS))

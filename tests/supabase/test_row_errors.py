@@ -1,4 +1,4 @@
-"""Holds the reading of one row's failure to the contract's table."""
+"""Failed rows are classified as in the contract's table."""
 
 import json
 
@@ -10,7 +10,7 @@ from app.supabase.errors import read_row_failure
 from app.supabase.planning import Operation, Verb, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.supabase.entities import make_entity
-from tests.supabase.fitting import FITTED
+from tests.supabase.fitted_targets import FITTED
 
 MISSING_REFERENCE = RowFailureKind.MISSING_REFERENCE
 STILL_REFERENCED = RowFailureKind.STILL_REFERENCED
@@ -22,7 +22,7 @@ REJECTED = RowFailureKind.REJECTED
 
 
 def plan(kind: Kind, verb: Verb, targets: Targets = MINIMAL_TARGETS) -> Operation:
-    """Plan one row. A trip lacks one of the extra fields of FITTED, so it can be updated only."""
+    """Plan one row. A trip lacks an extra field of FITTED, so it can only be updated."""
     entity = make_entity(kind, 1, is_removed=verb is Verb.DELETE, endDate=None, note=None)
     (operation,) = plan_request([entity], targets)
     assert operation.verb is verb
@@ -44,7 +44,7 @@ UPDATE = plan(Kind.TRIP, Verb.UPDATE, FITTED)
         ("P0002", REJECTED, INCOMPLETE, REJECTED),
     ],
 )
-def test_failure_of_a_row_depends_on_what_was_done_with_it(
+def test_failure_of_a_row_depends_on_its_verb(
     sqlstate: str,
     on_upsert: RowFailureKind,
     on_update: RowFailureKind,
@@ -62,7 +62,7 @@ def test_failure_of_a_row_depends_on_what_was_done_with_it(
         # Connections, resources, an operator, the disk.
         *((code, BUSY) for code in ("08006", "53100", "53200", "53300", "57014", "57P01", "58030")),
         *((code, STRUCTURAL) for code in ("42P01", "42703", "42P10", "42501", "3F000")),
-        # A table, or a key, that cannot be written this way.
+        # A table or a key that cannot be written like this.
         *((code, STRUCTURAL) for code in ("55000", "0A000")),
         *((code, REJECTED) for code in ("23502", "23514", "23P01", "22001", "22P02", "22P05")),
         *((code, REJECTED) for code in ("54000", "XX000", "38000", "P0001", "PT402", "42883")),
@@ -86,7 +86,7 @@ def test_failure_of_a_row_is_classified_by_its_sqlstate(
         (Kind.MEMBERSHIP, None, None),
     ],
 )
-def test_missing_reference_names_the_field_that_its_column_is_written_from(
+def test_missing_reference_names_the_field_of_its_column(
     kind: Kind, column: str | None, field: str | None
 ) -> None:
     document = {"sqlstate": "23503"} | ({} if column is None else {"column": column})
@@ -96,7 +96,7 @@ def test_missing_reference_names_the_field_that_its_column_is_written_from(
 
 @pytest.mark.parametrize("operation", [UPSERT, DELETE], ids=lambda each: each.verb)
 @pytest.mark.parametrize("sqlstate", ["23505", "23502", "42703", "55P03"])
-def test_other_failures_blame_no_field(sqlstate: str, operation: Operation) -> None:
+def test_other_failures_name_no_field(sqlstate: str, operation: Operation) -> None:
     assert read_row_failure({"sqlstate": sqlstate, "column": "id"}, operation).field is None
 
 
@@ -129,7 +129,7 @@ def test_update_of_a_row_that_does_not_exist_names_the_columns_that_the_event_la
         ({"sqlstate": "P0001", "message": None}, "PostgreSQL rejected the row of users"),
     ],
 )
-def test_message_is_that_of_the_function_or_made_from_names(
+def test_message_is_the_functions_or_made_from_names(
     document: dict[str, object], message: str
 ) -> None:
     assert read_row_failure(document, DELETE).message == message
@@ -144,12 +144,12 @@ def test_message_is_that_of_the_function_or_made_from_names(
         '{"sqlstate": "2350"}',
         '{"sqlstate": "23503\\n"}',
         '{"sqlstate": "23503", "column": ["id"]}',
-        # What no store could hold.
+        # Text that no store can hold.
         '{"sqlstate": "23514", "message": "\\u0000"}',
         '{"sqlstate": "23514", "message": "\\ud800"}',
         '{"sqlstate": "23514", "constraint": "\\ud800"}',
     ],
 )
-def test_failure_of_another_form_is_not_read(document: str) -> None:
+def test_failure_of_another_form_is_rejected(document: str) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         read_row_failure(json.loads(document), UPSERT)

@@ -1,4 +1,4 @@
-"""Holds the tables to the rows that events make, and to what a mapping makes of them."""
+"""Targets: their columns and keys, minimal and mapped."""
 
 import json
 
@@ -8,7 +8,7 @@ from app.domain.entities import Kind
 from app.domain.events import EventId, EventType, make_event
 from app.domain.instants import Instant
 from app.supabase.targets import MINIMAL_TARGETS, Inactive, Target, Targets
-from tests.supabase.fitting import FITTED
+from tests.supabase.fitted_targets import FITTED
 
 ID = "123e4567-e89b-12d3-a456-426614174000"
 ROWS = {
@@ -41,7 +41,7 @@ def test_target_conflicts_on_columns_that_it_writes(targets: Targets, kind: Kind
     assert set(target.key_columns) <= set(target.written_columns)
 
 
-def test_targets_are_the_three_minimal_tables_unless_told_otherwise() -> None:
+def test_targets_default_to_the_three_minimal_tables() -> None:
     found = [
         (target.schema, target.table, target.written_columns, target.key_columns)
         for target in (MINIMAL_TARGETS[kind] for kind in Kind)
@@ -59,7 +59,7 @@ def test_targets_are_the_three_minimal_tables_unless_told_otherwise() -> None:
     assert all(target.inactive is Inactive.KEEP for target in (MINIMAL_TARGETS[k] for k in Kind))
 
 
-def test_columns_stand_in_the_order_of_a_row_with_those_beside_the_contract_last() -> None:
+def test_columns_have_the_order_of_a_row_with_extra_fields_last() -> None:
     assert FITTED.users.written_columns == (
         "id",
         "email",
@@ -78,7 +78,7 @@ def test_columns_stand_in_the_order_of_a_row_with_those_beside_the_contract_last
     assert FITTED.memberships.key_columns == ("trip_id", "member_id")
 
 
-def test_column_is_given_back_as_the_field_it_is_written_from() -> None:
+def test_column_maps_back_to_its_field() -> None:
     assert FITTED.users.fields == {
         "id": "id",
         "email": "email",
@@ -107,6 +107,6 @@ def test_qualified_name_always_has_a_schema(schema: str | None, table: str, name
     assert Target(Kind.USER, table, {"id": "id"}, schema=schema).qualified_name == name
 
 
-def test_fields_to_let_through_are_given_for_the_kinds_that_have_any() -> None:
+def test_extra_fields_are_listed_for_kinds_that_have_any() -> None:
     assert MINIMAL_TARGETS.extra == {}
     assert FITTED.extra == {Kind.TRIP: ("startDate", "endDate"), Kind.MEMBERSHIP: ("note",)}

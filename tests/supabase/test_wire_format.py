@@ -1,4 +1,4 @@
-"""Holds what goes over the wire to Supabase to the contract, byte by byte."""
+"""The wire format of requests, byte by byte."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.supabase.entities import make_entity, make_id
-from tests.supabase.fitting import FITTED
+from tests.supabase.fitted_targets import FITTED
 
 URL = "https://project.supabase.test"
 ONE, TWO = make_id(1), make_id(2)
@@ -24,7 +24,7 @@ async def send(
     url: str = URL,
     headers: dict[str, str] | None = None,
 ) -> httpx.Request:
-    """Give the request that the client makes of some entities."""
+    """Return the request that the client makes for some entities."""
     requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -45,7 +45,7 @@ def read_argument(request: httpx.Request) -> Any:
     return json.loads(document["request"])
 
 
-async def test_request_is_one_text_that_holds_json() -> None:
+async def test_request_is_json_in_one_text() -> None:
     request = await send(
         make_entity(Kind.MEMBERSHIP, 2, is_removed=True, parent=1),
         make_entity(Kind.USER, 2),
@@ -129,7 +129,7 @@ async def test_operations_name_mapped_columns_of_the_configured_table() -> None:
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "übersicht", "Trip Members"])
-async def test_any_name_of_a_table_arrives_as_it_is(name: str) -> None:
+async def test_table_name_of_any_text_arrives_unchanged(name: str) -> None:
     targets = Targets(users=replace(MINIMAL_TARGETS.users, table=name, schema="app"))
     argument = read_argument(await send(make_entity(Kind.USER, 1), targets=targets))
     assert argument["operations"][0]["table"] == f"app.{name}"
@@ -138,7 +138,7 @@ async def test_any_name_of_a_table_arrives_as_it_is(name: str) -> None:
 @pytest.mark.parametrize(
     "headers", [{"apikey": "sb_secret_x"}, {"apikey": "eyJ", "Authorization": "Bearer eyJ"}]
 )
-async def test_request_carries_the_headers_of_the_key_and_of_json_for_the_public_schema(
+async def test_request_has_the_headers_of_the_key_json_and_public_schema(
     headers: dict[str, str],
 ) -> None:
     request = await send(make_entity(Kind.USER, 1), headers=headers)
@@ -152,7 +152,7 @@ async def test_request_carries_the_headers_of_the_key_and_of_json_for_the_public
     assert sent["content-length"] == str(len(request.content))
 
 
-async def test_url_with_a_path_of_its_own_is_kept() -> None:
+async def test_url_with_a_path_is_kept() -> None:
     request = await send(url="http://gateway.test:8000/supabase")
     assert str(request.url) == "http://gateway.test:8000/supabase/rest/v1/rpc/relay_apply"
 

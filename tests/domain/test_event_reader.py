@@ -1,4 +1,4 @@
-"""Shows what bodies become events, and that each place that is wrong is named and never quoted."""
+"""Which bodies become events; every error is named by pointer and quotes no value."""
 
 import json
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ READER = EventReader(roles=("OWNER", "ADMIN", "MEMBER"), statuses=("ACTIVE", "IN
 
 
 def make_body(event_type: str = "user.created", **changes: object) -> dict[str, Any]:
-    """Make a valid body; changes go into `data`, those of a type or timestamp to the top."""
+    """Make a valid body with changes to `data`, or to the type or timestamp."""
     top = {name: changes.pop(name) for name in ("type", "timestamp") if name in changes}
     data = DATA[event_type.partition(".")[0]] | changes
     return {"type": event_type, "timestamp": TIMESTAMP, "data": data} | top
@@ -67,7 +67,7 @@ def find_errors(body: object, *, event_id: str = "evt_1", now: Instant = NOW) ->
 
 
 @pytest.mark.parametrize("event_type", EventType)
-def test_event_given_golden_body_is_as_written_there(event_type: EventType) -> None:
+def test_event_of_a_golden_body_matches_the_golden_event(event_type: EventType) -> None:
     golden = json.loads((GOLDEN / f"{event_type}.json").read_text())
     event = read(golden["body"])
     assert (event.event_id, event.type) == ("evt_1", event_type)
@@ -75,7 +75,7 @@ def test_event_given_golden_body_is_as_written_there(event_type: EventType) -> N
 
 
 @pytest.mark.parametrize("golden", INVALID, ids=lambda golden: golden["name"])
-def test_event_given_golden_invalid_body_is_refused_at_these_pointers(
+def test_event_of_a_golden_invalid_body_is_rejected_at_its_pointers(
     golden: dict[str, Any],
 ) -> None:
     body = golden["text"].encode() if "text" in golden else golden["body"]
@@ -85,11 +85,11 @@ def test_event_given_golden_invalid_body_is_refused_at_these_pointers(
 
 
 @pytest.mark.parametrize("event_type", EventType)
-def test_event_type_of_each_kind_has_a_schema(event_type: EventType) -> None:
+def test_event_type_has_a_schema(event_type: EventType) -> None:
     assert event_type in DATA_SCHEMAS
 
 
-# What is kept
+# Kept fields
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def read_open(body: dict[str, Any]) -> Event:
 
 
 @pytest.mark.parametrize("event_type", ["trip.created", "trip.updated"])
-def test_fields_asked_for_are_let_through_after_the_contract_in_their_order(
+def test_extra_fields_follow_the_contract_in_configured_order(
     event_type: str,
 ) -> None:
     more = {"is_public": False, "latitude": 38.7223, "note": "x", "start_date": None, "phone": "1"}
@@ -133,7 +133,7 @@ def test_fields_asked_for_are_let_through_after_the_contract_in_their_order(
     ]
 
 
-def test_fields_asked_for_that_are_not_there_are_absent() -> None:
+def test_extra_fields_not_sent_are_absent() -> None:
     assert json.loads(read_open(make_body("trip.created", latitude=1)).data) == DATA["trip"] | {
         "latitude": 1
     }
@@ -141,7 +141,7 @@ def test_fields_asked_for_that_are_not_there_are_absent() -> None:
 
 
 @pytest.mark.parametrize("event_type", ["trip.deleted", "membership.deleted", "user.created"])
-def test_fields_asked_for_elsewhere_are_dropped(event_type: str) -> None:
+def test_extra_fields_of_another_kind_are_dropped(event_type: str) -> None:
     more = {"note": "x", "latitude": 1, "start_date": "x"}
     assert read_open(make_body(event_type, **more)).data == read(make_body(event_type)).data
 
@@ -154,7 +154,7 @@ def test_fields_asked_for_elsewhere_are_dropped(event_type: str) -> None:
         ({"latitude": {}, "name": 1}, ["/data/latitude", "/data/name"]),
     ],
 )
-def test_fields_asked_for_that_are_wrong_are_named_with_all_others(
+def test_extra_fields_that_are_invalid_are_named_with_all_errors(
     changes: dict[str, object], pointers: list[str]
 ) -> None:
     with pytest.raises(InputInvalid) as caught:
@@ -163,20 +163,20 @@ def test_fields_asked_for_that_are_wrong_are_named_with_all_others(
 
 
 @pytest.mark.parametrize("data", [None, [], "latitude", 1])
-def test_data_that_is_no_object_holds_no_fields_asked_for(data: object) -> None:
+def test_data_not_an_object_has_no_extra_fields(data: object) -> None:
     body = make_body("trip.created") | {"data": data}
     with pytest.raises(InputInvalid):
         read_open(body)
 
 
-def test_removal_with_a_whole_row_keeps_its_ids_alone() -> None:
+def test_removal_with_a_whole_row_keeps_only_its_ids() -> None:
     event = read(make_body("membership.deleted"))
     assert json.loads(event.data) == {"trip_id": TRIP_ID, "user_id": USER_ID}
     assert event.row is None
 
 
 @pytest.mark.parametrize("event_type", ["user.created", "trip.created", "membership.created"])
-def test_row_has_the_order_of_the_contract_whatever_order_was_sent(event_type: str) -> None:
+def test_row_sent_in_any_order_has_the_order_of_the_contract(event_type: str) -> None:
     body = make_body(event_type)
     reverse = {**body, "data": dict(reversed(body["data"].items()))}
     assert read(reverse).row == read(body).row
@@ -192,7 +192,7 @@ def test_row_has_the_order_of_the_contract_whatever_order_was_sent(event_type: s
         ("membership.created", "user_id"),
     ],
 )
-def test_uuid_in_capitals_is_lowered(event_type: str, field: str) -> None:
+def test_uuid_in_upper_case_is_lowered(event_type: str, field: str) -> None:
     lower = make_body(event_type)
     upper = make_body(event_type, **{field: lower["data"][field].upper()})
     event = read(upper)
@@ -209,7 +209,7 @@ def test_uuid_in_capitals_is_lowered(event_type: str, field: str) -> None:
     ],
 )
 @pytest.mark.parametrize("character", ["a", "é", "\U0001f30d"])
-def test_string_is_taken_up_to_its_limit_in_characters(
+def test_string_is_accepted_up_to_its_limit_in_characters(
     event_type: str, field: str, limit: int, character: str
 ) -> None:
     longest = character * limit
@@ -222,7 +222,7 @@ def test_string_is_taken_up_to_its_limit_in_characters(
 @pytest.mark.parametrize(
     "text", ["x", "not an address", " ", "a@b\n", '"\\', "\x01\x7f", "\U0010ffff", "' OR 1=1 --"]
 )
-def test_email_is_not_second_guessed(text: str) -> None:
+def test_email_of_any_form_is_accepted(text: str) -> None:
     assert json.loads(read(make_body(email=text, username=text)).data)["email"] == text
 
 
@@ -231,7 +231,7 @@ def test_name_may_be_empty(event_type: str) -> None:
     read(make_body(event_type, username="", name=""))
 
 
-def test_roles_and_statuses_are_those_configured() -> None:
+def test_roles_and_statuses_outside_the_settings_are_rejected() -> None:
     reader = EventReader(roles=["KING"], statuses=["ACTIVE", "PAUSED"])
     body = make_body("membership.created", role="KING", status="PAUSED")
     assert reader.read_event("evt_1", json.dumps(body).encode(), now=NOW).is_removal
@@ -240,7 +240,7 @@ def test_roles_and_statuses_are_those_configured() -> None:
     assert caught.value.errors == (FieldError("/data/role", "must be one of KING"),)
 
 
-# What is wrong, in words
+# Errors
 
 INVALID_FIELDS: list[tuple[str, str, object, str]] = [
     ("user.created", "email", "", "must not be empty"),
@@ -265,7 +265,7 @@ INVALID_FIELDS: list[tuple[str, str, object, str]] = [
 
 
 @pytest.mark.parametrize(("event_type", "field", "value", "detail"), INVALID_FIELDS)
-def test_event_with_one_bad_field_says_what_is_wrong_with_it(
+def test_event_with_one_invalid_field_names_it(
     event_type: str, field: str, value: object, detail: str
 ) -> None:
     assert find_errors(make_body(event_type, **{field: value})) == [
@@ -276,7 +276,7 @@ def test_event_with_one_bad_field_says_what_is_wrong_with_it(
 @pytest.mark.parametrize(
     ("event_type", "fields"), [(f"{kind}.created", DATA[kind]) for kind in DATA]
 )
-def test_event_with_one_field_missing_says_that_it_is_required(
+def test_event_without_one_field_names_it_as_required(
     event_type: str, fields: dict[str, Any]
 ) -> None:
     for field in fields:
@@ -286,19 +286,19 @@ def test_event_with_one_field_missing_says_that_it_is_required(
 
 
 @pytest.mark.parametrize("field", ["type", "timestamp", "data"])
-def test_event_with_one_part_missing_says_that_it_is_required(field: str) -> None:
+def test_event_without_one_part_names_it_as_required(field: str) -> None:
     body = make_body()
     del body[field]
     assert find_errors(body) == [FieldError(f"/{field}", "is required")]
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 1, True, [DATA["user"]]])
-def test_event_whose_data_is_no_object_says_so(data: object) -> None:
+def test_event_with_data_not_an_object_is_rejected(data: object) -> None:
     assert find_errors(make_body() | {"data": data}) == [FieldError("/data", "must be an object")]
 
 
 @pytest.mark.parametrize("body", [b"null", b"1", b"true", b'"x"', b"[]", b"[{}]", b"1e400"])
-def test_event_that_is_no_object_says_so(body: bytes) -> None:
+def test_event_not_an_object_is_rejected(body: bytes) -> None:
     assert find_errors(body) == [FieldError("", "must be an object")]
 
 
@@ -313,11 +313,11 @@ def test_event_that_is_no_object_says_so(body: bytes) -> None:
     ],
     ids=["cut", "huge integer", "deep arrays", "deep objects", "broken UTF-8"],
 )
-def test_event_that_is_not_readable_json_is_refused_at_the_root(body: bytes) -> None:
+def test_event_not_in_json_is_rejected_at_the_root(body: bytes) -> None:
     assert [error.pointer for error in find_errors(body)] == [""]
 
 
-# The time that it gives
+# Timestamps
 
 
 def test_timestamp_with_nine_digits_is_cut_not_rounded() -> None:
@@ -329,7 +329,7 @@ def test_timestamp_with_nine_digits_is_cut_not_rounded() -> None:
     "value",
     ["2026-01-02T03:04:05", "2026-01-02", "", "soon", 1_767_323_045, 1.5, None, True, [], {}],
 )
-def test_timestamp_without_offset_or_of_another_form_is_refused(value: object) -> None:
+def test_timestamp_without_offset_or_in_another_form_is_rejected(value: object) -> None:
     assert find_errors(make_body(timestamp=value)) == [
         FieldError("/timestamp", "must be an RFC 3339 date-time with an offset")
     ]
@@ -343,7 +343,7 @@ def test_timestamp_five_minutes_ahead_is_the_last_accepted() -> None:
     assert read(late, now=Instant(NOW + 1)).occurred_at == after(NOW, 300) + 1
 
 
-def test_timestamp_ahead_in_its_own_zone_alone_is_accepted() -> None:
+def test_timestamp_ahead_only_in_its_time_zone_is_accepted() -> None:
     assert read(make_body(timestamp="2026-01-02T17:04:06+14:00")).occurred_at == NOW
 
 
@@ -363,9 +363,7 @@ def test_timestamp_long_ago_is_accepted(value: str) -> None:
         "2000-01-01T00:00:00+00:01",
     ],
 )
-def test_timestamp_that_was_never_set_is_refused_and_says_so(
-    event_type: EventType, value: str
-) -> None:
+def test_timestamp_before_2000_is_rejected(event_type: EventType, value: str) -> None:
     (error,) = find_errors(make_body(event_type, timestamp=value))
     assert error.pointer == "/timestamp"
     assert "before 2000-01-01T00:00:00Z" in error.detail
@@ -399,7 +397,7 @@ def test_event_id_of_visible_ascii_is_accepted(event_id: str) -> None:
 
 
 @pytest.mark.parametrize("event_id", ["", "x" * 256, "a b", "a\n", "\0", "\x7f", "é", "\ud800"])
-def test_event_id_of_another_form_is_refused_with_whatever_else_is_wrong(event_id: str) -> None:
+def test_event_id_of_another_form_is_rejected_with_all_errors(event_id: str) -> None:
     assert not is_event_id(event_id)
     errors = find_errors(make_body(email=1), event_id=event_id)
     assert errors == [
@@ -411,7 +409,7 @@ def test_event_id_of_another_form_is_refused_with_whatever_else_is_wrong(event_i
 # Digests
 
 
-def test_digest_of_a_body_ordered_and_spaced_otherwise_is_equal() -> None:
+def test_digest_of_a_body_in_another_order_and_spacing_is_equal() -> None:
     body = make_body("membership.created", more={"b": 1, "a": [1, 2]})
     other = {
         name: dict(reversed(part.items())) if isinstance(part, dict) else part
@@ -433,7 +431,7 @@ def test_digest_of_a_body_ordered_and_spaced_otherwise_is_equal() -> None:
         {"more": None},  # a field that is dropped is still part of what was sent
     ],
 )
-def test_digest_of_a_body_with_another_value_is_another(changes: dict[str, Any]) -> None:
+def test_digest_of_a_body_with_another_value_differs(changes: dict[str, Any]) -> None:
     assert read(make_body(**changes)).digest != read(make_body()).digest
 
 
@@ -472,22 +470,20 @@ def test_batch_within_its_bounds_is_read_in_the_order_sent(count: int) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_batch_of_another_form_is_refused_whole(
-    document: object, pointer: str, detail: str
-) -> None:
+def test_batch_of_another_form_is_rejected(document: object, pointer: str, detail: str) -> None:
     with pytest.raises(InputInvalid) as caught:
         READER.read_batch(json.dumps(document).encode(), now=NOW)
     assert caught.value.errors == (FieldError(pointer, detail),)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"events": [NaN]}', b"[" * 60_000])
-def test_batch_that_is_not_json_is_refused_whole(body: bytes) -> None:
+def test_batch_not_in_json_is_rejected(body: bytes) -> None:
     with pytest.raises(InputInvalid) as caught:
         READER.read_batch(body, now=NOW)
     assert [error.pointer for error in caught.value.errors] == [""]
 
 
-def test_batch_with_one_bad_item_spoils_no_other() -> None:
+def test_batch_with_one_invalid_item_keeps_the_others() -> None:
     items = make_items(6)
     items[3]["data"]["role"] = "KING"
     read_items = read_batch(items)
@@ -512,7 +508,7 @@ def test_batch_with_one_bad_item_spoils_no_other() -> None:
         ({"type": None, "timestamp": None}, ["/events/1/type", "/events/1/timestamp"]),
     ],
 )
-def test_batch_item_that_is_wrong_is_named_by_its_place(
+def test_batch_item_that_is_invalid_is_named_by_pointer(
     changes: dict[str, Any], pointers: list[str]
 ) -> None:
     items = make_items(2)
@@ -541,7 +537,7 @@ def test_batch_item_whose_id_is_missing_is_invalid_and_has_none() -> None:
 
 
 @pytest.mark.parametrize("item", [None, 1, "x", [], [make_body()]])
-def test_batch_item_that_is_no_object_is_invalid(item: object) -> None:
+def test_batch_item_not_an_object_is_invalid(item: object) -> None:
     first, second = read_batch([item, *make_items(1)])
     assert (first.event_id, first.event) == (None, None)
     assert FieldError("/events/0", "must be an object") in first.errors
@@ -554,9 +550,9 @@ def test_batch_with_one_id_twice_reads_both() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 100, 900, *range(930, 1_000)])
-def test_batch_item_nested_as_deeply_as_can_be_read_spoils_no_other(depth: int) -> None:
-    # Reading and digesting have a limit each. What is beside the events is read and not digested,
-    # so a batch that can be read with it there can be read with it inside an item.
+def test_batch_item_as_deep_as_can_be_read_keeps_the_others(depth: int) -> None:
+    # Reading and digesting each have a depth limit. A value beside the events is read but not
+    # digested: if the batch can be read with it there, it can be read with it inside an item.
     good = json.dumps(make_items(1)[0])
     template = json.dumps({"id": "deep"} | make_body(more="MORE"))
     inside = template.replace('"MORE"', '{"a":' * depth + "1" + "}" * depth)
@@ -572,9 +568,9 @@ def test_batch_item_nested_as_deeply_as_can_be_read_spoils_no_other(depth: int) 
     assert is_readable(f'{{"events": [{good}, {inside}]}}') is readable
 
 
-# Anything
+# Any input
 
-# No letter of these is ASCII, so that a detail or pointer that quotes one gives itself away.
+# Without ASCII letters, so that a detail or pointer that quotes them is detected.
 foreign_text = st.text(st.characters(min_codepoint=0x100), max_size=8)
 anything = st.recursive(
     st.none()
@@ -636,14 +632,14 @@ def assert_quotes_nothing(errors: tuple[FieldError, ...]) -> None:
 
 
 @given(st.binary() | foreign_text.map(lambda text: text.encode(errors="surrogatepass")))
-def test_event_of_any_bytes_is_read_or_refused(body: bytes) -> None:
+def test_event_of_any_bytes_is_read_or_rejected(body: bytes) -> None:
     with pytest.raises(InputInvalid) as caught:
         read(body)
     assert_quotes_nothing(caught.value.errors)
 
 
 @given(near_valid | anything)
-def test_event_of_any_json_is_read_or_refused_without_quoting_it(document: Any) -> None:
+def test_event_of_any_json_is_read_or_rejected_without_quoting_it(document: Any) -> None:
     try:
         event = read(json.dumps(document).encode())
     except InputInvalid as error:
@@ -688,7 +684,7 @@ def test_batch_of_any_json_is_read_item_by_item_as_alone(documents: list[Any]) -
             assert_quotes_nothing(item.errors)
 
 
-def test_batch_item_too_deep_to_be_written_spoils_no_other() -> None:
+def test_batch_item_too_deep_to_be_written_keeps_the_others() -> None:
     reader = EventReader(roles=("MEMBER",), statuses=("ACTIVE",))
     good = (
         '{"id": "good", "type": "trip.deleted", "timestamp": "2026-01-02T03:04:05Z",'
@@ -704,7 +700,7 @@ def test_batch_item_too_deep_to_be_written_spoils_no_other() -> None:
                 f'{{"events": [{good}, {deep}]}}'.encode(), now=Instant(2**60)
             )
         except InputInvalid:
-            # Too deep to be read at all: no batch.
+            # Too deep to be read: the batch is rejected.
             break
         assert items[0].event is not None
         seen.add(items[1].event is None)

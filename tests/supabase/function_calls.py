@@ -1,4 +1,4 @@
-"""Calls of the relay's functions over a wire that the test answers."""
+"""Calls of the relay's functions with responses that the test chooses."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -32,7 +32,7 @@ Answering = (
 
 
 def answer_with(status: int, content: bytes | httpx.AsyncByteStream, **headers: str) -> Answering:
-    """ApplyResult every request alike."""
+    """Respond to every request alike."""
 
     def answer(_: httpx.Request) -> httpx.Response:
         if isinstance(content, bytes):
@@ -48,7 +48,7 @@ async def apply(
     operations: list[Operation] = OPERATIONS,
     timeout_seconds: float = 5.0,
 ) -> ApplyResult | RequestFailure:
-    """Apply operations over a client like that of the relay. Fails rather than hangs."""
+    """Apply operations with a client like the relay's; fail rather than hang."""
     transport = httpx.MockTransport(answer)
     async with (
         asyncio.timeout(3),

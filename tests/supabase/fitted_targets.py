@@ -1,4 +1,4 @@
-"""Targets that fit tables of other names, for tests."""
+"""Targets for tables with other names."""
 
 from typing import Final
 

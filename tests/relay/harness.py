@@ -1,4 +1,4 @@
-"""A dispatcher on a real store, with Supabase at the wire, driven by the test."""
+"""A dispatcher on a real store, with Supabase faked at the wire, driven by the test."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ _BOOTED_AT: Final = 1000.0
 
 @dataclass
 class RunningClock(Clock):
-    """A clock that runs by itself, and that is stepped beside."""
+    """A clock that runs and can also be stepped."""
 
     started_at: float = field(default_factory=time.monotonic)
 
@@ -39,7 +39,7 @@ class RunningClock(Clock):
 
 
 class Bench:
-    """A dispatcher that is driven request by request, or that runs.
+    """A dispatcher that the test drives request by request, or that runs.
 
     Attributes:
         clock: the wall clock.
@@ -67,7 +67,7 @@ class Bench:
         self.dispatcher = self.start_dispatcher()
 
     def start_dispatcher(self) -> Dispatcher:
-        """Start another one, as another process would: all that is left of the last is stored."""
+        """Start another dispatcher, as a new process would: only the store survives."""
         return Dispatcher(
             self.store,
             SupabaseClient(self._http, clock=self.clock),
@@ -79,7 +79,7 @@ class Bench:
         )
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, by every clock."""
+        """Advance every clock."""
         self.clock.advance(seconds)
         self.monotonic.advance(seconds)
 
@@ -92,7 +92,7 @@ class Bench:
             pass
 
     async def settle(self, *, rounds: int = 3, seconds: float = 61) -> None:
-        """Dispatch what is due, then what is due later."""
+        """Dispatch now, and again after each advance of the clocks."""
         for _ in range(rounds):
             await self.drain()
             self.advance(seconds)
@@ -100,7 +100,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Let the dispatcher run while the block does."""
+        """Run the dispatcher during the block."""
         task = asyncio.create_task(self.dispatcher.run())
         try:
             yield task
@@ -119,7 +119,7 @@ class Bench:
                     settled.clear()
 
     async def view(self, event: Event) -> EntityView:
-        """Read where an event's entity stands."""
+        """Read the entity of an event."""
         found = await self.store.find_event(event.event_id)
         assert found is not None
         return found.entity
@@ -137,7 +137,7 @@ class Bench:
         ).report()
 
     def held(self) -> dict[EntityRef, dict[str, str | None]]:
-        """Give what Supabase holds, by entity."""
+        """Return the rows in Supabase by entity."""
         return {
             EntityRef(kind, EntityKey("/".join(key))): row
             for kind, table in TABLES.items()
@@ -195,7 +195,7 @@ def count_rows(request: httpx.Request) -> int:
 
 
 async def await_backlog(store: Store, count: int) -> None:
-    """Wait until so many entities are pending."""
+    """Wait until this many entities are pending."""
     async with asyncio.timeout(10):
         while (await store.measure_backlog(NOW)).pending != count:
             pass

@@ -1,4 +1,4 @@
-"""Shows that an answer is a success only if it is that of the function that was called."""
+"""Only the response of the called function counts as a success."""
 
 import json
 
@@ -9,8 +9,8 @@ from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, 
 from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS
-from tests.supabase.calling import SEQUENCE, answer_with, apply, claim
 from tests.supabase.entities import make_entity
+from tests.supabase.function_calls import SEQUENCE, answer_with, apply, claim
 
 
 def write_answer(**parts: object) -> bytes:
@@ -25,12 +25,12 @@ def assert_not_ours(answer: object) -> None:
     assert "SUPABASE_URL" in answer.message
 
 
-async def test_rows_that_an_answer_does_not_name_are_applied() -> None:
+async def test_rows_not_listed_in_a_result_are_applied() -> None:
     answer = await apply(answer_with(200, write_answer()))
     assert answer == ApplyResult({}, frozenset())
 
 
-async def test_rows_that_failed_and_rows_that_were_not_tried_are_told_apart() -> None:
+async def test_result_separates_failed_rows_from_rows_not_tried() -> None:
     failed = {"operation": 1, "row": 0, "sqlstate": "23505", "message": "taken"}
     body = write_answer(failures=[failed], not_tried=[{"operation": 1, "row": 1}])
     assert await apply(answer_with(200, body)) == ApplyResult(
@@ -39,7 +39,7 @@ async def test_rows_that_failed_and_rows_that_were_not_tried_are_told_apart() ->
     )
 
 
-async def test_failure_is_read_by_the_operation_of_its_row() -> None:
+async def test_failure_is_classified_by_the_operation_of_its_row() -> None:
     failures = [{"operation": n, "row": 0, "sqlstate": "23503"} for n in (0, 1)]
     answer = await apply(answer_with(200, write_answer(failures=failures)))
     assert isinstance(answer, ApplyResult)
@@ -49,7 +49,7 @@ async def test_failure_is_read_by_the_operation_of_its_row() -> None:
     ]
 
 
-async def test_answer_may_say_more_than_is_known_of() -> None:
+async def test_result_with_unknown_fields_is_accepted() -> None:
     failed = {"operation": 0, "row": 0, "sqlstate": "XX000", "hint": "news"}
     body = write_answer(failures=[failed], news=1)
     assert isinstance(await apply(answer_with(200, body)), ApplyResult)
@@ -92,7 +92,7 @@ WRONG_PLACES: list[dict[str, object]] = [
         write_answer(sequence=str(SEQUENCE)),
         write_answer(sequence=None),
         write_answer(sequence=...),
-        # Without saying what became of the rows
+        # Without the outcomes of the rows
         write_answer(failures=...),
         write_answer(not_tried=...),
         write_answer(failures=None),
@@ -102,11 +102,11 @@ WRONG_PLACES: list[dict[str, object]] = [
         write_answer(failures=["x"]),
         write_answer(failures=[[]]),
         write_answer(not_tried=[7]),
-        # Rows that there are not
+        # Rows that do not exist
         *(fail(**place) for place in WRONG_PLACES),
         *(write_answer(not_tried=[{"operation": 0, "row": 0} | place]) for place in WRONG_PLACES),
         write_answer(not_tried=[{"operation": 0}]),
-        # Failures that PostgreSQL does not have
+        # Codes that PostgreSQL does not have
         fail(sqlstate=None),
         fail(sqlstate="23"),
         fail(message="\0"),
@@ -114,16 +114,16 @@ WRONG_PLACES: list[dict[str, object]] = [
     ],
     ids=lambda body: repr(body[:60]),
 )
-async def test_answer_that_is_not_that_of_the_function_is_no_success(body: bytes) -> None:
+async def test_response_not_of_the_function_is_a_failure(body: bytes) -> None:
     assert_not_ours(await apply(answer_with(200, body)))
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 206])
-async def test_success_of_any_status_needs_an_answer(status: int) -> None:
+async def test_success_status_without_a_result_is_a_failure(status: int) -> None:
     assert_not_ours(await apply(answer_with(status, b"")))
 
 
-async def test_claim_gives_the_epoch_of_the_requests_that_follow() -> None:
+async def test_claim_returns_the_epoch() -> None:
     assert await claim(answer_with(200, b'{"protocol": 1, "epoch": 42}')) == 42
 
 
@@ -142,11 +142,11 @@ async def test_claim_gives_the_epoch_of_the_requests_that_follow() -> None:
         b'{"protocol": 1, "epoch": 4.5}',
     ],
 )
-async def test_claim_takes_no_answer_of_another_form(body: bytes) -> None:
+async def test_claim_rejects_a_response_of_another_form(body: bytes) -> None:
     assert_not_ours(await claim(answer_with(200, body)))
 
 
-async def test_answer_that_names_every_row_of_a_request_is_read() -> None:
+async def test_result_that_lists_every_row_is_read() -> None:
     batch = [make_entity(Kind.USER, number) for number in range(500)]
     failures = [
         {"operation": 0, "row": row, "sqlstate": "23505", "message": "m" * 500}
