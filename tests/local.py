@@ -1,4 +1,4 @@
-"""One local Supabase for all tests, and its PostgREST as each kind of caller."""
+"""One local Supabase for all tests, and clients of its PostgREST."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from tests.postgres import PostgresServer
 
 @pytest.fixture(scope="session")
 def local_supabase() -> Iterator[LocalSupabase]:
-    """Start one for the whole session: tests use ids of their own, so they share it."""
+    """Start one for the whole session, as each test uses ids of its own."""
     with run_local_supabase() as supabase:
         yield supabase
 
 
 @pytest.fixture(scope="session")
 def supabase_over_postgres(postgres: PostgresServer) -> Iterator[LocalSupabase]:
-    """Start one over a real PostgreSQL: more work at once, and a database that can be looked at."""
+    """Start one over a real PostgreSQL, which tests can query."""
     with run_local_supabase(postgres_url=postgres.create_database()) as supabase:
         yield supabase
 
@@ -41,20 +41,20 @@ def open_rest(
 
 @pytest.fixture(scope="session")
 def anon(local_supabase: LocalSupabase) -> Iterator[httpx.Client]:
-    """Call as anybody who has the publishable key."""
+    """Give a client with the publishable key only."""
     with open_rest(local_supabase, local_supabase.publishable_key) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def service_role(local_supabase: LocalSupabase) -> Iterator[httpx.Client]:
-    """Call as the relay."""
+    """Give a client with the relay's key."""
     with open_rest(local_supabase, local_supabase.secret_key) as client:
         yield client
 
 
 def open_as_user(supabase: LocalSupabase, user_id: UUID) -> httpx.Client:
-    """Open a client of PostgREST that is what the app is when this user is signed in."""
+    """Open a client of PostgREST like the app's when this user is signed in."""
     token = mint_token(
         {
             "sub": str(user_id),
@@ -69,6 +69,6 @@ def open_as_user(supabase: LocalSupabase, user_id: UUID) -> httpx.Client:
 
 @pytest.fixture
 def as_user(local_supabase: LocalSupabase) -> Iterator[Callable[[UUID], httpx.Client]]:
-    """Call as the app does when this user is signed in."""
+    """Give a function that opens a client of a signed-in user."""
     with ExitStack() as stack:
         yield lambda user_id: stack.enter_context(open_as_user(local_supabase, user_id))

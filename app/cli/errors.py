@@ -19,6 +19,7 @@ class CommandFailed(Exception):
     Attributes:
         details: one line each, below the sentence.
         problem: the relay's problem document, if it responded with one.
+        retry_after_seconds: from the `Retry-After` header.
     """
 
     exit_code: int = 1
@@ -29,14 +30,16 @@ class CommandFailed(Exception):
         details: Sequence[str] = (),
         *,
         problem: Mapping[str, Any] | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(sentence)
         self.details = tuple(details)
         self.problem = problem
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Rejected(CommandFailed):
-    """The relay rejected the request."""
+    """The relay, or Supabase, rejected the request."""
 
 
 class UsageError(CommandFailed):
@@ -46,27 +49,13 @@ class UsageError(CommandFailed):
 
 
 class RelayUnavailable(CommandFailed):
-    """No relay responds, or it cannot accept requests at the moment.
-
-    Attributes:
-        retry_after_seconds: from the `Retry-After` header.
-    """
+    """No relay responds, or it cannot accept requests at the moment."""
 
     exit_code = 3
 
-    def __init__(
-        self,
-        sentence: str,
-        *,
-        problem: Mapping[str, Any] | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        super().__init__(sentence, problem=problem)
-        self.retry_after_seconds = retry_after_seconds
-
 
 class Unconfirmed(RelayUnavailable):
-    """A successful response is not about what was sent, which may be stored or not."""
+    """A successful response is about something else; the request may have been handled or not."""
 
 
 class NotThisRelay(RelayUnavailable):
@@ -74,6 +63,6 @@ class NotThisRelay(RelayUnavailable):
 
 
 class NotFinished(CommandFailed):
-    """What was waited for did not happen in time."""
+    """The change or the replay was not applied in time."""
 
     exit_code = 4

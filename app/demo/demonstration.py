@@ -55,7 +55,7 @@ def run_relay(supabase: LocalSupabase, port: int) -> Iterator[DemoRelay]:
 
     Args:
         supabase: that the relay writes to.
-        port: of the relay; a free one if it is taken.
+        port: of the relay, if free; else any free one.
 
     Raises:
         DemonstrationFailed: the relay does not start.

@@ -1,4 +1,4 @@
-"""The command in this process, against a wire."""
+"""The command in this process, against a fake relay."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from tests.cli.wire import Wire, run_wire
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -28,7 +28,7 @@ RunCommand = Callable[..., Done]
 
 
 async def verify_token(token: str, *, issuer: str, audience: str) -> Claims:
-    """Read a token as a relay with these settings does."""
+    """Verify a token as a relay with these settings does."""
     verifier = TokenVerifier(
         algorithms=["HS256"],
         secret=JWT_SECRET,
@@ -53,7 +53,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> RunCommand:
-    """Run `relay …` in an empty folder, with the environment of an operator of the wire."""
+    """Run `relay …` in an empty folder, with the environment of an operator of the fake relay."""
     for name in (*Settings.model_fields, "supabase_secret_key", "relay_token"):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("RELAY_URL", wire.url)

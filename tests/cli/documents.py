@@ -1,4 +1,4 @@
-"""What a relay answers, for tests of what the command makes of it."""
+"""Responses of a relay, for tests of the command."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ REPLAY = "0b58cd65-5281-4396-96ca-936f39ca04a3"
 
 
 def make_event(event_id: str = "evt_1", status: str = "applied", **entity: Any) -> dict[str, Any]:
-    """Make an event, with changes to its entity."""
+    """Make an event, with changes to its entity's fields."""
     return {
         "event_id": event_id,
         "type": "membership.created",
@@ -39,7 +39,7 @@ def make_page(*events: dict[str, Any], cursor: str | None = None) -> dict[str, A
 
 
 def make_replay(**changes: Any) -> dict[str, Any]:
-    """Make a replay that has ended well."""
+    """Make a completed replay."""
     return {
         "replay_id": REPLAY,
         "requested_at": "2026-01-02T03:04:05Z",
@@ -57,7 +57,7 @@ def make_replay(**changes: Any) -> dict[str, Any]:
 
 
 def make_match(**changes: Any) -> dict[str, Any]:
-    """Make the answer to a replay asked for."""
+    """Make the response to the request for a replay."""
     return {
         "replay_id": REPLAY,
         "matched_events": 3,

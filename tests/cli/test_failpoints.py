@@ -22,13 +22,15 @@ def test_failpoint_that_is_not_armed_does_nothing(text: str | None) -> None:
     "text",
     ["nowhere", "after-commit:x", "after-commit:-1", "after-commit:²", "after-commit:1:sleep"],
 )
-def test_failpoint_that_there_is_not_is_refused_with_all_there_are(text: str) -> None:
+def test_unknown_failpoint_is_rejected_with_the_known_ones(text: str) -> None:
     with pytest.raises(ConfigurationInvalid, match="after-commit"):
         arm_failpoint(text)
 
 
 @pytest.mark.parametrize(("text", "survived"), [("after-write", 0), ("after-write:3", 2)])
-def test_failpoint_reached_so_often_kills_the_process(text: str, survived: int) -> None:
+def test_failpoint_hit_the_given_number_of_times_kills_the_process(
+    text: str, survived: int
+) -> None:
     script = (
         "from app.cli.failpoints import arm_failpoint\n"
         "from app.domain.failpoints import Failpoint\n"
@@ -44,7 +46,7 @@ def test_failpoint_reached_so_often_kills_the_process(text: str, survived: int) 
     assert (done.returncode, done.stdout.count("alive")) == (-9, survived)
 
 
-def test_failpoint_that_stops_the_process_lets_it_go_on_once() -> None:
+def test_failpoint_that_stops_the_process_lets_it_continue() -> None:
     script = (
         "from app.cli.failpoints import arm_failpoint\n"
         "from app.domain.failpoints import Failpoint\n"

@@ -1,4 +1,4 @@
-"""The command as a whole: completion, and what it takes to start."""
+"""The command as a whole: help, completion, usage errors."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ RELAY = Path(sys.executable).with_name("relay")
 
 
 def complete(run: RunCommand, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
-    """Give what bash would offer after a line."""
+    """Return the completions that bash offers for a line."""
     monkeypatch.setenv("_RELAY_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))

@@ -1,4 +1,4 @@
-"""A relay's wire for tests of the command: a real server on loopback whose answers are given."""
+"""A fake relay for tests of the command: a real server on loopback with given answers."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it arrived.
+    """A received request.
 
     Attributes:
         body: of the request, read as JSON; None where there is none.
@@ -39,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered."""
+    """A response to give."""
 
     status: int = 200
     content: bytes = b""
@@ -59,10 +59,10 @@ def problem(status: int, code: str, detail: str = "It is so.", **more: Any) -> A
 
 @dataclass
 class Wire:
-    """What was asked, and what is answered.
+    """The received requests, and the responses to give.
 
     Attributes:
-        answers: given in turn; the last one for ever.
+        answers: given in turn; the last one repeatedly.
         asked: every request so far.
     """
 
@@ -77,7 +77,7 @@ class Wire:
 
 
 class _Server(ThreadingHTTPServer):
-    """Lets callers be gone, as tests of that make them."""
+    """Ignores callers that close their connection, as tests do."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
@@ -132,7 +132,7 @@ def run_wire() -> Iterator[Wire]:
 
 
 def confirm(asked: Asked) -> Answer:
-    """Answer an event, or a batch of them, as a relay does that accepts all."""
+    """Accept an event, or every event of a batch."""
     if asked.path == "/webhooks":
         return document({"event_id": asked.headers["webhook-id"], "status": "accepted"}, 202)
     results = [{"event_id": event["id"], "status": "accepted"} for event in asked.body["events"]]

@@ -1,4 +1,4 @@
-"""The local Supabase starts, serves, and leaves nothing behind, however it ends."""
+"""The local Supabase starts, serves, and leaves no files or processes behind."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     status = Path(f"/proc/{pid}/stat")
-    # An orphan stays a zombie where process 1 of the container does not care for it.
+    # An orphan stays a zombie if process 1 of the container does not wait for it.
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
@@ -52,11 +52,11 @@ def read_users(supabase: LocalSupabase, headers: dict[str, str]) -> httpx.Respon
         return client.get(f"{supabase.url}/rest/v1/users", headers=headers)
 
 
-def test_local_supabase_serves_and_is_gone_afterwards() -> None:
+def test_local_supabase_serves_and_ends_with_the_block() -> None:
     with run_local_supabase() as supabase:
         assert read_users(supabase, {"apikey": supabase.secret_key}).json() == []
         assert read_users(supabase, {}).status_code == 401
-        # A session of its own: the terminal's Ctrl-C does not reach it.
+        # In a session of its own, Ctrl-C does not reach it.
         assert os.getsid(supabase.pid) == supabase.pid
 
     assert not is_alive(supabase.pid)
@@ -78,7 +78,7 @@ def test_local_supabase_whose_body_raises_is_stopped() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the directory through /proc")
-def test_local_supabase_whose_parent_is_killed_goes_with_its_files() -> None:
+def test_local_supabase_whose_parent_is_killed_ends_and_removes_its_files() -> None:
     parent = subprocess.run(  # noqa: S603 - our own interpreter and script
         [sys.executable, "-c", KILLED_PARENT],
         cwd=CHECKOUT,
@@ -171,7 +171,7 @@ def test_local_supabase_over_postgres_shows_a_chat_to_its_members_only(
         assert connection.execute(query, [trip]).fetchall() == [(message["body"],)]
 
 
-def test_local_supabase_over_postgres_started_again_holds_what_it_held(
+def test_local_supabase_over_postgres_keeps_its_rows_after_a_restart(
     postgres: PostgresServer,
 ) -> None:
     database_url = postgres.create_database()
@@ -188,7 +188,7 @@ def test_local_supabase_over_postgres_started_again_holds_what_it_held(
         assert read_users(second, {"apikey": second.publishable_key}).status_code == 401
 
 
-def test_local_supabase_over_a_postgres_that_is_away_says_so_without_the_password() -> None:
+def test_local_supabase_over_an_unreachable_postgres_is_a_sentence_without_the_password() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with (
@@ -209,7 +209,7 @@ def test_local_supabase_with_broken_migration_quotes_the_database(tmp_path: Path
         pass
 
 
-def test_local_supabase_without_migrations_says_where_it_looked(tmp_path: Path) -> None:
+def test_local_supabase_without_migrations_names_the_folder(tmp_path: Path) -> None:
     with (
         pytest.raises(LocalSupabaseError, match=str(tmp_path)),
         run_local_supabase(migrations=tmp_path),

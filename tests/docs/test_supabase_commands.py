@@ -13,7 +13,7 @@ from app.cli.relay import import_command
 from app.demo.local_supabase import LocalSupabase
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
-from tests.cli.running import name_settings, run_relay_command
+from tests.cli.process import name_settings, run_relay_command
 from tests.docs.commands import run_script
 from tests.docs.pages import CHECKOUT, GUIDES, read_blocks, read_region
 from tests.e2e.conftest import JWT_SECRET, run_relays

@@ -1,4 +1,4 @@
-"""A relay as it is deployed: a process of its own, spoken to over HTTP."""
+"""A relay as a process of its own, called over HTTP."""
 
 import os
 import re
@@ -28,7 +28,7 @@ SETTLE_SECONDS: Final = 15.0
 
 @dataclass
 class RelayProcess:
-    """`relay serve` on a free port of loopback; can be ended in every way and started again.
+    """`relay serve` on a free port of loopback, which can be ended and started again.
 
     Attributes:
         settings: environment variables of the relay, beside those set here.
@@ -52,7 +52,7 @@ class RelayProcess:
         return (self.folder / "relay.log").read_text()
 
     def environment(self) -> dict[str, str]:
-        """Give what the command line needs to work with this relay."""
+        """Return the environment in which the command works with this relay."""
         return {
             "PATH": os.environ["PATH"],
             "RELAY_URL": self.url,
@@ -64,12 +64,12 @@ class RelayProcess:
         }
 
     def start(self) -> None:
-        """Start it and wait until it takes events."""
+        """Start it and wait until it accepts events."""
         self.launch()
         await_that(lambda: self._is_ready(), READY_SECONDS, lambda: self.log)
 
     def launch(self) -> None:
-        """Start it and do not wait."""
+        """Start it without waiting."""
         with (self.folder / "relay.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [*self.prefix, Path(sys.executable).with_name("relay"), "serve"],
@@ -95,7 +95,7 @@ class RelayProcess:
             return False
 
     def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run the command line beside it."""
+        """Run a command with the relay's environment."""
         return subprocess.run(  # noqa: S603
             [Path(sys.executable).with_name("relay"), *arguments],
             env=self.environment() | {"COLUMNS": "200"},
@@ -134,7 +134,7 @@ class RelayProcess:
         return health
 
     def await_settled(self) -> None:
-        """Wait until nothing is pending."""
+        """Wait until no entity is pending."""
         await_that(
             lambda: self.health()["backlog"]["pending"] == 0,
             SETTLE_SECONDS,
@@ -151,7 +151,7 @@ def find_free_port() -> int:
 def await_that(
     condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = lambda: ""
 ) -> None:
-    """Wait for another process, at most so long."""
+    """Wait until a condition holds, at most so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -164,7 +164,7 @@ RelayMaker = Callable[..., RelayProcess]
 
 @contextmanager
 def run_relays(folder: Path) -> Iterator[RelayMaker]:
-    """Give a maker of relays that end with the block."""
+    """Give a function that starts relays, which end with the block."""
     with ExitStack() as stack:
 
         def make(**settings: str) -> RelayProcess:

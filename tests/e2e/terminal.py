@@ -1,4 +1,4 @@
-"""The command at a terminal: a pseudo-terminal of a width, with a person who types."""
+"""The command at a pseudo-terminal of a given width."""
 
 import fcntl
 import os
@@ -58,24 +58,24 @@ class Terminal:
         os.close(self._screen)
 
     def type(self, text: str) -> None:
-        """Type something."""
+        """Type a text."""
         os.write(self._screen, text.encode())
 
     def await_shown(self, text: str) -> None:
-        """Read until it has printed something."""
+        """Read until the command has printed a text."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while text not in self.shown:
             if time.monotonic() > deadline or not self._read():
                 raise AssertionError(f"{text!r} was not shown: {self.shown}")
 
     def end(self) -> int:
-        """Read to the end and give the exit code."""
+        """Read to the end and return the exit code."""
         while self._read():
             pass
         return self.process.wait(_PATIENCE_SECONDS)
 
     def _read(self) -> bool:
-        """Take in what there is; False at the end."""
+        """Read the available output; False at the end."""
         if not select.select([self._screen], [], [], _PATIENCE_SECONDS)[0]:
             raise AssertionError(f"nothing more is shown: {self.shown}")
         try:

@@ -1,4 +1,4 @@
-"""`relay access` beside a real relay and a real Supabase: who reads, and why or why not."""
+"""`relay access` with a real relay and a real Supabase."""
 
 import json
 import uuid
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.demo.local_supabase import LocalSupabase
-from tests.cli.running import name_settings, run_relay_command
+from tests.cli.process import name_settings, run_relay_command
 from tests.e2e.conftest import JWT_SECRET, RelayMaker, RelayProcess, await_that
 
 SETTLE_SECONDS = 15.0
@@ -40,7 +40,7 @@ class Trip:
         self.change(event_type, wait=wait, **ids, **row)
 
     def ask(self, **changed: str) -> tuple[int, dict[str, Any]]:
-        """Give the exit code and the answer."""
+        """Return the exit code and the JSON document."""
         settings = {**self.settings, "RELAY_URL": self.relay.url, **changed}
         question = ("access", "--user", self.user, "--trip", self.id)
         done = run_relay_command(self.folder, settings, *question, "--json")
@@ -77,7 +77,7 @@ def trip(
     return make_trip(relay, settings, tmp_path, service_role)
 
 
-def test_stranger_is_denied_as_nobody_has_sent_an_event_about_him(trip: Trip) -> None:
+def test_user_without_an_event_is_denied(trip: Trip) -> None:
     code, answer = trip.ask()
 
     assert (code, answer["verdict"]) == (1, "denied")
@@ -88,7 +88,7 @@ def test_stranger_is_denied_as_nobody_has_sent_an_event_about_him(trip: Trip) ->
     assert answer["relay_error"] is None
 
 
-def test_member_is_allowed_until_he_is_inactive_and_told_since_when(trip: Trip) -> None:
+def test_member_is_allowed_until_inactive_with_the_time_of_the_change(trip: Trip) -> None:
     trip.move_member("membership.created")
     code, answer = trip.ask()
     assert (code, answer["verdict"]) == (0, "allowed")
@@ -115,7 +115,7 @@ def test_member_is_allowed_until_he_is_inactive_and_told_since_when(trip: Trip) 
         ("trip.deleted", " The trip is missing, too."),
     ],
 )
-def test_member_who_was_removed_is_denied_with_what_is_gone(
+def test_removed_member_is_denied_with_the_missing_rows(
     trip: Trip, event_type: str, also_missing: str
 ) -> None:
     trip.move_member("membership.created")
@@ -134,7 +134,7 @@ def test_member_who_was_removed_is_denied_with_what_is_gone(
     )
 
 
-def test_supabase_that_is_behind_is_told_whichever_way_it_is(
+def test_pending_change_is_reported_for_grants_and_revocations(
     make_relay: RelayMaker,
     local_supabase: LocalSupabase,
     settings: dict[str, str],
@@ -146,7 +146,7 @@ def test_supabase_that_is_behind_is_told_whichever_way_it_is(
     )
     trip = make_trip(relay, settings, tmp_path, service_role)
     trip.move_member("membership.created")
-    # The same store, and a key that Supabase does not take: nothing is written from now on.
+    # The same store, and a key that Supabase rejects: from now on the relay cannot write.
     relay.stop()
     relay.settings = {**relay.settings, "SUPABASE_SECRET_KEY": "sb_secret_of_another_project"}
     relay.start()
@@ -166,7 +166,7 @@ def test_supabase_that_is_behind_is_told_whichever_way_it_is(
     assert trip.ask()[1]["sentence"].startswith("Denied: the membership is missing in")
 
 
-def test_relay_that_cannot_be_asked_is_said_and_no_failure(trip: Trip) -> None:
+def test_unreachable_relay_is_reported_without_a_failure(trip: Trip) -> None:
     trip.move_member("membership.created")
 
     for changed, silence in (

@@ -1,4 +1,4 @@
-"""One row in trouble delays no other, on a real PostgreSQL behind the local Supabase."""
+"""One failing row delays no others, on a real PostgreSQL behind the local Supabase."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from tests.e2e.conftest import RelayProcess, await_that, run_relays
 from tests.postgres import PostgresServer
 
-# What the relay promises; a busy machine gets as much again.
+# The relay's promise, doubled for a busy machine.
 OTHERS_SECONDS: Final = 5.0
 OTHERS_AFTER_TIMEOUT_SECONDS: Final = 15.0
 _PATIENCE: Final = 2.0
@@ -31,7 +31,7 @@ class Project:
     statements: list[str] = field(default_factory=list)
 
     def run(self, statement: str, *, undo: str = "") -> list[tuple[Any, ...]]:
-        """Run SQL as the owner of everything; what undoes it runs at the end of the test."""
+        """Run SQL as the owner of the database; `undo` runs at the end of the test."""
         if undo:
             self.statements.append(undo)
         with psycopg.connect(self.db_url, autocommit=True) as connection:
@@ -43,7 +43,7 @@ class Project:
             self.run(self.statements.pop())
 
     def send(self, *changes: tuple[str, dict[str, str]]) -> list[str]:
-        """Send changes in batches, and give the ids of their events."""
+        """Send changes in batches, and return the ids of their events."""
         ids = [f"evt_{uuid.uuid4()}" for _ in changes]
         now = datetime.now(UTC).isoformat()
         events = [
@@ -58,7 +58,7 @@ class Project:
         return ids
 
     def apply(self, *changes: tuple[str, dict[str, str]]) -> None:
-        """Send changes and wait until Supabase has them."""
+        """Send changes and wait until Supabase holds them."""
         self.send(*changes)
         self.relay.await_settled()
 
@@ -138,7 +138,7 @@ def make_trip(project: Project, members: int) -> Trip:
     return trip
 
 
-def test_locked_row_delays_no_other_revocation_and_is_named(project: Project) -> None:
+def test_locked_row_delays_no_other_revocation_and_is_reported(project: Project) -> None:
     trip = make_trip(project, 6)
     locked, *others = trip.members
     with psycopg.connect(project.db_url) as session:
@@ -158,21 +158,21 @@ def test_locked_row_delays_no_other_revocation_and_is_named(project: Project) ->
         event = project.show_event(event_id)
         assert event["status"] == "pending"
         assert event["entity"]["last_error_code"] == "55P03"
-        # Busy for a minute is worth telling.
+        # A row that is busy for a minute is reported.
         project.await_that(lambda: locked in str(project.relay.health()["checks"]["supabase"]), 70)
-        # Others go on as before.
+        # Other changes are applied as before.
         late = new_ids(1)
         project.send(user(late[0]))
         project.await_that(lambda: project.count("users", "id", late) == 1, OTHERS_SECONDS)
         session.rollback()
-    # Once the row is free it is gone within the longest backoff of a busy row.
+    # Once unlocked, the row is deleted within the longest backoff of a busy row.
     project.await_that(
         lambda: project.count("trip_memberships", "user_id", [locked]) == 0, OTHERS_SECONDS + 1
     )
     project.await_that(lambda: project.relay.health()["status"] == "ok", OTHERS_SECONDS)
 
 
-def test_row_too_large_for_an_index_delays_no_other(project: Project) -> None:
+def test_row_too_large_for_an_index_delays_no_others(project: Project) -> None:
     trip = make_trip(project, 3)
     project.run(
         "create unique index too_small on public.users (username)",
@@ -195,7 +195,7 @@ def test_row_too_large_for_an_index_delays_no_other(project: Project) -> None:
     assert project.relay.health()["backlog"]["dead"] >= 1
 
 
-def test_trip_whose_cascade_exceeds_the_timeout_delays_no_other(project: Project) -> None:
+def test_trip_whose_cascade_exceeds_the_timeout_delays_no_others(project: Project) -> None:
     slow, other = make_trip(project, 2), make_trip(project, 2)
     project.run(
         "create table public.photos (trip_id uuid references public.trips on delete cascade);"
@@ -231,7 +231,7 @@ def test_trip_whose_cascade_exceeds_the_timeout_delays_no_other(project: Project
 
 
 def make_trip_while_in_trouble(project: Project) -> float:
-    """Give how long a grant and its revocation took, together."""
+    """Return the seconds of a grant and its revocation together."""
     started = time.monotonic()
     owner, member, trip = new_ids(3)
     ids = {"trip_id": trip, "user_id": member}
@@ -254,7 +254,7 @@ def make_trip_while_in_trouble(project: Project) -> float:
 
 
 @pytest.mark.parametrize("code", ["42501", "42883", "38000", "XX000", "P0001"])
-def test_trigger_that_raises_for_one_row_delays_no_other(project: Project, code: str) -> None:
+def test_trigger_that_raises_for_one_row_delays_no_others(project: Project, code: str) -> None:
     trip = make_trip(project, 2)
     bad, *good = new_ids(21)
     project.run(
@@ -306,5 +306,5 @@ def test_rows_that_time_out_when_more_than_a_hundred_are_written_at_once(
         lambda: project.count("trip_memberships", "user_id", trip.members) == 0,
         OTHERS_AFTER_TIMEOUT_SECONDS,
     )
-    # Twenty-four requests would do; the relay has to find out, at 5 s a time.
+    # Twenty-four requests would suffice; the relay has to find the limit, at 5 s each.
     project.await_that(lambda: project.count("users", "id", users) == 2400, 30)

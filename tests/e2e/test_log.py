@@ -1,4 +1,4 @@
-"""The log of a relay that strangers call."""
+"""The log of a relay that receives hostile requests."""
 
 import json
 
@@ -14,7 +14,7 @@ HOSTILE_PATHS = (
 
 
 @pytest.mark.parametrize("format_name", ["text", "json"])
-def test_log_of_hostile_requests_is_printable_lines_of_the_relays_own(
+def test_log_of_hostile_requests_has_printable_lines_of_the_relay_only(
     make_relay: RelayMaker, format_name: str
 ) -> None:
     relay = make_relay(

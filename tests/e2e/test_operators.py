@@ -50,7 +50,7 @@ def relay_without_supabase(make_relay: RelayMaker) -> RelayProcess:
     )
 
 
-def test_events_finds_what_came_in_by_every_filter(relay: RelayProcess) -> None:
+def test_events_finds_events_by_every_filter(relay: RelayProcess) -> None:
     user_id, event_id = send_user(relay)
     late = relay.post("user.deleted", {"id": user_id}, timestamp="2020-01-02T03:04:05Z").json()
     filters = ("--entity", f"user/{user_id}", "--since", "15m", "--type", "user.*", "--json")
@@ -67,7 +67,7 @@ def test_events_finds_what_came_in_by_every_filter(relay: RelayProcess) -> None:
     assert f"user/{user_id}" in shown.stdout
 
 
-def test_events_pages_past_what_the_relay_gives_at_once(relay: RelayProcess) -> None:
+def test_events_lists_more_than_one_page(relay: RelayProcess) -> None:
     path = relay.folder / "trips.ndjson"
     write_trips(path, 450)
     assert relay.run("send", "--file", str(path)).returncode == 0
@@ -75,7 +75,7 @@ def test_events_pages_past_what_the_relay_gives_at_once(relay: RelayProcess) -> 
     assert len({event["event_id"] for event in listed}) == 450
 
 
-def test_events_into_a_pipe_that_closes_is_no_traceback(relay: RelayProcess) -> None:
+def test_events_into_a_closed_pipe_prints_no_traceback(relay: RelayProcess) -> None:
     path = relay.folder / "piped.ndjson"
     write_trips(path, 2000)
     relay.run("send", "--file", str(path))
@@ -109,7 +109,7 @@ def test_events_at_a_terminal_show_ids_that_other_options_accept(
     assert [event["event_id"] for event in listed] == [sent["event_id"]]
 
 
-def test_replay_repairs_what_somebody_broke(
+def test_replay_repairs_a_row_deleted_in_supabase(
     relay: RelayProcess, service_role: httpx.Client
 ) -> None:
     user_id, event_id = send_user(relay)
@@ -126,7 +126,7 @@ def test_replay_repairs_what_somebody_broke(
     assert listed[0]["replay_id"] == last["replay_id"]
 
 
-def test_replay_by_any_criteria_is_known_again_as_the_one_asked_for(relay: RelayProcess) -> None:
+def test_replay_by_any_criteria_is_confirmed(relay: RelayProcess) -> None:
     user_id, event_id = send_user(relay)
     until = "2999-12-31T23:59:59.123456789+01:00"
     for criteria in (
@@ -140,13 +140,13 @@ def test_replay_by_any_criteria_is_known_again_as_the_one_asked_for(relay: Relay
         assert json.loads(done.stdout)["status"] == "completed"
 
 
-def test_replay_of_an_event_that_is_not_there_names_it(relay: RelayProcess) -> None:
+def test_replay_of_an_unknown_event_names_it(relay: RelayProcess) -> None:
     done = relay.run("replay", "nothing", "--yes")
     assert done.returncode == 1
     assert "/event_ids/0" in done.stderr
 
 
-def test_replay_at_a_terminal_counts_and_asks_first(relay: RelayProcess) -> None:
+def test_replay_at_a_terminal_counts_and_asks_for_confirmation(relay: RelayProcess) -> None:
     _, event_id = send_user(relay)
     with Terminal(relay, ["replay", event_id]) as terminal:
         terminal.await_shown("Replay? [y/N]")
@@ -176,7 +176,7 @@ def test_replay_continues_after_ctrl_c_and_can_be_shown(
     assert "1 pending" in strip_colours(shown.stdout)
 
 
-def test_operator_with_another_secret_is_told_so(relay: RelayProcess) -> None:
+def test_operator_with_another_secret_gets_a_reason(relay: RelayProcess) -> None:
     done = subprocess.run(  # noqa: S603
         [RELAY, "events"],
         env=relay.environment() | {"JWT_SECRET": "another secret than the relay has, long enough"},
@@ -190,7 +190,7 @@ def test_operator_with_another_secret_is_told_so(relay: RelayProcess) -> None:
     assert "does not accept a token signed with this JWT_SECRET" in done.stderr
 
 
-def test_operator_with_a_token_of_another_scope_is_told_which(relay: RelayProcess) -> None:
+def test_operator_with_a_token_of_another_scope_gets_the_needed_scope(relay: RelayProcess) -> None:
     token = relay.run("token", "--scope", "events:read").stdout.strip()
     assert relay.run("events", "--token", token).returncode == 0
     done = relay.run("replay", "--list", "--token", token)
@@ -217,7 +217,7 @@ def test_file_is_resumed_after_a_kill_and_every_line_arrives(
     assert "Resuming after line" in done.stderr
     tally = json.loads(done.stdout)
     assert tally["accepted"] + tally["duplicate"] == tally["lines"] == 20_000
-    # What was in flight when it was killed is all that is sent twice.
+    # Only the batch in flight at the kill is sent twice.
     assert tally["duplicate"] <= 1000
     assert not bookmark.exists()
     again = json.loads(own_relay.run("send", "--file", str(path), "--json").stdout)
@@ -240,7 +240,7 @@ def test_events_from_standard_input_are_sent_and_invalid_ones_reported(relay: Re
     lines = [
         json.dumps(good | {"data": {"id": str(uuid.uuid4())}}),
         json.dumps(good | {"data": {"id": "nobody"}}),
-        # Shallow enough for a line, too deep inside a batch: the other lines are sent.
+        # Not nested too deeply as a line, but inside a batch: the other lines are sent.
         '{"type":"trip.deleted","data":' + "[" * 985 + "]" * 985 + "}",
         "nonsense",
     ]

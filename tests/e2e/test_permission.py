@@ -1,4 +1,4 @@
-"""The main job: a signed change becomes a permission that a user feels."""
+"""A signed change becomes a permission of a user in Supabase."""
 
 import json
 import signal
@@ -68,7 +68,9 @@ def trip(relay: RelayProcess, service_role: httpx.Client) -> Trip:
     return Trip(relay, service_role)
 
 
-def test_membership_created_then_deleted_is_felt_by_the_user(trip: Trip, as_user: AsUser) -> None:
+def test_membership_created_and_deleted_grants_and_revokes_access(
+    trip: Trip, as_user: AsUser
+) -> None:
     assert trip.read_chat(as_user) == []
     trip.add_member()
     assert trip.read_chat(as_user) == ["Tram 28 at nine?"]
@@ -76,9 +78,7 @@ def test_membership_created_then_deleted_is_felt_by_the_user(trip: Trip, as_user
     assert trip.read_chat(as_user) == []
 
 
-def test_membership_made_inactive_takes_access_and_active_gives_it_back(
-    trip: Trip, as_user: AsUser
-) -> None:
+def test_membership_status_revokes_and_grants_access(trip: Trip, as_user: AsUser) -> None:
     trip.add_member()
     trip.add_member(status="INACTIVE", action="updated")
     assert trip.read_chat(as_user) == []
@@ -89,7 +89,7 @@ def test_membership_made_inactive_takes_access_and_active_gives_it_back(
     assert trip.read_chat(as_user) == ["Tram 28 at nine?"]
 
 
-def test_user_deleted_takes_access(trip: Trip, as_user: AsUser) -> None:
+def test_user_deleted_revokes_access(trip: Trip, as_user: AsUser) -> None:
     trip.add_member()
     trip.change("user.deleted", id=str(trip.user))
     assert trip.read_chat(as_user) == []
@@ -97,7 +97,7 @@ def test_user_deleted_takes_access(trip: Trip, as_user: AsUser) -> None:
     assert trip.rows("trip_memberships", "user_id", trip.user) == []
 
 
-def test_trip_deleted_takes_access_and_its_members_do_not_come_back_with_it(
+def test_trip_deleted_revokes_access_and_its_return_brings_no_members_back(
     trip: Trip, as_user: AsUser
 ) -> None:
     trip.add_member()
@@ -130,7 +130,7 @@ def test_all_nine_event_types_leave_exactly_the_permission_columns(trip: Trip) -
     assert trip.rows("trip_memberships", "user_id", trip.user) == []
 
 
-def test_late_created_and_its_replay_give_no_access_back(trip: Trip, as_user: AsUser) -> None:
+def test_late_created_event_and_its_replay_grant_no_access(trip: Trip, as_user: AsUser) -> None:
     trip.add_member()
     trip.change("membership.deleted", **trip.ids)
     before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
@@ -150,7 +150,7 @@ def test_late_created_and_its_replay_give_no_access_back(trip: Trip, as_user: As
     assert trip.read_chat(as_user) == []
 
 
-def test_replay_repairs_what_somebody_broke_in_supabase(trip: Trip, as_user: AsUser) -> None:
+def test_replay_repairs_a_change_made_in_supabase(trip: Trip, as_user: AsUser) -> None:
     trip.add_member()
     trip.service_role.delete(
         "trip_memberships", params={"user_id": f"eq.{trip.user}"}
@@ -162,7 +162,7 @@ def test_replay_repairs_what_somebody_broke_in_supabase(trip: Trip, as_user: AsU
     assert trip.read_chat(as_user) == ["Tram 28 at nine?"]
 
 
-def test_member_before_his_trip_is_let_in_when_the_trip_comes(
+def test_membership_before_its_trip_is_applied_after_the_trip(
     relay: RelayProcess, service_role: httpx.Client
 ) -> None:
     trip, user = str(uuid.uuid4()), str(uuid.uuid4())
@@ -176,7 +176,9 @@ def test_member_before_his_trip_is_let_in_when_the_trip_comes(
     assert answer.json() == [row]
 
 
-def test_batch_of_a_backfill_arrives_whole(relay: RelayProcess, service_role: httpx.Client) -> None:
+def test_batch_of_a_backfill_is_applied_completely(
+    relay: RelayProcess, service_role: httpx.Client
+) -> None:
     trip, owner = str(uuid.uuid4()), str(uuid.uuid4())
     users = [str(uuid.uuid4()) for _ in range(300)]
     now = datetime.now(UTC).isoformat()
@@ -232,7 +234,7 @@ def test_relay_started_without_supabase_accepts_survives_a_kill_and_catches_up(
     assert relay.health()["status"] == "ok"
 
 
-def test_relay_with_a_wrong_key_says_so_and_loses_nothing(
+def test_relay_with_a_wrong_key_reports_it_and_loses_no_event(
     make_relay: RelayMaker, local_supabase: LocalSupabase
 ) -> None:
     relay = make_relay(SUPABASE_URL=local_supabase.url, SUPABASE_SECRET_KEY="sb_secret_of_another")
@@ -247,7 +249,7 @@ def test_relay_with_a_wrong_key_says_so_and_loses_nothing(
     assert health["backlog"]["dead"] == 0
 
 
-def test_relay_given_sigterm_under_load_keeps_what_it_acknowledged(
+def test_relay_stopped_under_load_keeps_every_acknowledged_event(
     own_relay: RelayProcess, service_role: httpx.Client
 ) -> None:
     acknowledged: list[str] = []
@@ -278,7 +280,7 @@ def test_relay_given_sigterm_under_load_keeps_what_it_acknowledged(
         sender.join()
     own_relay.start()
     own_relay.await_settled()
-    # By id: one answer holds at most 1,000 rows, and others write users as well.
+    # By id: a response holds at most 1,000 rows, and other tests write users as well.
     for start in range(0, len(acknowledged), 100):
         chunk = acknowledged[start : start + 100]
         query = {"select": "id", "id": f"in.({','.join(chunk)})"}

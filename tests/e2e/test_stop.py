@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT at every moment of a relay's life: it ends soon, and with code 0."""
+"""A relay ends soon and with code 0 after SIGTERM or SIGINT at any moment."""
 
 import os
 import signal
@@ -38,12 +38,12 @@ needs_unshare = pytest.mark.skipif(not can_unshare(), reason="may not make a PID
 
 
 class StoppedRelay(RelayProcess):
-    """A relay that is stopped: `relay serve`, by whatever started it."""
+    """`relay serve`, to be stopped, with the command that starts it."""
 
     pid = 0
 
     def launch(self) -> None:
-        """Start it, and know its own process where it is PID 1 of a namespace."""
+        """Start it, and find its process if it is PID 1 of a namespace."""
         super().launch()
         assert self.process is not None
         self.pid = self.process.pid
@@ -57,7 +57,7 @@ class StoppedRelay(RelayProcess):
         return self.folder / "relay.db"
 
     def read(self, name: str) -> str:
-        """Read what the kernel says of it."""
+        """Read a file about the process in /proc."""
         assert self.process is not None
         assert self.process.poll() is None, f"it ended by itself: {self.log}"
         return Path(f"/proc/{self.pid}/{name}").read_text()
@@ -75,7 +75,7 @@ class StoppedRelay(RelayProcess):
 
 @pytest.fixture
 def hanging_supabase() -> Iterator[str]:
-    """Something that lets everybody connect, and says nothing."""
+    """A server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -181,7 +181,7 @@ def test_relay_stopped_while_its_server_starts_ends(
 
 
 @pytest.mark.parametrize("prefix", [(), pytest.param(_UNSHARE, marks=needs_unshare)])
-def test_relay_stopped_answers_who_waits_at_once_and_gives_the_rest_one_deadline(
+def test_relay_stopped_answers_waiting_senders_at_once_and_bounds_the_rest(
     relay: StoppedRelay, prefix: tuple[str, ...]
 ) -> None:
     relay.prefix = prefix
@@ -199,13 +199,13 @@ def test_relay_stopped_answers_who_waits_at_once_and_gives_the_rest_one_deadline
     sender = threading.Thread(target=send_and_wait)
     sender.start()
     await_that(lambda: relay.health()["backlog"]["pending"] == 1, READY_SECONDS, lambda: relay.log)
-    # What is open: the request to Supabase, and one of a sender who does not finish it.
+    # Two requests are open: one to Supabase, and one that its sender does not finish.
     with socket.create_connection(("127.0.0.1", relay.port)) as unfinished:
         unfinished.sendall(
             b"POST /webhooks HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100\r\n\r\n"
         )
-        # Answered on a connection that was made later.
+        # The response comes on a connection that was made later.
         relay.health()
         started = time.monotonic()
         relay.signal(signal.SIGTERM)
@@ -216,13 +216,13 @@ def test_relay_stopped_answers_who_waits_at_once_and_gives_the_rest_one_deadline
     assert response.status_code == 202
     assert response.json() == {"event_id": headers["webhook-id"], "status": "accepted"}
     assert answered - started < 3
-    # One after the other, they would take 8 seconds.
+    # In sequence, they would take 8 seconds.
     assert ended - started < 7
     assert "the open batch was abandoned" in relay.log
     assert "cut short" not in relay.log
 
 
-def test_relay_whose_store_hangs_when_it_is_stopped_is_cut_short(relay: StoppedRelay) -> None:
+def test_relay_whose_store_hangs_is_ended_after_the_shutdown_time(relay: StoppedRelay) -> None:
     relay.settings = {**relay.settings, "SHUTDOWN_SECONDS": "1"}
     relay.start()
     with closing(sqlite3.connect(relay.database, isolation_level=None)) as connection:

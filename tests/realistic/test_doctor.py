@@ -12,7 +12,7 @@ import pytest
 
 from app.demo.local_supabase import CHECKOUT, LocalSupabase, run_local_supabase
 from app.supabase.migration_files import list_function_files
-from tests.cli.running import name_settings, read_json, run_relay_command
+from tests.cli.process import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 from tests.postgres import PostgresServer
 from tests.realistic.conftest import MIGRATIONS, Project, write_settings

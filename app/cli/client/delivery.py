@@ -131,22 +131,16 @@ def confirm_batch(response: httpx.Response, event_ids: Sequence[str | None]) -> 
     Raises:
         Unconfirmed: they are not; the events may be stored or not.
     """
-    document = read_document(response)
-    results = None if document is None else document.get("results")
-    reason: str | None = None
-    if response.status_code not in _SUCCESSES or not isinstance(results, list):
-        reason = "where the relay would give a result for each event"
-    elif len(results) != len(event_ids):
-        reason = f"which is {len(results)} results for {len(event_ids)} events"
-    else:
-        for index, (result, event_id) in enumerate(zip(results, event_ids, strict=True)):
-            if not _is_result(result, event_id):
-                sent = f"event {event_id}" if event_id else "an event without an id"
-                reason = f"whose result {index + 1} is not that of {sent}"
-                break
-    if reason is not None or results is None:
+    results = (read_document(response) or {}).get("results")
+    if (
+        response.status_code not in _SUCCESSES
+        or not isinstance(results, list)
+        or len(results) != len(event_ids)
+        or not all(map(_is_result, results, event_ids))
+    ):
         raise Unconfirmed(
-            f"the batch is not confirmed: {_quote(response)}, {reason}. {CHECK_PROXIES}"
+            f"the batch is not confirmed: {_quote(response)}, where the relay would give the result"
+            f" of each event, in order. {CHECK_PROXIES}"
         )
     return list[Document](results)
 

@@ -23,5 +23,5 @@ def sql(
       relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"
     """
     for path in list_migrations() if everything else list_function_files():
-        # Bytes: the files are UTF-8, whatever the terminal's encoding is.
+        # Bytes: the files are UTF-8, and the terminal may have another encoding.
         typer.echo(f"-- supabase/migrations/{path.name}\n".encode() + path.read_bytes(), nl=False)

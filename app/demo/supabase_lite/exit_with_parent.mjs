@@ -1,6 +1,5 @@
-// Loaded with `node --import`. Standard input is a pipe whose other end only the parent holds: it
-// ends when the parent ends, however that comes about, and then this process ends too and takes
-// the directory it worked in with it.
+// Loaded with `node --import`. Standard input is a pipe that only the parent holds open. When the
+// parent ends, even by a kill, this process removes its working directory and ends too.
 import { rmSync } from "node:fs";
 
 process.stdin.on("end", () => {

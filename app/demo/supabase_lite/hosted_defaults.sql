@@ -1,6 +1,5 @@
--- Applied before supabase/migrations on the local Supabase only: what hosted Supabase has before
--- the first migration, and @supabase/lite lacks. Without it the revokes of our migrations would
--- have nothing to revoke here.
+-- Applied before supabase/migrations on the local Supabase only: the defaults of a hosted project
+-- that @supabase/lite lacks. Without them, the migrations would have no privileges to revoke.
 
 do $$
 begin

@@ -1,4 +1,4 @@
-"""Sending batches: tried again while the relay is away, judged line by line."""
+"""Sending batches: retried while the relay is unavailable, with a result for each line."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def fail(request: httpx.Request) -> httpx.Response:
 
 @dataclass
 class Bench:
-    """A sender whose relay answers as given, the last for ever, and whose pauses take no time."""
+    """A sender with a fake relay, whose pauses end at once."""
 
     answers: list[Handler]
     patience_seconds: float = 1e9
@@ -70,7 +70,7 @@ def statuses(verdicts: list[LineResult]) -> list[tuple[int, str]]:
     return [(verdict.line.number, verdict.status) for verdict in verdicts]
 
 
-def test_batch_is_signed_and_judged_in_the_order_of_its_lines() -> None:
+def test_batch_is_signed_and_has_a_result_for_each_line_in_order() -> None:
     bench = Bench([accept])
     assert statuses(bench.send()) == [
         (1, "accepted"),
@@ -92,13 +92,13 @@ def test_batch_is_signed_and_judged_in_the_order_of_its_lines() -> None:
     assert failure is None
 
 
-def test_batch_with_nothing_to_send_is_not_sent() -> None:
+def test_batch_without_sendable_lines_is_not_sent() -> None:
     bench = Bench([accept])
     assert statuses(bench.send(LINES[2:3])) == [(3, "invalid")]
     assert bench.requests == []
 
 
-def test_batch_results_become_verdicts_with_pointers_into_the_line() -> None:
+def test_batch_results_have_pointers_into_the_line() -> None:
     errors = [{"pointer": "/events/1/data/id", "detail": "must be a UUID"}]
     results = [
         {"event_id": "1", "status": "duplicate"},
@@ -127,7 +127,7 @@ def test_batch_results_become_verdicts_with_pointers_into_the_line() -> None:
         lambda _: httpx.Response(200, text="<html>"),
     ],
 )
-def test_batch_is_sent_again_while_the_relay_is_away(failing: Handler) -> None:
+def test_batch_is_retried_while_the_relay_is_unavailable(failing: Handler) -> None:
     bench = Bench([failing] * 5 + [accept])
     assert [verdict.status for verdict in bench.send()].count("accepted") == 3
     assert len(bench.requests) == 6
@@ -136,20 +136,20 @@ def test_batch_is_sent_again_while_the_relay_is_away(failing: Handler) -> None:
     assert all(0 <= pause <= 60 for pause in bench.pauses)
 
 
-def test_batch_waits_as_long_as_it_is_asked_to() -> None:
+def test_batch_waits_as_long_as_retry_after_asks() -> None:
     bench = Bench([refuse(503, retry_after="7"), refuse(429, retry_after="99999"), accept])
     bench.send()
     assert bench.pauses == [pytest.approx(7), 900]
 
 
-def test_batch_is_given_up_when_the_relay_is_away_for_too_long() -> None:
+def test_batch_fails_when_the_relay_is_unavailable_for_too_long() -> None:
     bench = Bench([refuse(503, retry_after="7")], patience_seconds=6)
     with pytest.raises(RelayUnavailable, match="503"):
         bench.send()
     assert (len(bench.requests), bench.pauses) == (1, [])
 
 
-def test_batch_that_is_none_as_a_whole_is_split_until_the_culprit_is_alone() -> None:
+def test_batch_that_is_invalid_as_a_whole_is_split_to_find_the_invalid_line() -> None:
     def judge(request: httpx.Request) -> httpx.Response:
         if b'"2"' in request.content:
             places = [{"pointer": "", "detail": "is nested too deeply"}]
@@ -170,9 +170,7 @@ def test_batch_that_is_none_as_a_whole_is_split_until_the_culprit_is_alone() -> 
         (refuse(404, "path-not-found"), "another version"),
     ],
 )
-def test_batch_that_the_relay_will_never_take_is_not_sent_again(
-    answer: Handler, sentence: str
-) -> None:
+def test_batch_that_the_relay_rejects_is_not_retried(answer: Handler, sentence: str) -> None:
     bench = Bench([answer])
     with pytest.raises(CommandFailed, match=sentence):
         bench.send()
@@ -187,7 +185,7 @@ def test_batch_that_the_relay_will_never_take_is_not_sent_again(
         ("no date", "WEBHOOK_SECRETS"),
     ],
 )
-def test_batch_whose_signature_is_refused_says_whether_it_is_the_clock(
+def test_batch_with_a_rejected_signature_says_whether_the_clock_is_wrong(
     date: str, sentence: str
 ) -> None:
     bench = Bench([lambda _: httpx.Response(401, json={"code": "x"}, headers={"date": date})])
@@ -196,7 +194,7 @@ def test_batch_whose_signature_is_refused_says_whether_it_is_the_clock(
 
 
 @pytest.mark.parametrize("results", [None, [], [{"status": "accepted"}] * 4])
-def test_batch_answered_by_no_relay_is_not_taken_for_sent(results: object) -> None:
+def test_batch_without_its_own_results_is_unconfirmed(results: object) -> None:
     bench = Bench([lambda _: httpx.Response(200, json={"results": results})], patience_seconds=0)
     with pytest.raises(Unconfirmed):
         bench.send()

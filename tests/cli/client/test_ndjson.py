@@ -30,7 +30,7 @@ def detail_of(line: EventLine) -> str:
     return error.detail
 
 
-def test_line_with_an_id_is_sent_as_it_stands() -> None:
+def test_line_with_an_id_is_sent_unchanged() -> None:
     text = b'{"id" : "evt_1","type":"user.deleted",  "data":{"n":1.0e2}}'
     (line,) = read(text + b"\r\n")
     assert (line.item, line.event_id) == (text, "evt_1")
@@ -102,7 +102,7 @@ def test_batches_hold_every_line_in_order_and_no_more_than_a_request(sizes: list
         body = write([line.item for line in batch if line.item is not None])
         assert len(body) <= BATCH_BYTES
         assert len(json.loads(body)["events"]) == len(batch)
-    # None of them could have taken the first of the next.
+    # No batch had room for the first line of the next one.
     for batch, following in itertools.pairwise(batches):
         items = [line.item for line in (*batch, following[0]) if line.item is not None]
         assert len(write(items)) > BATCH_BYTES

@@ -1,4 +1,4 @@
-"""What goes wrong between the command and a relay is one sentence, and never a traceback."""
+"""Every failure between the command and a relay is one sentence, never a traceback."""
 
 import socket
 import threading
@@ -55,7 +55,7 @@ def assert_sentence(done: Done, code: int, *parts: str) -> None:
         (document(make_page(make_event() | {"status": None})), 3, ["another version"]),
     ],
 )
-def test_answer_that_does_not_help_is_a_sentence(
+def test_unusable_response_is_a_sentence(
     wire: Wire, run: RunCommand, answer: Answer, code: int, parts: list[str]
 ) -> None:
     wire.answers = [answer]
@@ -64,7 +64,7 @@ def test_answer_that_does_not_help_is_a_sentence(
     assert "\x1b" not in done.err
 
 
-def test_relay_that_is_not_there_is_a_sentence(run: RunCommand) -> None:
+def test_unreachable_relay_is_a_sentence(run: RunCommand) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -72,13 +72,13 @@ def test_relay_that_is_not_there_is_a_sentence(run: RunCommand) -> None:
     assert_sentence(done, 3, f"no relay responds at {url}: ", "Connection refused")
 
 
-def test_relay_that_speaks_no_tls_is_a_sentence(wire: Wire, run: RunCommand) -> None:
+def test_relay_without_tls_is_a_sentence(wire: Wire, run: RunCommand) -> None:
     done = run("events", "--url", wire.url.replace("http:", "https:"))
     assert_sentence(done, 3, "did you mean http://")
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
-def test_server_of_something_else_is_a_sentence(run: RunCommand, said: bytes) -> None:
+def test_server_of_another_protocol_is_a_sentence(run: RunCommand, said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -94,9 +94,7 @@ def test_server_of_something_else_is_a_sentence(run: RunCommand, said: bytes) ->
     assert_sentence(done, 3, "no relay responds at")
 
 
-def test_token_given_is_carried(
-    wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_given_token_is_sent(wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     wire.answers = [document(make_page())]
     run("events", "--token", "a.b.c")
     monkeypatch.setenv("RELAY_TOKEN", " Bearer d.e.f\n")
@@ -105,19 +103,21 @@ def test_token_given_is_carried(
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "é", "a\nb"])
-def test_token_that_no_header_can_carry_is_refused(wire: Wire, run: RunCommand, token: str) -> None:
+def test_given_token_with_invalid_characters_is_rejected(
+    wire: Wire, run: RunCommand, token: str
+) -> None:
     assert_sentence(run("events", "--token", token), 2, "is not a token")
     assert wire.asked == []
 
 
-def test_token_given_that_is_not_accepted_says_how_to_get_one(wire: Wire, run: RunCommand) -> None:
+def test_given_token_that_is_not_accepted_says_how_to_get_one(wire: Wire, run: RunCommand) -> None:
     wire.answers = [problem(401, "unauthenticated")]
     done = run("replay", "--list", "--token", "a.b.c")
     assert_sentence(done, 1, "expired", "relay token --scope replay:write")
     assert "a.b.c" not in done.err
 
 
-async def test_token_is_minted_with_exactly_the_scope(
+async def test_signed_token_has_exactly_the_needed_scope(
     wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
@@ -141,7 +141,7 @@ async def test_every_request_carries_a_token_that_is_valid_for_five_minutes(
         assert claims["exp"] - claims["iat"] == 300
 
 
-def test_token_that_cannot_be_minted_is_a_sentence(
+def test_token_that_cannot_be_signed_is_a_sentence(
     wire: Wire, run: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JWT_SECRET")

@@ -1,4 +1,4 @@
-"""What a relay is said to desire is about the membership that was asked for."""
+"""Looking up the desired state of a membership."""
 
 import uuid
 
@@ -15,14 +15,14 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", JWT_SECRET)
 
 
-def test_membership_asked_for_is_told_whatever_the_case_of_its_ids(wire: Wire) -> None:
+def test_membership_is_found_by_ids_in_upper_case(wire: Wire) -> None:
     wire.answers = [document(make_page(make_event()))]
     desired, silence = find_desired_state(wire.url, None, TRIP.upper(), USER.upper())
     assert desired is not None
     assert (desired.event_id, silence) == ("evt_1", None)
 
 
-def test_membership_of_somebody_else_is_no_answer(wire: Wire) -> None:
+def test_response_about_another_membership_is_rejected(wire: Wire) -> None:
     wire.answers = [document(make_page(make_event()))]
     desired, silence = find_desired_state(wire.url, None, TRIP, str(uuid.uuid4()))
     assert desired is None

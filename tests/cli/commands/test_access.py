@@ -13,7 +13,7 @@ import pytest
 
 from app.auth.tokens import mint_token
 from app.demo.local_supabase import LocalSupabase
-from tests.cli.running import name_settings, read_json, run_relay_command
+from tests.cli.process import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from app.demo.local_supabase import LocalSupabase, run_local_supabase
 from app.store.migrating import migrate_store
-from tests.cli.running import name_settings, read_json, run_relay_command
+from tests.cli.process import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 
 BROKEN = """

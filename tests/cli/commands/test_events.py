@@ -1,4 +1,4 @@
-"""`relay events`, against a wire."""
+"""`relay events`, against a fake relay."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Wire, document, problem
 
 
-def test_events_piped_are_in_full_with_tabs_between(wire: Wire, run: RunCommand) -> None:
+def test_events_into_a_pipe_are_separated_by_tabs(wire: Wire, run: RunCommand) -> None:
     dead = make_event(
         "evt_2", "dead", last_error_code="23514", last_error="violates\n\x1b[31m\tcheck"
     )
@@ -39,13 +39,13 @@ def test_events_pages_until_the_limit_and_past_an_empty_page(wire: Wire, run: Ru
     assert asked == [(None, ["200"]), (["a"], ["1"]), (["b"], ["1"])]
 
 
-def test_events_ends_where_there_are_no_more(wire: Wire, run: RunCommand) -> None:
+def test_events_ends_after_the_last_page(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_page(make_event()))]
     assert run("events", "-n", "500", "--json").out.count("\n") == 1
     assert len(wire.asked) == 1
 
 
-def test_events_asks_for_what_is_asked(wire: Wire, run: RunCommand) -> None:
+def test_events_sends_every_criterion(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_page())]
     done = run(
         *("events", "--since", "2026-01-02T03:04:05+01:00", "--status", "superseded"),
@@ -72,7 +72,7 @@ def test_events_asks_for_what_is_asked(wire: Wire, run: RunCommand) -> None:
         ("1w", timedelta(weeks=1)),
     ],
 )
-def test_events_of_so_long_ago_are_asked_for_by_the_clock(
+def test_events_since_a_time_ago_sends_a_timestamp(
     wire: Wire, run: RunCommand, text: str, ago: timedelta
 ) -> None:
     wire.answers = [document(make_page())]
@@ -95,7 +95,7 @@ def test_events_of_so_long_ago_are_asked_for_by_the_clock(
         (("--limit", "0"), "0 is not in the range"),
     ],
 )
-def test_events_that_cannot_be_meant_are_not_asked_for(
+def test_events_with_an_invalid_option_is_a_usage_error(
     wire: Wire, run: RunCommand, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = run("events", *arguments)
@@ -104,14 +104,14 @@ def test_events_that_cannot_be_meant_are_not_asked_for(
     assert wire.asked == []
 
 
-def test_event_by_id_as_json_is_what_the_relay_says(wire: Wire, run: RunCommand) -> None:
+def test_event_by_id_as_json_is_the_relays_document(wire: Wire, run: RunCommand) -> None:
     event = make_event() | {"new": "field"}
     wire.answers = [document(event)]
     assert json.loads(run("events", "evt_1", "--json").out) == event
 
 
 @pytest.mark.parametrize("event_id", ["a/b", "..", "%2e", "a?b#c", "evt_1"])
-def test_event_with_an_odd_id_is_asked_for_by_it(
+def test_event_with_an_odd_id_is_requested_by_that_id(
     wire: Wire, run: RunCommand, event_id: str
 ) -> None:
     from urllib.parse import unquote
@@ -134,7 +134,7 @@ def test_event_with_an_odd_id_is_asked_for_by_it(
         (make_event(status="new one"), "The event is new one."),
     ],
 )
-def test_event_by_id_begins_with_what_happened_to_it(
+def test_event_by_id_explains_its_status(
     wire: Wire, run: RunCommand, event: dict[str, object], sentence: str
 ) -> None:
     wire.answers = [document(event)]
@@ -180,13 +180,13 @@ def test_event_that_is_unknown_is_a_sentence(wire: Wire, run: RunCommand) -> Non
     assert "RETENTION_DAYS" in done.err
 
 
-def test_events_of_which_there_are_none_are_an_empty_list(wire: Wire, run: RunCommand) -> None:
+def test_events_without_a_match_print_nothing(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_page())]
     done = run("events")
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_event_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
+def test_event_of_another_id_is_rejected(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_event("evt_another"))]
     done = run("events", "evt_1")
     assert (done.code, done.out) == (3, "")

@@ -1,4 +1,4 @@
-"""`relay migrate` of one store into another."""
+"""`relay migrate`: one store, or one into another."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def source(tmp_path: Path) -> str:
     return url
 
 
-def test_migrate_alone_brings_the_store_to_this_version(
+def test_migrate_names_the_store_and_both_revisions(
     run: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     store_url = f"sqlite:///{tmp_path}/new.db"
@@ -27,7 +27,7 @@ def test_migrate_alone_brings_the_store_to_this_version(
     assert f"The store {store_url} is already at revision" in run("migrate").out
 
 
-def test_migrate_into_another_store_says_what_both_hold(
+def test_migrate_into_another_store_names_both_and_counts_the_rows(
     run: RunCommand, source: str, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     target = postgres.create_database()
@@ -51,16 +51,14 @@ def test_migrate_with_one_of_two_options_is_a_sentence(
     assert (done.code, done.err) == (2, "relay: --from and --to go together\n")
 
 
-def test_migrate_from_a_file_that_is_not_there_is_a_sentence(
-    run: RunCommand, tmp_path: Path
-) -> None:
+def test_migrate_from_a_missing_file_is_a_sentence(run: RunCommand, tmp_path: Path) -> None:
     missing = f"sqlite:///{tmp_path}/missing.db"
     done = run("migrate", "--from", missing, "--to", f"sqlite:///{tmp_path}/copy.db")
     assert done.code == 2
     assert done.err.startswith("relay: --from names no store: ")
 
 
-def test_migrate_into_a_database_that_is_not_there_is_a_sentence_without_the_password(
+def test_migrate_into_a_missing_database_is_a_sentence_without_the_password(
     run: RunCommand, source: str, postgres: PostgresServer
 ) -> None:
     missing = f"{postgres.url.rpartition('/')[0]}/missing"

@@ -1,4 +1,4 @@
-"""`relay replay`, against a wire."""
+"""`relay replay`, against a fake relay."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tests.cli.wire import Answer, Wire, document, problem
 START = document(make_match(), 202)
 
 
-def test_replay_posts_what_is_asked_and_waits_until_all_of_it_is_written(
+def test_replay_posts_every_criterion_and_waits_until_it_is_settled(
     wire: Wire, run: RunCommand
 ) -> None:
     filter_ = {
@@ -48,7 +48,7 @@ def test_replay_posts_what_is_asked_and_waits_until_all_of_it_is_written(
     assert f"Replay {REPLAY}: 3 events of 2 entities." in done.err
 
 
-def test_replay_with_dead_entities_ends_with_1_and_says_where_to_look(
+def test_replay_with_dead_entities_exits_with_1_and_says_where_to_look(
     wire: Wire, run: RunCommand
 ) -> None:
     last = make_replay(applied=0, dead=1, superseded=1)
@@ -60,19 +60,17 @@ def test_replay_with_dead_entities_ends_with_1_and_says_where_to_look(
     assert "relay events --status dead" in done.err
 
 
-def test_replay_that_has_marked_fewer_than_were_counted_has_none_left_to_mark(
-    wire: Wire, run: RunCommand
-) -> None:
+def test_replay_that_requeued_fewer_than_counted_is_complete(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_match(), 202), document(make_replay(marked=1, applied=1))]
     assert run("replay", "--all", "-y").out == "completed  3 events of 2 entities: 1 applied\n"
 
 
-def test_replay_as_json_gives_the_last_state(wire: Wire, run: RunCommand) -> None:
+def test_replay_as_json_prints_the_last_state(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_match(), 202), document(make_replay())]
     assert json.loads(run("replay", "--all", "-y", "--json").out) == make_replay()
 
 
-def test_replay_that_the_relay_gives_up_ends_with_1(wire: Wire, run: RunCommand) -> None:
+def test_replay_that_fails_exits_with_1(wire: Wire, run: RunCommand) -> None:
     wire.answers = [
         document(make_match(), 202),
         document(make_replay(status="failed", marked=1, applied=0, waiting=1)),
@@ -83,7 +81,7 @@ def test_replay_that_the_relay_gives_up_ends_with_1(wire: Wire, run: RunCommand)
     assert "1 not requeued yet" in done.out
 
 
-def test_replay_is_watched_through_a_restart_of_the_relay(wire: Wire, run: RunCommand) -> None:
+def test_replay_is_watched_during_a_restart_of_the_relay(wire: Wire, run: RunCommand) -> None:
     wire.answers = [
         document(make_match(), 202),
         problem(503, "store-unavailable"),
@@ -93,7 +91,7 @@ def test_replay_is_watched_through_a_restart_of_the_relay(wire: Wire, run: RunCo
     assert run("replay", "--all", "-y").code == 0
 
 
-def test_replay_where_nothing_moves_is_watched_no_longer_than_asked(
+def test_replay_without_progress_exits_with_4_after_the_stall_timeout(
     wire: Wire, run: RunCommand
 ) -> None:
     health = {"checks": {"supabase": {"status": "fail", "reason": "Supabase is unreachable."}}}
@@ -112,7 +110,7 @@ def test_replay_where_nothing_moves_is_watched_no_longer_than_asked(
     assert f"relay replay --show {REPLAY}" in done.err
 
 
-def test_replay_without_waiting_says_how_to_look_again(wire: Wire, run: RunCommand) -> None:
+def test_replay_without_waiting_says_how_to_show_the_progress(wire: Wire, run: RunCommand) -> None:
     wire.answers = [lambda asked: START if asked.method == "POST" else document(make_replay())]
     done = run("replay", "--all", "-y", "--no-wait")
     assert (done.code, len(wire.asked)) == (0, 2)
@@ -130,7 +128,9 @@ def test_replay_dry_run_only_counts(wire: Wire, run: RunCommand) -> None:
     assert json.loads(run("replay", "--all", "--dry-run", "--json").out) == match
 
 
-def test_replay_that_nobody_can_be_asked_about_is_refused(wire: Wire, run: RunCommand) -> None:
+def test_replay_without_terminal_and_confirmation_is_a_usage_error(
+    wire: Wire, run: RunCommand
+) -> None:
     done = run("replay", "--all")
     assert (done.code, wire.asked) == (2, [])
     assert "add --yes" in done.err
@@ -145,7 +145,7 @@ def test_replay_that_nobody_can_be_asked_about_is_refused(wire: Wire, run: RunCo
         (("--show", REPLAY, "--list"), "go without criteria"),
     ],
 )
-def test_replay_that_cannot_be_meant_is_not_asked_for(
+def test_replay_with_contradictory_options_is_a_usage_error(
     wire: Wire, run: RunCommand, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = run("replay", *arguments)
@@ -162,7 +162,7 @@ def test_replay_that_cannot_be_meant_is_not_asked_for(
         ({"entity": {"kind": "user", "key": USER}}, f"entity user/{USER}"),
     ],
 )
-def test_replay_shown_says_who_asked_for_what(
+def test_replay_shown_names_requester_and_filter(
     wire: Wire, run: RunCommand, filter_: dict[str, Any], shown: str
 ) -> None:
     wire.answers = [document(make_replay(filter=filter_))]
@@ -174,7 +174,7 @@ def test_replay_shown_says_who_asked_for_what(
     ]
 
 
-def test_replay_shown_that_is_not_there_says_so(wire: Wire, run: RunCommand) -> None:
+def test_replay_that_is_unknown_is_a_sentence(wire: Wire, run: RunCommand) -> None:
     wire.answers = [problem(404, "replay-not-found", "No replay is stored under this id.")]
     done = run("replay", "--show", "nothing")
     assert done.code == 1
@@ -208,7 +208,7 @@ def test_replays_are_listed_newest_first(wire: Wire, run: RunCommand) -> None:
     ids=["of a dry run", "wider", "narrower", "unknown"],
 )
 @pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
-def test_replay_answered_as_another_is_not_taken_for_the_one_asked(
+def test_replay_with_another_filter_is_unconfirmed(
     wire: Wire, run: RunCommand, answers: list[Answer], wait: str
 ) -> None:
     wire.answers = [*answers]
@@ -218,14 +218,14 @@ def test_replay_answered_as_another_is_not_taken_for_the_one_asked(
     assert "relay replay --list" in done.err
 
 
-def test_replay_counted_is_no_replay_that_runs(wire: Wire, run: RunCommand) -> None:
+def test_replay_started_instead_of_counted_is_unconfirmed(wire: Wire, run: RunCommand) -> None:
     wire.answers = [START]
     done = run("replay", "--all", "--dry-run")
     assert (done.code, done.out) == (3, "")
     assert "the response is about a replay" in done.err
 
 
-def test_replay_shown_is_the_one_asked_for(wire: Wire, run: RunCommand) -> None:
+def test_replay_of_another_id_is_rejected(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document(make_replay(replay_id="another"))]
     done = run("replay", "--show", REPLAY)
     assert (done.code, done.out) == (3, "")

@@ -1,4 +1,4 @@
-"""`relay send` of one event, against a wire."""
+"""`relay send` of one event, against a fake relay."""
 
 import socket
 
@@ -12,7 +12,7 @@ from tests.cli.wire import Answer, Wire, document, problem
 EVENT = ("send", "user.deleted", f"id={USER}")
 
 
-def test_send_says_what_became_of_it(wire: Wire, run: RunCommand) -> None:
+def test_send_prints_status_and_event_id(wire: Wire, run: RunCommand) -> None:
     wire.answers = [document({"event_id": "evt_[red]", "status": "accepted"}, 202)]
     done = run(*EVENT, "--id", "evt_[red]")
     assert done.code == 0
@@ -31,7 +31,7 @@ def test_send_says_what_became_of_it(wire: Wire, run: RunCommand) -> None:
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_send_that_is_not_taken_is_a_sentence(
+def test_send_that_fails_is_a_sentence(
     wire: Wire, run: RunCommand, answer: Answer, code: int, sentence: str, *, as_json: bool
 ) -> None:
     wire.answers = [answer]
@@ -77,7 +77,7 @@ def test_send_whose_wait_runs_out_exits_with_4_and_names_the_next_step(
     ]
 
 
-def test_send_to_nobody_is_a_sentence(run: RunCommand) -> None:
+def test_send_to_an_unreachable_relay_is_a_sentence(run: RunCommand) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
@@ -86,7 +86,7 @@ def test_send_to_nobody_is_a_sentence(run: RunCommand) -> None:
     assert done.err.startswith("relay: no relay responds at http://127.0.0.1:")
 
 
-def test_send_of_a_field_without_a_value_is_refused(wire: Wire, run: RunCommand) -> None:
+def test_send_of_a_field_without_a_value_is_a_usage_error(wire: Wire, run: RunCommand) -> None:
     done = run("send", "user.deleted", USER)
     assert (done.code, wire.asked) == (2, [])
     assert "FIELD=VALUE" in done.err

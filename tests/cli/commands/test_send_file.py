@@ -1,4 +1,4 @@
-"""`relay send --file`, against a wire."""
+"""`relay send --file`, against a fake relay."""
 
 import io
 import json
@@ -24,7 +24,7 @@ def write_events(count: int, *, path: str = "events.ndjson", first: int = 1) -> 
 
 
 def accept(asked: Asked) -> Answer:
-    """Take every event but those whose id says what else becomes of it."""
+    """Accept every event except those whose id names another status."""
     results: list[dict[str, Any]] = []
     for index, event in enumerate(asked.body["events"]):
         word = str(event["id"]).partition("-")[0]
@@ -41,7 +41,7 @@ def ids(wire: Wire) -> Iterator[str]:
     return (event["id"] for asked in wire.asked for event in asked.body["events"])
 
 
-def test_file_is_sent_in_batches_and_leaves_nothing_beside_it(wire: Wire, run: RunCommand) -> None:
+def test_file_is_sent_in_batches_and_leaves_no_progress_file(wire: Wire, run: RunCommand) -> None:
     write_events(2500)
     wire.answers = [accept]
     done = run("send", "--file", "events.ndjson", "--json")
@@ -70,7 +70,7 @@ def test_file_from_standard_input_is_sent(
     assert list(Path().iterdir()) == []
 
 
-def test_file_with_lines_that_are_refused_tells_of_each_and_sends_the_others(
+def test_file_with_rejected_lines_reports_each_and_sends_the_others(
     wire: Wire, run: RunCommand
 ) -> None:
     Path("events.ndjson").write_text(
@@ -105,7 +105,7 @@ def test_file_with_lines_that_are_refused_tells_of_each_and_sends_the_others(
     assert not BOOKMARK.exists()
 
 
-def test_file_with_many_refused_lines_shows_some_and_writes_all(
+def test_file_with_many_rejected_lines_shows_some_and_writes_all(
     wire: Wire, run: RunCommand
 ) -> None:
     Path("events.ndjson").write_text("x\n" * 3000)
@@ -135,7 +135,7 @@ def test_file_that_was_interrupted_leaves_files_that_only_the_owner_reads(
 
 
 def interrupt(asked: Asked) -> Answer:
-    """Answer a request as a relay that is gone for longer than anybody waits."""
+    """Respond as an unavailable relay."""
     del asked
     return problem(503, "store-unavailable", "The store is not writable at the moment.")
 
@@ -153,7 +153,7 @@ def test_file_is_resumed_where_an_earlier_run_stopped(wire: Wire, run: RunComman
     assert "The store is not writable at the moment" in stopped.err
     assert "Lines up to 2,000 are done; the same command resumes there." in stopped.err
     assert BOOKMARK.exists()
-    # As a kill between the file of rejects and the bookmark leaves it.
+    # As after a kill between the writes of the rejects and of the progress.
     with Path("rejects.ndjson").open("ab") as file:
         file.write(b'{"line": 2501')
     wire.asked.clear()
@@ -167,7 +167,7 @@ def test_file_is_resumed_where_an_earlier_run_stopped(wire: Wire, run: RunComman
     assert not BOOKMARK.exists()
 
 
-def test_file_whose_rejects_were_taken_away_goes_on_with_new_ones(
+def test_file_is_resumed_with_a_new_file_of_rejects_if_that_was_removed(
     wire: Wire, run: RunCommand
 ) -> None:
     content = b"broken\n" + write_events(1500) + b"broken\n"
@@ -183,7 +183,7 @@ def test_file_whose_rejects_were_taken_away_goes_on_with_new_ones(
 
 
 @pytest.mark.parametrize("changed", ["file", "relay", "bookmark"])
-def test_file_that_has_changed_is_sent_anew_and_says_why(
+def test_file_that_has_changed_is_sent_from_its_beginning_and_says_why(
     wire: Wire, run: RunCommand, changed: str
 ) -> None:
     write_events(1500)
@@ -208,11 +208,9 @@ def test_file_that_has_changed_is_sent_anew_and_says_why(
     assert len(list(ids(wire))) == 1500
 
 
-def test_file_sent_from_a_folder_that_cannot_be_written_is_sent_all_the_same(
-    wire: Wire, run: RunCommand
-) -> None:
+def test_file_in_a_folder_that_cannot_be_written_is_sent(wire: Wire, run: RunCommand) -> None:
     write_events(1500)
-    # Where the bookmark would go there is a folder: that refuses root too.
+    # A folder at the path of the progress file keeps root from writing it, too.
     Path(f"{BOOKMARK}.partial").mkdir()
     wire.answers = [accept]
     done = run("send", "--file", "events.ndjson")
@@ -221,7 +219,7 @@ def test_file_sent_from_a_folder_that_cannot_be_written_is_sent_all_the_same(
     assert len(list(ids(wire))) == 1500
 
 
-def test_file_is_sent_again_while_the_relay_is_away_and_says_so(
+def test_file_is_retried_while_the_relay_is_unavailable_and_says_so(
     wire: Wire, run: RunCommand
 ) -> None:
     write_events(1)
@@ -231,7 +229,7 @@ def test_file_is_sent_again_while_the_relay_is_away_and_says_so(
     assert "Not now; retrying in " in done.err
 
 
-def test_file_that_is_not_accepted_stops_at_once(wire: Wire, run: RunCommand) -> None:
+def test_file_whose_signature_is_rejected_stops_at_once(wire: Wire, run: RunCommand) -> None:
     write_events(1)
     wire.answers = [problem(401, "unauthenticated")]
     done = run("send", "--file", "events.ndjson")
@@ -239,7 +237,7 @@ def test_file_that_is_not_accepted_stops_at_once(wire: Wire, run: RunCommand) ->
     assert "log says which." in done.err
 
 
-def test_file_interrupted_by_the_keyboard_says_how_to_go_on(wire: Wire, run: RunCommand) -> None:
+def test_file_interrupted_by_ctrl_c_says_how_to_resume(wire: Wire, run: RunCommand) -> None:
     write_events(1500)
 
     def press(asked: Asked) -> Answer:
@@ -267,7 +265,7 @@ def test_file_interrupted_by_the_keyboard_says_how_to_go_on(wire: Wire, run: Run
         (("user.created", "--rejects", "x"), "--rejects goes with --file"),
     ],
 )
-def test_file_that_cannot_be_meant_is_not_sent(
+def test_file_with_contradictory_options_is_not_sent(
     wire: Wire, run: RunCommand, arguments: tuple[str, ...], sentence: str
 ) -> None:
     content = write_events(3)

@@ -1,4 +1,4 @@
-"""`relay sql` prints what a project applies, and a project can apply it."""
+"""`relay sql` prints SQL that a Supabase project can apply."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ HOSTED = (
 
 
 def print_sql(folder: Path, *options: str, **environment: str) -> bytes:
-    """Run it somewhere else than in the checkout, with nothing set."""
+    """Run it outside of the checkout, without settings."""
     done = subprocess.run(  # noqa: S603 - ours
         [RELAY, "sql", *options],
         cwd=folder,
@@ -36,7 +36,7 @@ def print_sql(folder: Path, *options: str, **environment: str) -> bytes:
 
 @pytest.fixture
 def database_url(postgres: PostgresServer) -> str:
-    """Give a database as a hosted project has it before its first migration."""
+    """Give a database like a hosted project's before its first migration."""
     url = postgres.create_database()
     with psycopg.connect(url, autocommit=True) as connection:
         for path in HOSTED:
@@ -76,7 +76,7 @@ def test_sql_all_makes_a_project_and_sql_can_be_applied_again(
 
         connection.execute(print_sql(tmp_path))
 
-        # Applied again it keeps the fence: a request of an earlier claim stays stale.
+        # Applied again, it keeps the fence: a request of an earlier claim stays stale.
         assert connection.execute(claim).fetchone() == ("2",)
 
 

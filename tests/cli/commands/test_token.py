@@ -12,7 +12,7 @@ from app.auth.signatures import sign
 from tests.cli.conftest import RunCommand, verify_token
 
 
-async def test_token_says_what_is_asked_and_what_the_settings_say(
+async def test_token_holds_the_options_and_the_settings(
     run: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
@@ -27,7 +27,7 @@ async def test_token_says_what_is_asked_and_what_the_settings_say(
         assert claims.scopes == {"events:read", "replay:write"}
 
 
-def test_token_says_what_the_options_say_before_the_settings(
+def test_token_options_override_the_settings(
     run: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JWT_ISSUER", "https://issuer.test")
@@ -36,7 +36,7 @@ def test_token_says_what_the_options_say_before_the_settings(
     assert (claims["iss"], claims["aud"]) == ("other", "another")
 
 
-def test_token_without_a_secret_says_how_to_make_one(
+def test_token_without_a_secret_says_how_to_generate_one(
     run: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JWT_SECRET")
@@ -45,14 +45,14 @@ def test_token_without_a_secret_says_how_to_make_one(
     assert "relay secret --kind jwt" in done.err
 
 
-def test_token_for_an_unknown_scope_names_those_there_are(run: RunCommand) -> None:
+def test_token_for_an_unknown_scope_names_the_known_ones(run: RunCommand) -> None:
     done = run("token", "--scope", "everything")
     assert done.code == 2
     assert all(scope in done.err for scope in Scope)
 
 
 @pytest.mark.parametrize("hours", ["24.1", "25", "720", "87600"])
-def test_token_for_more_than_a_day_is_made_only_by_force(run: RunCommand, hours: str) -> None:
+def test_token_for_more_than_a_day_needs_force(run: RunCommand, hours: str) -> None:
     arguments = ("token", "--scope", "events:read", "--hours", hours, "--json")
     refused = run(*arguments)
     assert (refused.code, refused.out) == (2, "")
@@ -75,14 +75,16 @@ def test_token_for_a_webhook_names_its_id_and_body(run: RunCommand) -> None:
 
 
 @pytest.mark.parametrize("option", ["--webhook-id", "--body"])
-def test_token_for_a_webhook_without_its_scope_is_refused(run: RunCommand, option: str) -> None:
+def test_token_for_a_webhook_without_its_scope_is_a_usage_error(
+    run: RunCommand, option: str
+) -> None:
     Path("event.json").write_bytes(b"{}")
     done = run("token", "--scope", "events:read", option, "event.json")
     assert done.code == 2
     assert "go with --scope webhooks:write" in done.err
 
 
-def test_secret_of_each_kind_prints_only_what_goes_into_the_environment(run: RunCommand) -> None:
+def test_secret_of_each_kind_prints_environment_variables_only(run: RunCommand) -> None:
     for kind, names in (
         ("hmac", ["WEBHOOK_SECRETS"]),
         ("ed25519", ["WEBHOOK_SECRETS", "private_key"]),

@@ -1,4 +1,4 @@
-"""The `relay` command as somebody runs it: a process of its own, with just the settings given."""
+"""The `relay` command as a process of its own, with the given settings only."""
 
 import json
 import os
@@ -14,7 +14,7 @@ JWT_SECRET = "the secret of the operators' tokens, long enough"
 
 
 def name_settings(supabase: LocalSupabase) -> dict[str, str]:
-    """Give all that a deployment on this Supabase has set."""
+    """Return the settings of a deployment on this Supabase."""
     return {
         "SUPABASE_URL": supabase.url,
         "SUPABASE_SECRET_KEY": supabase.secret_key,
@@ -28,7 +28,7 @@ def name_settings(supabase: LocalSupabase) -> dict[str, str]:
 def run_relay_command(
     folder: Path, settings: dict[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run it in an empty folder to its end."""
+    """Run the command in a folder until it ends."""
     return subprocess.run(  # noqa: S603 - ours
         [Path(sys.executable).with_name("relay"), *arguments],
         env={"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "COLUMNS": "200", **settings},
