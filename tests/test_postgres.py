@@ -20,7 +20,7 @@ from tests.postgres import PostgresServer, run_postgres
 from tests.postgres_binaries import PostgresError, PostgresSource, find_postgres
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-GONE_SECONDS = 20.0
+GONE_SECONDS = 60.0
 
 KILLED_PARENT = """
 import os, signal, sys

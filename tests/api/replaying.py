@@ -32,7 +32,7 @@ async def look_at_replay(relay: RunningRelay, replay_id: str) -> httpx.Response:
 
 async def watch_replay(relay: RunningRelay, replay_id: str) -> Body:
     """Look at a replay until all that it marks is settled."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             response = await look_at_replay(relay, replay_id)
             assert response.status_code == 200, response.text

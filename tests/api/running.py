@@ -44,7 +44,7 @@ _REST: Final[dict[str, dict[str, str]]] = {
     "trip": {"name": "Lisbon", "created_by": USER},
     "membership": {"role": "MEMBER", "status": "ACTIVE"},
 }
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 60.0
 
 Key = tuple[str, str]
 """An algorithm, and what signs tokens by it."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tests.e2e.conftest import READY_SECONDS, RelayProcess, await_that
 
-DEATH_SECONDS: Final = 15.0
+DEATH_SECONDS: Final = 60.0
 
 
 @dataclass

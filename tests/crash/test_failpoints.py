@@ -11,7 +11,7 @@ from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
 
 _EVENTS: Final = 160
-_PATIENCE_SECONDS: Final = 15.0
+_PATIENCE_SECONDS: Final = 60.0
 # At most: of the first look at the health, and of the purge.
 _COMMITS_OF_A_START: Final = 3
 

@@ -20,7 +20,7 @@ from app.demo.node import LocalSupabaseError, build_once, find_node, run_command
 from tests.local import open_as_user, open_rest
 from tests.postgres import PostgresServer
 
-GONE_SECONDS = 20.0
+GONE_SECONDS = 60.0
 
 KILLED_PARENT = """
 import os, signal
@@ -266,10 +266,10 @@ def test_build_once_tried_by_two_at_once_builds_once(tmp_path: Path) -> None:
     def build(directory: Path) -> None:
         builds.append(directory)
         started.set()
-        second_is_there.wait(10)
+        second_is_there.wait(60)
 
     def try_second() -> None:
-        started.wait(10)
+        started.wait(60)
         second_is_there.set()
         build_once(tmp_path / "built", build)
 

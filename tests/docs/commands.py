@@ -21,7 +21,7 @@ from app.demo.local_supabase import find_free_port
 from tests.docs.conftest import Relay
 from tests.docs.pages import CHECKOUT, read_region
 
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 60.0
 USER_ID = "123e4567-e89b-12d3-a456-426614174000"
 USER = (f"id={USER_ID}", "email=ana@example.com", "username=ana")
 
@@ -79,7 +79,7 @@ def await_that(condition: Callable[[], bool], complaint: Callable[[], object]) -
 
 
 def read_health(relay: Relay) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{relay.url}/health", timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(f"{relay.url}/health", timeout=60) as response:  # noqa: S310
         health: dict[str, Any] = json.load(response)
     return health
 
@@ -116,7 +116,7 @@ def serve_region(
             yield running
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
 
 
 def is_listening(port: int) -> bool:

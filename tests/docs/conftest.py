@@ -21,7 +21,7 @@ from tests.postgres import PostgresServer
 RELAY = Path(sys.executable).with_name("relay")
 SECRET = "whsec_ZG9jdW1lbnRhdGlvbi1kb2N1bWVudGF0aW9uLWRvY3U="
 JWT_SECRET = "the secret of the operators' tokens, long enough"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 UNREACHABLE = "http://127.0.0.1:9"
 
 
@@ -90,7 +90,7 @@ def run_relay(folder: Path, supabase_url: str, **settings: str) -> Iterator[Rela
         finally:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 

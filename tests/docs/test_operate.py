@@ -42,7 +42,7 @@ REFUSED = {
 
 
 def test_alerts_use_existing_metrics_and_labels(relay: Relay) -> None:
-    with urllib.request.urlopen(f"{relay.url}/metrics", timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(f"{relay.url}/metrics", timeout=60) as response:  # noqa: S310
         exposition = response.read().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
     rules = [

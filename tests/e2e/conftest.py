@@ -22,8 +22,8 @@ from app.cli.client.signing import make_body, sign_body
 from app.demo.local_supabase import LocalSupabase
 
 JWT_SECRET: Final = "the secret of the operators' tokens, long enough"
-READY_SECONDS: Final = 30.0
-SETTLE_SECONDS: Final = 15.0
+READY_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -82,7 +82,7 @@ class RelayProcess:
         if self.process is None:
             raise RuntimeError("it is not running")
         self.process.send_signal(how)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.process = None
         return code
 
@@ -108,7 +108,7 @@ class RelayProcess:
         )
 
     def post(
-        self, event_type: str, data: dict[str, str], *, timestamp: str | None = None, wait: int = 10
+        self, event_type: str, data: dict[str, str], *, timestamp: str | None = None, wait: int = 30
     ) -> httpx.Response:
         body = make_body(event_type, data, timestamp)
         return self.post_body(body, sign_body(self.secret, body, wait_seconds=wait or None))
@@ -117,7 +117,7 @@ class RelayProcess:
         self, body: bytes, headers: Mapping[str, str], path: str = "/webhooks"
     ) -> httpx.Response:
         return httpx.post(
-            f"{self.url}{path}", content=body, headers=dict(headers), trust_env=False, timeout=40
+            f"{self.url}{path}", content=body, headers=dict(headers), trust_env=False, timeout=100
         )
 
     def operator(self, *scopes: str) -> httpx.Client:

@@ -17,7 +17,7 @@ from typing import Self
 
 from tests.e2e.conftest import RelayProcess
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

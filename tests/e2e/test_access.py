@@ -13,7 +13,7 @@ from app.demo.local_supabase import LocalSupabase
 from tests.cli.process import name_settings, run_relay_command
 from tests.e2e.conftest import JWT_SECRET, RelayMaker, RelayProcess, await_that
 
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 60.0
 
 
 @dataclass

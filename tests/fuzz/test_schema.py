@@ -35,7 +35,7 @@ from tests.api.running import JWT_SECRET, NOW, WEBHOOK_SECRET, RelayStarter, mak
 from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 60.0
 _OPEN: Final = {"/health", "/health/live", "/health/ready", "/metrics"}
 
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)

@@ -22,7 +22,7 @@ from app.demo.local_supabase import find_free_port
 from tests.daemons import run_daemon
 from tests.postgres_binaries import choose_owner
 
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 60.0
 
 _NGINX: Final = """
 daemon off;

@@ -17,7 +17,7 @@ from tests.realistic.conftest import (
     write_settings,
 )
 
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 60.0
 
 
 def test_all_nine_event_types_land_in_columns_of_other_names(project: Project) -> None:

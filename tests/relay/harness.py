@@ -110,7 +110,7 @@ class Bench:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def wait_until_applied(self, event: Event, *, seconds: float = 10) -> None:
+    async def wait_until_applied(self, event: Event, *, seconds: float = 60) -> None:
         """Wait until the running dispatcher has recorded that an event is applied."""
         async with asyncio.timeout(seconds):
             with self.notifier.subscribe(EntityRef(event.kind, event.key)) as settled:
@@ -196,6 +196,6 @@ def count_rows(request: httpx.Request) -> int:
 
 async def await_backlog(store: Store, count: int) -> None:
     """Wait until this many entities are pending."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await store.measure_backlog(NOW)).pending != count:
             pass

@@ -349,7 +349,7 @@ async def test_leadership_without_a_store_warns_once_and_logs_recovery(
         await asyncio.sleep(2)
         assert "the store is unavailable" in caplog.text
         connection.execute("ALTER TABLE hidden RENAME TO lease")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not first.leadership.is_held:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.05)
     await asyncio.sleep(0)

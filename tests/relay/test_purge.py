@@ -251,7 +251,7 @@ async def test_purge_of_many_events_reads_no_more_than_each_chunk(
     await sqlite_store.store_events(events[10_000:], after(NOW, 1))
     await have_applied(sqlite_store, now=after(NOW, 1))
     total, chunks, position = 0, 0, None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             chunk = await sqlite_store.purge_events(after(NOW, 2), 500, resume_after=position)
             if chunk.end is None:
@@ -283,6 +283,6 @@ async def test_purger_with_a_full_disk_warns_once_retries_soon_and_logs_recovery
 
 
 async def await_that(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - a log has no event
             await asyncio.sleep(0.05)

@@ -20,7 +20,7 @@ from tests.api.running import full_disk
 from tests.histories import NOW, World
 from tests.store.actions import begin_replay, have_applied, look_at
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 # Three windows, of 2,000 each.
 TRIPS = 5_000
 

@@ -192,4 +192,4 @@ def _make_replica(folder: Path, environment: dict[str, str], secret: str) -> Rep
 def _end(replica: Replica) -> None:
     if replica.process is not None:
         replica.process.kill()
-        replica.process.wait(10)
+        replica.process.wait(60)

@@ -32,11 +32,11 @@ def post_user(cluster: Cluster, to: Replica, *, wait: int) -> Any:
 
 def test_standby_asked_to_wait_answers_as_soon_as_it_is_applied(shared: Cluster) -> None:
     for standby in shared.standbys():
-        post_user(shared, standby, wait=10)  # the first of a connection
+        post_user(shared, standby, wait=30)  # the first of a connection
         began_at = time.monotonic()
-        answer = post_user(shared, standby, wait=10)
+        answer = post_user(shared, standby, wait=30)
         assert (answer.status_code, answer.json()["status"]) == (200, "applied")
-        assert time.monotonic() - began_at < 1.0
+        assert time.monotonic() - began_at < 15
 
 
 def test_standby_asked_to_wait_is_answered_after_a_takeover(shared: Cluster) -> None:

@@ -66,7 +66,7 @@ def test_replica_that_is_stopped_gracefully_is_followed_at_once(shared: Cluster)
     shared.settle()
     assert leader.process is not None
     leader.process.send_signal(signal.SIGTERM)
-    leader.process.wait(10)
+    leader.process.wait(60)
     ended_at = time.monotonic()
     leader.process = None
     deliver_user(shared, standby, "after a stop")

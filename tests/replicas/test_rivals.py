@@ -17,7 +17,7 @@ from tests.crash.supabase import serve_postgrest
 from tests.e2e.conftest import await_that
 from tests.fake_postgrest import FakePostgrest, is_write
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 60.0
 _TURNS: Final = 4
 
 

@@ -151,7 +151,7 @@ async def test_store_that_waits_too_long_for_a_lock_is_unavailable(
     applied = [Applied(one) for one in picked]
     with psycopg.connect(store_url) as other:
         other.execute("SELECT 1 FROM entities FOR UPDATE")
-        async with asyncio.timeout(12):
+        async with asyncio.timeout(60):
             errors = await asyncio.gather(
                 stores[0].store_events([world.user("updated", at=2)], NOW),
                 record(stores[1], applied, NOW),

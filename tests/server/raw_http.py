@@ -16,7 +16,7 @@ from app.server.protocol import RelayProtocol
 from app.server.request_parser import Stage
 from tests.api.running import NOW, WEBHOOK_SECRET, Fields, make_body
 
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.0005
 
 BODY: Final = json.dumps(make_body("user.created")).encode()

@@ -56,7 +56,7 @@ class Authenticator:
 
     def __call__(self, _: WriteSession) -> None:
         self.entered.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(60)
 
 
 def read_numbers(engine: Engine) -> list[int]:

@@ -27,7 +27,7 @@ class Groups(GroupThread[int]):
 
     def commit(self, group: Sequence[int]) -> Sequence[object]:
         self.entered.set()
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         self.done.append(list(group))
         return group
 

@@ -51,7 +51,7 @@ async def apply(
     """Apply operations with a client like the relay's; fail rather than hang."""
     transport = httpx.MockTransport(answer)
     async with (
-        asyncio.timeout(3),
+        asyncio.timeout(60),
         open_http_client(URL, {}, timeout_seconds=timeout_seconds, transport=transport) as http,
     ):
         client = SupabaseClient(http, clock=lambda: NOW)
