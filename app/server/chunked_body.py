@@ -1,4 +1,4 @@
-"""Decodes a body in chunks (RFC 9112, section 7.1), from segments of any size."""
+"""Decodes chunked bodies (RFC 9112, section 7.1), from segments of any size."""
 
 import re
 from enum import Enum, auto
@@ -9,7 +9,7 @@ from app.domain.errors import BodyTooLarge, RequestMalformed
 # A size, and extensions, which are ignored.
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _LINE_LIMIT_BYTES: Final = 256
-# A line costs far more time than its bytes do: so many are read, and one more for so much content.
+# Lines cost more time than their bytes: a body may have so many, and more with its content.
 _LINES_LIMIT: Final = 1024
 _CONTENT_BYTES_PER_LINE: Final = 256
 
@@ -23,11 +23,7 @@ class _Part(Enum):
 
 
 class ChunkedBody:
-    """One body. Trailer fields are read and dropped: they never count as headers.
-
-    Args:
-        limit_bytes: of the decoded content.
-    """
+    """One body, without its trailer fields. `limit_bytes` applies to the decoded content."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.content = bytearray()
@@ -39,23 +35,20 @@ class ChunkedBody:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the last byte of the body has been read."""
+        """Whether the whole body has been read."""
         return self._part is _Part.END
 
     @property
     def is_untouched(self) -> bool:
-        """Whether no byte of the body has been read."""
+        """Whether nothing of the body has been read."""
         return self._part is _Part.SIZE and not self._line and not self.content
 
     def feed(self, data: bytes, start: int) -> int:
-        """Read on from a position of `data`.
-
-        Returns:
-            The position behind what belongs to this body.
+        """Read data from a position, and return the position after this body's bytes.
 
         Raises:
-            BodyTooLarge: the content is longer than the limit.
-            RequestMalformed: the framing is not that of chunks.
+            BodyTooLarge: the content exceeds the limit.
+            RequestMalformed: the framing is invalid.
         """
         position = start
         while position < len(data) and self._part is not _Part.END:
@@ -75,19 +68,19 @@ class ChunkedBody:
         piece = data[position : end or position + _LINE_LIMIT_BYTES]
         self._line += piece
         if len(self._line) > _LINE_LIMIT_BYTES or (not end and len(piece) == _LINE_LIMIT_BYTES):
-            raise RequestMalformed("a chunk's size or a trailer is too long")
+            raise RequestMalformed("a chunk size or trailer line is too long")
         if end:
             self._lines += 1
             if self._lines > _LINES_LIMIT + len(self.content) // _CONTENT_BYTES_PER_LINE:
-                raise RequestMalformed("the chunks are too small or the trailers too many")
+                raise RequestMalformed("the chunks are too small, or the trailers too many")
             line = bytes(self._line)
             self._line.clear()
             if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
                 raise RequestMalformed("a line between chunks does not end with CRLF")
-            self._take_line(line[:-2])
+            self._handle_line(line[:-2])
         return position + len(piece)
 
-    def _take_line(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         if self._part is _Part.SIZE:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:

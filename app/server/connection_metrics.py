@@ -1,4 +1,4 @@
-"""What Prometheus reads of the connections."""
+"""Prometheus metrics of the connections."""
 
 from collections.abc import Iterator
 
@@ -9,23 +9,19 @@ from app.server.connections import Connections, Reason
 
 
 class ConnectionMetrics(Collector):
-    """Reads the figures when they are scraped.
-
-    Args:
-        connections: of the server.
-    """
+    """Reads the metrics when they are scraped."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics."""
+        """Yield the metrics."""
         yield GaugeMetricFamily(
             "relay_connections", "Open connections.", value=self._connections.open_count
         )
         evictions = CounterMetricFamily(
             "relay_connections_evicted",
-            "Connections closed to make room, by the bound that was reached.",
+            "Connections closed to stay within a limit, by limit.",
             labels=["reason"],
         )
         for reason in Reason:

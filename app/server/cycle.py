@@ -1,30 +1,19 @@
-"""Runs the ASGI application for one request that has arrived whole."""
+"""Runs the ASGI application for one whole request."""
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Scope
 
 from app.api.problems import internal_error
+from app.server.request_parser import Request, split_target
 from app.server.responses import Headers
 
+if TYPE_CHECKING:
+    from app.server.protocol import RelayProtocol
+
 logger = logging.getLogger(__name__)
-
-
-class Responder(Protocol):
-    """The connection that a request came by."""
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole response."""
-
-    async def stream(
-        self, head: tuple[int, Headers] | None, chunk: bytes, *, is_last: bool
-    ) -> None:
-        """Send a part of a response, with its head the first time."""
-
-    def abort(self) -> None:
-        """Cut the connection: the response cannot be completed."""
 
 
 class RequestCycle:
@@ -32,14 +21,14 @@ class RequestCycle:
 
     Args:
         scope: of the request.
-        body: all of it.
-        responder: takes the response.
+        body: of the request.
+        connection: sends the response.
     """
 
-    def __init__(self, scope: Scope, body: bytes, responder: Responder) -> None:
+    def __init__(self, scope: Scope, body: bytes, connection: "RelayProtocol") -> None:
         self._scope = scope
         self._body: bytes | None = body
-        self._responder = responder
+        self._connection = connection
         self._status = 0
         self._headers: Headers = ()
         self._is_streaming = False
@@ -48,22 +37,22 @@ class RequestCycle:
         self._end = asyncio.Event()
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the application, and respond in its place if it fails."""
+        """Call the application, and send a 500 if it fails."""
         try:
             await app(self._scope, self._receive, self._send)
         except asyncio.CancelledError:
-            self._responder.abort()
+            self._connection.abort()
             raise
         except Exception:
             logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
             self._fail()
         else:
             if not self._is_complete and not self._is_disconnected:
-                logger.error("%s was not answered in full", self._scope["path"])
+                logger.error("%s got an incomplete response", self._scope["path"])
                 self._fail()
 
     def disconnect(self) -> None:
-        """Note that the client is gone."""
+        """Tell the application that the client has disconnected."""
         self._is_disconnected = True
         self._end.set()
 
@@ -71,11 +60,11 @@ class RequestCycle:
         if self._is_complete or self._is_disconnected:
             return
         if self._is_streaming:
-            self._responder.abort()
+            self._connection.abort()
             return
         self._is_complete = True
         response = internal_error()
-        self._responder.respond(500, tuple(response.raw_headers), bytes(response.body))
+        self._connection.respond(500, tuple(response.raw_headers), bytes(response.body))
 
     async def _receive(self) -> Message:
         if self._body is not None:
@@ -92,15 +81,35 @@ class RequestCycle:
             self._headers = tuple((name, value) for name, value in message.get("headers", ()))
             return
         if self._is_complete or not self._status:
-            raise RuntimeError(f"{message['type']} is not due")
+            raise RuntimeError(f"unexpected {message['type']}")
         body: bytes = message.get("body", b"")
         is_last = not message.get("more_body", False)
         if is_last and not self._is_streaming:
-            self._responder.respond(self._status, self._headers, body)
+            self._connection.respond(self._status, self._headers, body)
         else:
             head = None if self._is_streaming else (self._status, self._headers)
-            await self._responder.stream(head, body, is_last=is_last)
+            await self._connection.stream(head, body, is_last=is_last)
             self._is_streaming = True
         if is_last:
             self._is_complete = True
             self._end.set()
+
+
+def make_scope(request: Request, transport: asyncio.Transport, state: dict[str, Any]) -> Scope:
+    """Make the ASGI scope of a request."""
+    target = split_target(request.target)
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.version,
+        "method": request.method,
+        "scheme": "http",
+        "path": target.path,
+        "raw_path": target.raw_path,
+        "query_string": target.query,
+        "root_path": "",
+        "headers": list(request.headers.items()),
+        "client": transport.get_extra_info("peername"),
+        "server": transport.get_extra_info("sockname"),
+        "state": state.copy(),
+    }

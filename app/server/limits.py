@@ -1,4 +1,4 @@
-"""What one connection and all of them together may cost before a request is authenticated."""
+"""Limits on what connections may cost before a request is authenticated."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the HTTP server.
+    """Limits of the HTTP server.
 
     Attributes:
-        connections: open at once.
-        head_bytes: of a request line and its header fields.
+        connections: open connections.
+        head_bytes: the request line and the header fields.
         head_fields: header fields of a request.
         head_seconds: from a request's first byte to the end of its head.
         body_seconds: from the end of the head to the end of the body.
-        idle_seconds: for which a connection may wait without a request, or without reading answers.
-        linger_seconds: for which a client may read the last answer before the connection is cut.
-        read_bytes: at once from a connection: as much may wait behind a request that is answered.
-        held_bytes: of all unfinished requests, requests behind them and answers that are not read.
+        idle_seconds: how long a connection may be idle, or a client leave responses unread.
+        linger_seconds: how long a client may take to read the last response.
+        read_bytes: one read, and so what may wait behind a request in flight.
+        held_bytes: memory of all unfinished requests, waiting requests and unread responses.
     """
 
     connections: int = 2000

@@ -1,55 +1,41 @@
-"""uvicorn's HTTP protocol: one connection, its bounds, and the fast path.
+"""One connection: reads requests, and takes the fast path or the regular path.
 
-Requests are read whole and one at a time: the next one begins after the response. Further bytes
-stay in the socket until then. A complete `POST /webhooks` is offered to the fast path. Everything
-else, and every request that the fast path declines, runs as an ASGI request.
+Reads whole requests, one at a time; further bytes stay in the socket until the response. Offers a
+whole `POST /webhooks` to the fast path. Runs every other request, and those that the fast path
+declines, as ASGI requests.
 
-Of uvicorn this uses the arguments of a protocol and three attributes of `ServerState`, which
-`app.server.server` checks at start.
+The constructor is uvicorn's interface; `app.server.server` checks `ServerState` at start.
 """
 
 import asyncio
 from typing import Any, cast
 
-from starlette.types import Scope
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from app.api.application import Application
 from app.api.services import Services
 from app.domain.errors import BodyTooSlow, HeadTooSlow, RequestRejected
+from app.server import responses
 from app.server.connections import Connections
-from app.server.cycle import RequestCycle
-from app.server.request_parser import Request, RequestParser, Stage, split_target
+from app.server.cycle import RequestCycle, make_scope
+from app.server.request_parser import Request, RequestParser, Stage
 from app.server.request_queue import RequestQueue
-from app.server.responses import (
-    CHUNKED,
-    CLOSE,
-    CONTINUE,
-    LAST_CHUNK,
-    Headers,
-    encode_chunk,
-    encode_head,
-    encode_response,
-)
+from app.server.responses import Headers
 
 
 class RelayProtocol(asyncio.BufferedProtocol):
     """One connection.
 
-    Args:
-        config: of the server.
-        server_state: what the server keeps of its connections and tasks.
-        app_state: what the lifespan has put into the state of every request.
-        _loop: of the server.
-        app: answers the requests.
-        connections: all of them, with their limits.
-        queue: of requests on the regular path.
+    Attributes:
+        is_trusted: whether it delivered an authentic request.
+        held_bytes: its memory while it waits for the client.
+        deadline: of the wait, by the event loop's clock.
     """
 
     def __init__(
         self,
-        config: Config,  # noqa: ARG002 - uvicorn names it
+        config: Config,  # noqa: ARG002 - of uvicorn's interface
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
@@ -64,7 +50,6 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._app = app
         self._app_state = app_state
         self._server_state = server_state
-        # uvicorn names its own protocols only.
         self._peers = cast(set[Any], server_state.connections)
         self._connections = connections
         self._queue = queue
@@ -81,10 +66,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
 
-    # --- called by the event loop ---
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request."""
+        """Wait for the first request."""
         self._transport = cast(asyncio.Transport, transport)
         self._services = cast(Services, self._app.state.services)
         self._peers.add(self)
@@ -92,11 +77,11 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._connections.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of the interface
-        """Give the buffer to read into: all connections share it, as it is copied at once."""
+        """Return the buffer to read into. All connections share it, as `buffer_updated` copies."""
         return self._connections.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read a request, or stop reading while the current one has no response."""
+        """Read the next request, or pause reading while one is in flight."""
         if self._is_closing:
             return
         self._parser.feed(bytes(self._connections.read_buffer[:nbytes]))
@@ -108,17 +93,17 @@ class RelayProtocol(asyncio.BufferedProtocol):
             self._wait_for_reader()
 
     def pause_writing(self) -> None:
-        """Begin no other request: the client does not read its answers."""
+        """Begin no request while the client does not read its responses."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Begin the next request, if one has arrived in the meantime."""
+        """Begin the next request, if it has arrived."""
         self._writable.set()
         if self._request is None and not self._is_closing:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
-        """Tell the application that the client is gone."""
+        """Tell the application that the client has disconnected."""
         self._is_closing = True
         self._connections.remove(self)
         self._peers.discard(self)
@@ -126,10 +111,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if self._cycle is not None:
             self._cycle.disconnect()
 
-    # --- called by the server and by `Connections` ---
+    # Called by the server and by `Connections`
 
     def shutdown(self) -> None:
-        """Stop: a request whose head has arrived is still answered."""
+        """Close, after the response to a request whose head has arrived."""
         self._is_stopping = True
         if self._request is not None:
             self._request.keep_alive = False
@@ -137,51 +122,40 @@ class RelayProtocol(asyncio.BufferedProtocol):
             self._close()
 
     def time_out(self) -> None:
-        """End a wait whose deadline has passed."""
+        """End the wait, as its deadline has passed."""
         match self._stage:
             case Stage.HEAD:
-                self._refuse(HeadTooSlow(self._limits.head_seconds))
+                self._reject(HeadTooSlow(self._limits.head_seconds))
             case Stage.BODY:
-                self._refuse(BodyTooSlow(self._limits.body_seconds))
+                self._reject(BodyTooSlow(self._limits.body_seconds))
             case Stage.START:
                 self._close()
             case None:
-                # The client does not read its answers, or does not close what has ended.
-                self.abort()
+                self.abort()  # The client does not read its responses, or does not close.
 
     def abort(self) -> None:
-        """Close at once, with no answer."""
+        """Close at once, without a response."""
         self._is_closing = True
         self._transport.abort()
 
-    # --- called with the response to a request ---
+    # Called with responses
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send the response to the current request, and begin the next one."""
+        """Send a whole response, and begin the next request."""
         if self._transport.is_closing():
             self._finish()
             return
         request = cast(Request, self._request)
-        # Every POST is authenticated.
+        # Every successful POST is authenticated.
         self.is_trusted |= status < 300 and request.method == "POST"
-        self._transport.write(
-            encode_response(
-                status,
-                (*self._server_state.default_headers, *headers),
-                body,
-                is_head=request.method == "HEAD",
-                is_last=not request.keep_alive,
-            )
-        )
+        is_head = request.method == "HEAD"
+        self._write_response(status, headers, body, is_head=is_head, is_last=not request.keep_alive)
         self._finish()
 
     async def stream(
         self, head: tuple[int, Headers] | None, chunk: bytes, *, is_last: bool
     ) -> None:
-        """Send a part of the response to the current request.
-
-        In chunks; to HTTP/1.0 as it is, until the connection ends.
-        """
+        """Send a part of a response: chunked, or for HTTP/1.0 until the connection closes."""
         await self._writable.wait()
         if self._transport.is_closing():
             self._finish()
@@ -190,26 +164,26 @@ class RelayProtocol(asyncio.BufferedProtocol):
         is_chunked = request.version == "1.1"
         if head is not None:
             status, headers = head
-            framing: Headers = (CHUNKED,) if is_chunked else ()
+            framing: Headers = (responses.CHUNKED,) if is_chunked else ()
             if not request.keep_alive:
-                framing = (*framing, CLOSE)
+                framing = (*framing, responses.CLOSE)
             headers = (*self._server_state.default_headers, *headers)
-            self._transport.write(encode_head(status, headers, framing))
+            self._transport.write(responses.encode_head(status, headers, framing))
         if request.method != "HEAD":
-            self._transport.write(encode_chunk(chunk) if is_chunked else chunk)
+            self._transport.write(responses.encode_chunk(chunk) if is_chunked else chunk)
             if is_last and is_chunked:
-                self._transport.write(LAST_CHUNK)
+                self._transport.write(responses.LAST_CHUNK)
         if is_last:
             self._finish()
 
-    # --- one request after another ---
+    # Requests
 
     def _advance(self) -> None:
-        """Begin the next request, or wait for its rest."""
+        """Begin the next request, or wait for the rest of it."""
         try:
             request = self._parser.read()
         except RequestRejected as error:
-            self._refuse(error)
+            self._reject(error)
             return
         if request is not None:
             self._begin(request)
@@ -236,13 +210,14 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if self._is_closing:
             return
         request = cast(Request, self._request)
-        self._cycle = RequestCycle(self._make_scope(request), request.body, self)
+        scope = make_scope(request, self._transport, self._app_state)
+        self._cycle = RequestCycle(scope, request.body, self)
         task = self._loop.create_task(self._cycle.run(self._app))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
     def _finish(self) -> None:
-        """End the current request: begin the next one, or close."""
+        """End the request in flight; begin the next one, or close."""
         request = self._request
         self._request = None
         self._cycle = None
@@ -257,60 +232,57 @@ class RelayProtocol(asyncio.BufferedProtocol):
             self._wait_for_reader()
 
     def _wait_for_reader(self) -> None:
-        """Wait until the client reads its answers."""
+        """Wait until the client reads its responses."""
         self.held_bytes = self._parser.held_bytes + self._transport.get_write_buffer_size()
         self._connections.hold(self)
 
     def _wait_for_client(self) -> None:
-        """Wait for a request or its rest, until a deadline that only progress moves."""
-        stage = self._parser.stage
-        if stage is self._stage:
-            self.held_bytes = self._parser.held_bytes
+        """Wait for a request or the rest of one. Only the next stage moves the deadline."""
+        self.held_bytes = self._parser.held_bytes
+        if self._parser.stage is self._stage:
             self._connections.hold(self)
             return
-        self._stage = stage
-        if stage is Stage.START:
-            self.held_bytes = 0
-            self._set_deadline(self._limits.idle_seconds)
-        else:
-            self.held_bytes = self._parser.held_bytes
-            if stage is Stage.HEAD:
+        self._stage = self._parser.stage
+        match self._stage:
+            case Stage.START:
+                self._set_deadline(self._limits.idle_seconds)
+            case Stage.HEAD:
                 self._set_deadline(self._limits.head_seconds)
-            else:
+            case Stage.BODY:
                 self._set_deadline(self._limits.body_seconds)
                 if self._parser.expects_continue():
-                    self._transport.write(CONTINUE)
+                    self._transport.write(responses.CONTINUE)
         self._connections.wait(self)
 
-    def _refuse(self, error: RequestRejected) -> None:
-        """Send the response to bytes that are not an acceptable request, and close.
+    def _reject(self, error: RequestRejected) -> None:
+        """Respond to an unacceptable request, and close.
 
-        Further bytes are dropped for a while: closing at once would reset the connection, and the
-        client would lose the response.
+        Closing at once would reset the connection, and the client could lose the response.
         """
         if self._transport.is_closing():
             return
         response = self._app.reject(error)
-        self._transport.write(
-            encode_response(
-                response.status_code,
-                (*self._server_state.default_headers, *response.raw_headers),
-                bytes(response.body),
-                is_head=False,
-                is_last=True,
-            )
-        )
+        headers, body = tuple(response.raw_headers), bytes(response.body)
+        self._write_response(response.status_code, headers, body, is_head=False, is_last=True)
         self._transport.write_eof()
         self._resume_reading()
         self._linger()
 
+    def _write_response(
+        self, status: int, headers: Headers, body: bytes, *, is_head: bool, is_last: bool
+    ) -> None:
+        headers = (*self._server_state.default_headers, *headers)
+        self._transport.write(
+            responses.encode_response(status, headers, body, is_head=is_head, is_last=is_last)
+        )
+
     def _close(self) -> None:
-        """Close when everything is written."""
+        """Close after writing the responses."""
         self._transport.close()
         self._linger()
 
     def _linger(self) -> None:
-        """Cut the connection if it does not end by itself soon."""
+        """Abort the connection unless the client closes it soon."""
         self._is_closing = True
         self._stage = None
         self.held_bytes = self._transport.get_write_buffer_size()
@@ -329,21 +301,3 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if not self._is_reading:
             self._is_reading = True
             self._transport.resume_reading()
-
-    def _make_scope(self, request: Request) -> Scope:
-        target = split_target(request.target)
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": request.version,
-            "method": request.method,
-            "scheme": "http",
-            "path": target.path,
-            "raw_path": target.raw_path,
-            "query_string": target.query,
-            "root_path": "",
-            "headers": list(request.headers.items()),
-            "client": self._transport.get_extra_info("peername"),
-            "server": self._transport.get_extra_info("sockname"),
-            "state": self._app_state.copy(),
-        }

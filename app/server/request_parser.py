@@ -1,8 +1,7 @@
-"""Assembles the requests of one connection, each from its first byte to its last.
+"""Parses the requests of one connection.
 
-Whether bytes are body or the next request is decided by the head alone: by its Content-Length or
-its Transfer-Encoding, never by a parser that is told about upgrades. llhttp (httptools) reads the
-head, and is given nothing else. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+llhttp (httptools) parses the heads and sees nothing else. Only Content-Length or Transfer-Encoding
+decide which bytes are body. `Upgrade` is ignored, as RFC 9110, section 7.8, allows.
 """
 
 import re
@@ -28,13 +27,7 @@ _OTHER_LINES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request target, in its parts.
-
-    Attributes:
-        path: percent-decoded.
-        raw_path: as sent.
-        query: as sent, without the question mark.
-    """
+    """The parts of a request target; `path` is percent-decoded."""
 
     path: str
     raw_path: bytes
@@ -46,8 +39,7 @@ class Request:
     """One whole request.
 
     Attributes:
-        headers: by lower-case name. The lines of a repeated header are joined by ", " in their
-            order: one list, as RFC 9110, section 5.3, has it.
+        headers: by lower-case name; the lines of a repeated header are joined by ", ".
         keep_alive: whether another request may follow on the connection.
     """
 
@@ -72,7 +64,7 @@ def split_target(target: bytes) -> Target:
     """Split a request target.
 
     Raises:
-        RequestMalformed: it is not a path or a URL.
+        RequestMalformed: it is neither a path nor a URL.
     """
     try:
         url = httptools.parse_url(target)
@@ -83,7 +75,7 @@ def split_target(target: bytes) -> Target:
 
 
 class _Head:
-    """Collects what llhttp reports while it reads a head."""
+    """Receives llhttp's callbacks for one head."""
 
     __slots__ = ("ends", "headers", "lines", "target")
 
@@ -107,16 +99,16 @@ class _Head:
         self.ends += 1
 
     def on_body(self, _: bytes) -> None:
-        # It was given a head and nothing else: it has seen the end earlier than this package.
+        # llhttp was given a head only, and sees its end earlier than this parser.
         raise RequestMalformed("the head ends in more than one place")
 
 
 class RequestParser:
-    """Reads one request after another, and never beyond the one that is asked for.
+    """Parses one request after another, and never beyond the one that is asked for.
 
     Args:
         limits: of the head.
-        find_body_limit: gives the most bytes that a body to a path may have.
+        find_body_limit: returns the limit of a body in bytes, by path.
     """
 
     def __init__(self, limits: Limits, find_body_limit: Callable[[str], int]) -> None:
@@ -141,14 +133,14 @@ class RequestParser:
 
     @property
     def held_bytes(self) -> int:
-        """How much is kept: of the request that is being read, and of what came behind it."""
+        """The memory of the unfinished request and of the bytes after it."""
         chunked = 0 if self._chunks is None else len(self._chunks.content)
-        # Empty lines are counted and not kept.
+        # Empty lines count, but are not kept.
         head = 0 if self.stage is Stage.START else self._head_bytes
         return head + len(self._body) + chunked + len(self._data)
 
     def expects_continue(self) -> bool:
-        """Tell whether the client waits for `100 Continue` before it sends the body."""
+        """Tell whether the client waits for `100 Continue`."""
         return (
             self._request is not None
             and self._request.version == "1.1"
@@ -158,17 +150,17 @@ class RequestParser:
         )
 
     def feed(self, data: bytes) -> None:
-        """Add what has arrived."""
+        """Add received bytes."""
         self._data = self._data[self._position :] + data if self._data else data
         self._position = 0
 
     def read(self) -> Request | None:
-        """Give the next request; None while it is incomplete, and everything has been read.
+        """Return the next request, or None while it is incomplete.
 
         Raises:
-            RequestMalformed: this is not HTTP/1.1, or its framing is ambiguous.
+            RequestMalformed: the bytes are not HTTP/1.1, or their framing is ambiguous.
             HeadTooLarge: the head has too many bytes or fields.
-            BodyTooLarge: the body has, or declares, more bytes than the path takes.
+            BodyTooLarge: the body has, or declares, more bytes than the path allows.
         """
         if not self._data:
             return None
@@ -202,7 +194,7 @@ class RequestParser:
         try:
             llhttp.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            pass  # It takes the rest for another protocol; there is no rest.
+            pass  # llhttp takes the bytes after the head for another protocol, but gets none.
         except httptools.HttpParserError as error:
             raise RequestMalformed(str(error)) from error
         if head.ends != (end is not None):
@@ -215,9 +207,9 @@ class RequestParser:
         return self._finish_head(head, llhttp)
 
     def _skip_empty_lines(self) -> bool:
-        """Skip empty lines before a request line, as RFC 9112, section 2.2, has it.
+        """Skip empty lines before a request (RFC 9112, section 2.2), and tell if bytes follow.
 
-        They count as its head. Whether anything follows them.
+        They count towards the limit of the head.
         """
         end = cast(re.Match[bytes], _EMPTY_LINES.match(self._data, self._position)).end()
         self._head_bytes += end - self._position
@@ -227,7 +219,7 @@ class RequestParser:
         return end < len(self._data)
 
     def _find_head_end(self) -> int | None:
-        """Find the position behind the empty line, which may have begun in the data before."""
+        """Find the end of the empty line, which may have begun in earlier data."""
         start = self._position
         tail = self._head_tail
         if tail:
@@ -238,11 +230,11 @@ class RequestParser:
         return None if found == -1 else found + len(_HEAD_END)
 
     def _finish_head(self, head: _Head, llhttp: httptools.HttpRequestParser) -> Request:
-        """Decide how long the body is: the one place that does."""
+        """Determine the framing of the body."""
         version = llhttp.get_http_version()
         method = llhttp.get_method().decode("ascii")
         if version not in ("1.0", "1.1") or method == "CONNECT":
-            raise RequestMalformed(f"HTTP/{version} and {method} cannot be served")
+            raise RequestMalformed(f"{method} with HTTP/{version} is not supported")
         limit_bytes = self._find_body_limit(split_target(head.target).path)
         length = head.headers.get(b"content-length")
         coding = head.headers.get(b"transfer-encoding")
@@ -266,7 +258,7 @@ class RequestParser:
         return Request(method, head.target, version, head.headers, b"", keep_alive)
 
     def _read_body(self, request: Request) -> bool:
-        """Read on in the body; whether it is whole."""
+        """Read the body, and tell whether it is whole."""
         if self._chunks is not None:
             self._position = self._chunks.feed(self._data, self._position)
             if not self._chunks.is_complete:

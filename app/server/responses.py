@@ -21,21 +21,21 @@ Headers = tuple[Header, ...]
 
 @lru_cache(maxsize=256)
 def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
-    """Encode the status line and the headers. Most responses of a second have the same.
+    """Encode the status line and the headers.
 
     Args:
         status: of the response.
-        headers: of the application; what it says of the framing is left out.
-        framing: what the server says of it.
+        headers: of the application; its framing headers are dropped.
+        framing: the server's own framing headers.
 
     Raises:
-        ValueError: a header holds a line break.
+        ValueError: a header contains a line break.
     """
     lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in _FRAMING]
     lines += [b"%b: %b\r\n" % field for field in framing]
     head = b"".join((_STATUS_LINES[status], *lines, b"\r\n"))
     if head.count(b"\n") != len(lines) + 2 or head.count(b"\r") != len(lines) + 2:
-        raise ValueError("a response header holds a line break")
+        raise ValueError("a response header contains a line break")
     return head
 
 
@@ -47,9 +47,9 @@ def encode_response(
     Args:
         status: of the response.
         headers: of the application.
-        body: all of it; of a response to HEAD, what is not sent.
-        is_head: whether it responds to HEAD.
-        is_last: whether the connection ends with it.
+        body: of the response; not sent in response to HEAD.
+        is_head: whether the request's method is HEAD.
+        is_last: whether the connection closes afterwards.
     """
     framing = (CLOSE,) if is_last else ()
     if status in _WITHOUT_BODY:
@@ -60,5 +60,5 @@ def encode_response(
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """Encode a part of a streamed response; nothing for no data, which would end it."""
+    """Encode a chunk; no data encodes to nothing, as an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -178,7 +178,7 @@ def test_large_unfinished_bodies_make_room_for_each_other(
     pieces = mixed(once(_BATCH + length, rest), once(_BATCH + _CHUNKED + b"%x\r\n" % _MIB, rest))
     runner.flood(relay, pieces, 200)
     assert read_evictions(relay)["memory"] > 100
-    assert "unfinished requests and unread answers" in relay.log
+    assert "unfinished requests and unread responses" in relay.log
 
 
 def test_chunks_of_nearly_nothing_are_refused_early(
@@ -234,7 +234,7 @@ def test_connections_beyond_the_bound_are_those_of_strangers(
         assert crowd.ended >= 800
         assert read_evictions(relay)["connections"] >= 800
         assert (
-            "WARNING app.server.connections: MAX_CONNECTIONS reached, 200 connections" in relay.log
+            "WARNING app.server.connections: MAX_CONNECTIONS reached (200 connections)" in relay.log
         )
 
 
@@ -244,4 +244,4 @@ def test_file_descriptors_that_are_short_are_told_and_suffice(
     with run_relay(tmp_path, "sh", "-c", 'ulimit -n 256; exec "$@"', "sh") as relay:
         runner.flood(relay, once(), 1000, returns=True)
         assert "WARNING app.server.connections: MAX_CONNECTIONS=2000 needs 2128" in relay.log
-        assert "the limit is 256: serving 128 connections" in relay.log
+        assert "the limit is 256; serving 128 connections" in relay.log
