@@ -1,4 +1,4 @@
-"""The application: the only place that wires the packages together."""
+"""Wires the packages together, and nothing else does."""
 
 import asyncio
 import logging
@@ -6,9 +6,10 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
+from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
 from app.relay.dispatch import Dispatcher
@@ -38,13 +40,14 @@ from app.relay.receive import Receiver
 from app.relay.replay import Replayer
 from app.settings import Settings
 from app.store import signals
+from app.store.engine import read_store_url
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.keys import read_key
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE_WORTH_A_WARNING_SECONDS = 3600
+_LONG_TOLERANCE_SECONDS = 3600
 
 
 def create_app(
@@ -55,31 +58,28 @@ def create_app(
     monotonic: Callable[[], float] = time.monotonic,
     hit: FailpointHook = noop,
 ) -> Application:
-    """Make one relay.
+    """Make one relay. It opens nothing before its lifespan begins.
 
     Args:
-        settings: of this deployment.
-        transport: what carries requests to Supabase and the key set; None for the network.
+        settings: of the deployment.
+        transport: carries requests to Supabase and the key set; None for the network.
         clock: Unix seconds.
-        monotonic: seconds that never step.
+        monotonic: seconds of a clock that never steps.
         hit: called at each named failpoint.
 
     Raises:
-        ConfigurationInvalid: a setting cannot be used. The sentence names it.
+        ConfigurationInvalid: settings are unusable. Names them all.
     """
-    _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
-    verifier = _make_signature_verifier(settings)
-    # Whatever can be found wrong is found before anything is opened.
     key_set_client = httpx.AsyncClient(transport=transport)
-    tokens = _make_token_verifier(settings, key_set_client, clock=clock)
-    targets = settings.targets
-    _warn(settings)
+    _check_credentials(settings, key_set_client)
+    _warn_about_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
             store = await Store.open(settings.store_url, hit=hit)
             resources.push_async_callback(store.close)
+            _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
             http = await resources.enter_async_context(
                 open_http_client(
                     settings.supabase_url,
@@ -89,6 +89,7 @@ def create_app(
                 )
             )
             await resources.enter_async_context(key_set_client)
+
             notifier = OutcomeNotifier()
             measurements = Measurements()
             dispatcher = Dispatcher(
@@ -97,13 +98,15 @@ def create_app(
                 notifier,
                 clock=clock,
                 jitter=random.random,
-                targets=targets,
+                targets=settings.targets,
                 hit=hit,
                 measurements=measurements,
             )
-            dispatching = await resources.enter_async_context(AsyncExitStack())
-            leadership = await _start_leadership(store, dispatcher, dispatching)
-            is_leader = _make_is_leader(leadership)
+            leadership = _make_leadership(store, dispatcher)
+
+            def is_leader() -> bool:
+                return leadership is None or leadership.is_held
+
             purger = Purger(
                 store, clock=clock, retention_days=settings.retention_days, is_leader=is_leader
             )
@@ -118,25 +121,41 @@ def create_app(
                 measurements=measurements,
             )
 
+            # Closes in reverse order: the dispatcher ends before the lease is released.
+            dispatching = await resources.enter_async_context(AsyncExitStack())
+            if leadership is not None and store.replicas is not None:
+                dispatching.push_async_callback(leadership.release)
+                _start(dispatching, "leadership", leadership.run())
+                store.replicas.listen(
+                    signals.Pooler(settings.store_pooler),
+                    partial(_handle_signal, dispatcher, replayer, leadership, notifier),
+                )
+            _start(resources, "purger", purger.run())
+            _start(resources, "replayer", replayer.run())
+            task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+            dispatching.push_async_callback(
+                _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
+            )
+
             @cache
             def begin_stop() -> asyncio.Task[None]:
-                # Beside the open requests, so that both have all of SHUTDOWN_SECONDS, and another
-                # replica leads as soon as the open batch is finished.
+                # While the server waits for open requests, so that both have SHUTDOWN_SECONDS.
                 receiver.end_waits()
                 return asyncio.create_task(dispatching.aclose(), name="stop")
 
+            resources.push_async_callback(begin_stop)
             app.state.services = Services(
                 clock=clock,
                 authenticator=Authenticator(
                     settings.webhook_auth,
-                    signatures=verifier,
-                    tokens=tokens,
+                    signatures=_make_signature_verifier(settings),
+                    tokens=_make_token_verifier(settings, key_set_client, clock),
                     clock=clock,
                 ),
                 reader=EventReader(
                     roles=settings.membership_roles,
                     statuses=settings.membership_statuses,
-                    extra_fields=targets.extra,
+                    extra_fields=settings.targets.extra,
                 ),
                 receiver=receiver,
                 replayer=replayer,
@@ -151,24 +170,13 @@ def create_app(
                 measurements=measurements,
                 begin_stop=begin_stop,
             )
-            if store.replicas is not None and leadership is not None:
-                handler = _make_handler(dispatcher, replayer, leadership, notifier)
-                store.replicas.listen(signals.Pooler(settings.store_pooler), handler)
-            for name, work in (("purger", purger.run), ("replayer", replayer.run)):
-                background = asyncio.create_task(work(), name=name)
-                resources.push_async_callback(_cancel, background)
-            task = asyncio.create_task(dispatcher.run(), name="dispatcher")
-            dispatching.push_async_callback(
-                _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
-            )
-            resources.push_async_callback(begin_stop)
             yield
 
     return create_api(lifespan)
 
 
 def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
-    """Make the HTTP surface alone: enough for its OpenAPI document, not for requests."""
+    """Make the HTTP API; without a lifespan, only for its OpenAPI document."""
     single = EventEndpoint()
     app = Application(
         bypass_endpoints={EVENT_PATH: single, BATCH_PATH: BatchEndpoint()},
@@ -189,10 +197,62 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
     return app
 
 
-async def _start_leadership(
-    store: Store, dispatcher: Dispatcher, dispatching: AsyncExitStack
-) -> Leadership | None:
-    """Acquire and renew the lease, if other relays share the store."""
+def _check_credentials(settings: Settings, key_set_client: httpx.AsyncClient) -> None:
+    """Report everything that cannot be used, before anything is opened."""
+    sentences: list[str] = []
+    for check in (
+        lambda: read_key(settings.supabase_service_role_key.get_secret_value()),
+        lambda: _make_signature_verifier(settings),
+        lambda: _make_token_verifier(settings, key_set_client, time.time),
+        lambda: read_store_url(settings.store_url),
+    ):
+        try:
+            check()
+        except ConfigurationInvalid as error:
+            sentences += error.sentences
+    if sentences:
+        raise ConfigurationInvalid(*sentences)
+
+
+def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:
+    if not settings.webhook_secrets:
+        return None
+    return SignatureVerifier(
+        [secret.get_secret_value() for secret in settings.webhook_secrets],
+        tolerance_seconds=settings.webhook_tolerance_seconds,
+    )
+
+
+def _make_token_verifier(
+    settings: Settings, key_set_client: httpx.AsyncClient, clock: Callable[[], float]
+) -> TokenVerifier | None:
+    secret, url = settings.jwt_secret, settings.jwt_jwks_url
+    if secret is None and url is None:
+        return None
+    return TokenVerifier(
+        algorithms=settings.effective_jwt_algorithms,
+        secret=None if secret is None else secret.get_secret_value(),
+        key_set=None if url is None else KeySet(url, key_set_client, clock=time.monotonic),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        clock=clock,
+    )
+
+
+def _warn_about_settings(settings: Settings) -> None:
+    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
+        logger.warning(
+            "neither JWT_SECRET nor JWT_JWKS_URL is set: /replay and /events respond with 403"
+        )
+    if settings.webhook_tolerance_seconds > _LONG_TOLERANCE_SECONDS:
+        logger.warning(
+            "WEBHOOK_TOLERANCE_SECONDS=%d: a captured request can be replayed for that long",
+            settings.webhook_tolerance_seconds,
+        )
+
+
+def _make_leadership(store: Store, dispatcher: Dispatcher) -> Leadership | None:
+    """Make the leadership of one relay among those that share the store, if it is shared."""
     if store.replicas is None:
         return None
     leadership = Leadership(
@@ -202,36 +262,32 @@ async def _start_leadership(
         get_status=lambda: dispatcher.status,
     )
     dispatcher.require_leadership(leadership)
-    # Let go of when the dispatcher has ended, which is stopped before this.
-    dispatching.push_async_callback(leadership.release)
-    seeking = asyncio.create_task(leadership.run(), name="leadership")
-    dispatching.push_async_callback(_cancel, seeking)
     return leadership
 
 
-def _make_is_leader(leadership: Leadership | None) -> Callable[[], bool]:
-    return lambda: leadership is None or leadership.is_held
+def _handle_signal(
+    dispatcher: Dispatcher,
+    replayer: Replayer,
+    leadership: Leadership,
+    notifier: OutcomeNotifier,
+    payload: str,
+) -> None:
+    match payload:
+        case signals.EVENT:
+            dispatcher.wake()
+        case signals.REPLAY:
+            replayer.wake()
+        case signals.LEASE:
+            leadership.poll_now()
+        case _:
+            marks = signals.read_settled(payload)
+            if marks is not None:
+                notifier.publish_marks(marks)
 
 
-def _make_handler(
-    dispatcher: Dispatcher, replayer: Replayer, leadership: Leadership, notifier: OutcomeNotifier
-) -> Callable[[str], None]:
-    """Give what handles the signals of other replicas."""
-
-    def handle(payload: str) -> None:
-        match payload:
-            case signals.EVENT:
-                dispatcher.wake()
-            case signals.REPLAY:
-                replayer.wake()
-            case signals.LEASE:
-                leadership.poll_now()
-            case _:
-                marks = signals.read_settled(payload)
-                if marks is not None:
-                    notifier.publish_marks(marks)
-
-    return handle
+def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run work in the background until the stack closes."""
+    stack.push_async_callback(_cancel, asyncio.create_task(work, name=name))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -247,40 +303,3 @@ async def _stop_dispatcher(
     if not done:
         logger.warning("the open batch was abandoned; it stays pending")
         await _cancel(task)
-
-
-def _make_signature_verifier(settings: Settings) -> SignatureVerifier | None:
-    if not settings.webhook_secrets:
-        return None
-    return SignatureVerifier(
-        [secret.get_secret_value() for secret in settings.webhook_secrets],
-        tolerance_seconds=settings.webhook_tolerance_seconds,
-    )
-
-
-def _make_token_verifier(
-    settings: Settings, client: httpx.AsyncClient, *, clock: Callable[[], float]
-) -> TokenVerifier | None:
-    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
-        return None
-    key_set = None
-    if settings.jwt_jwks_url is not None:
-        key_set = KeySet(settings.jwt_jwks_url, client, clock=time.monotonic)
-    return TokenVerifier(
-        algorithms=settings.effective_jwt_algorithms,
-        secret=None if settings.jwt_secret is None else settings.jwt_secret.get_secret_value(),
-        key_set=key_set,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        clock=clock,
-    )
-
-
-def _warn(settings: Settings) -> None:
-    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
-        logger.warning("neither JWT_SECRET nor JWT_JWKS_URL is set: /replay and /events answer 403")
-    if settings.webhook_tolerance_seconds > _TOLERANCE_WORTH_A_WARNING_SECONDS:
-        logger.warning(
-            "WEBHOOK_TOLERANCE_SECONDS=%d: a captured request can be sent again for that long",
-            settings.webhook_tolerance_seconds,
-        )

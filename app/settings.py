@@ -25,7 +25,6 @@ from app.domain.errors import ConfigurationInvalid
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
 
-_JWT_SECRET_BYTES: Final = 32
 _MISSING: Final = {
     "supabase_url": "SUPABASE_URL is not set; copy the project URL from the Supabase dashboard",
     "supabase_service_role_key": "SUPABASE_SECRET_KEY is not set, and neither is"
@@ -94,16 +93,12 @@ class SecretSettings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _require_strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return value
+        secret = "" if value is None else value.get_secret_value()
         # RFC 7518, section 3.2: at least as long as the hash.
-        if len(value.get_secret_value().encode()) < _JWT_SECRET_BYTES:
+        if value is not None and (len(secret.encode()) < 32 or len(set(secret)) == 1):
             raise ValueError(
-                f"must be at least {_JWT_SECRET_BYTES} bytes; `relay secret --kind jwt` makes one"
-            )
-        if len(set(value.get_secret_value())) == 1:
-            raise ValueError(
-                "must not be one character repeated; `relay secret --kind jwt` makes one"
+                "must be at least 32 bytes, and not one character repeated;"
+                " `relay secret --kind jwt` makes one"
             )
         return value
 

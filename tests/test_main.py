@@ -20,16 +20,17 @@ from tests.fake_postgrest import FakePostgrest, is_write
 
 
 @contextlib.contextmanager
-def opened_by_nobody(starter: RelayStarter) -> Iterator[None]:
-    """Show that what follows leaves no file and sends no request."""
+def nothing_opened(starter: RelayStarter) -> Iterator[None]:
+    """Check that the block changes no file and sends no request."""
+    before = {path: path.read_bytes() for path in starter.folder.iterdir()}
     yield
-    assert list(starter.folder.iterdir()) == []
+    assert {path: path.read_bytes() for path in starter.folder.iterdir()} == before
     assert starter.postgrest.requests == []
     assert starter.key_server.requests == []
 
 
 def test_app_made_has_opened_nothing_yet(starter: RelayStarter) -> None:
-    with opened_by_nobody(starter):
+    with nothing_opened(starter):
         starter.make_app(jwt_jwks_url=KEY_SET_URL)
 
 
@@ -48,10 +49,24 @@ def test_app_made_has_opened_nothing_yet(starter: RelayStarter) -> None:
 def test_app_with_a_setting_that_cannot_be_used_names_it_and_opens_nothing(
     starter: RelayStarter, setting: str, value: str, words: str
 ) -> None:
-    with opened_by_nobody(starter):
+    with nothing_opened(starter):
         with pytest.raises(ConfigurationInvalid, match=words) as caught:
             starter.make_app(**{setting: value})
         assert "swordfish" not in str(caught.value)
+
+
+def test_app_with_several_unusable_settings_names_them_all(starter: RelayStarter) -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        starter.make_app(
+            supabase_service_role_key="swordfish",
+            webhook_secrets="swordfish",
+            jwt_algorithms="none",
+            store_url="mysql://host/relay",
+        )
+    names = ("SUPABASE_SECRET_KEY", "WEBHOOK_SECRETS", "JWT_ALGORITHMS", "STORE_URL")
+    assert len(caught.value.sentences) == len(names)
+    for name, sentence in zip(names, caught.value.sentences, strict=True):
+        assert name in sentence
 
 
 @pytest.mark.parametrize(

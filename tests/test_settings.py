@@ -422,7 +422,9 @@ def test_jwt_secret_of_one_repeated_character_is_refused(
 ) -> None:
     set_environment({"JWT_SECRET": character * 40})
     sentence = read_sentence()
-    assert sentence.startswith("JWT_SECRET must not be one character repeated")
+    assert sentence.startswith(
+        "JWT_SECRET must be at least 32 bytes, and not one character repeated;"
+    )
     assert character * 2 not in sentence
 
 
