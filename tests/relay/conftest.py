@@ -1,6 +1,7 @@
-"""A dispatcher on a store of either kind."""
+"""Dispatchers on a store."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,14 @@ from tests.relay.harness import Bench, run_bench
 
 @pytest.fixture
 async def bench(store_url: str) -> AsyncIterator[Bench]:
-    """A dispatcher with a Supabase that has foreign keys."""
+    """A dispatcher on either database, with a Supabase that has foreign keys."""
     async with run_bench(store_url, FakePostgrest(has_foreign_keys=True)) as running:
+        yield running
+
+
+@pytest.fixture
+async def sqlite_bench(store_file: Path) -> AsyncIterator[Bench]:
+    """The same on SQLite only, for long tests of what does not depend on the database."""
+    postgrest = FakePostgrest(has_foreign_keys=True)
+    async with run_bench(f"sqlite:///{store_file}", postgrest) as running:
         yield running

@@ -67,20 +67,20 @@ async def test_entity_failing_alone_is_applied_once_its_request_succeeds(
 
 
 async def test_entity_failing_alone_backs_off_to_15_minutes(
-    bench: Bench,
+    sqlite_bench: Bench,
 ) -> None:
     bad = World().trip("created")
-    await bench.receive(bad)
-    await fail_while_it_holds(bench, bad)
-    await bench.drain()
+    await sqlite_bench.receive(bad)
+    await fail_while_it_holds(sqlite_bench, bad)
+    await sqlite_bench.drain()
     for wait in (1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900):
-        attempts = len(bench.postgrest.writes)
-        bench.advance(wait - 1)
-        await bench.drain()
-        assert len(bench.postgrest.writes) == attempts
-        bench.advance(1)
-        await bench.drain()
-        assert len(bench.postgrest.writes) == attempts + 1
+        attempts = len(sqlite_bench.postgrest.writes)
+        sqlite_bench.advance(wait - 1)
+        await sqlite_bench.drain()
+        assert len(sqlite_bench.postgrest.writes) == attempts
+        sqlite_bench.advance(1)
+        await sqlite_bench.drain()
+        assert len(sqlite_bench.postgrest.writes) == attempts + 1
 
 
 async def test_entity_failing_alone_shares_no_request_with_others(
@@ -101,25 +101,25 @@ async def test_entity_failing_alone_shares_no_request_with_others(
 
 
 async def test_entities_failing_alone_take_turns_with_due_ones(
-    bench: Bench,
+    sqlite_bench: Bench,
 ) -> None:
     bad = [World().trip("created") for _ in range(3)]
-    await bench.receive(*bad, *(World().trip("created") for _ in range(100)))
+    await sqlite_bench.receive(*bad, *(World().trip("created") for _ in range(100)))
 
     def is_bad(request: httpx.Request) -> bool:
         return any(holds(event)(request) for event in bad)
 
-    bench.postgrest.answer_with(403, HTML, of=is_bad)
-    await bench.drain()
+    sqlite_bench.postgrest.answer_with(403, HTML, of=is_bad)
+    await sqlite_bench.drain()
     for _ in range(3):
-        before = len(bench.postgrest.writes)
-        bench.advance(1000)
+        before = len(sqlite_bench.postgrest.writes)
+        sqlite_bench.advance(1000)
         fresh = [World().trip("created") for _ in range(2 * REQUEST_ENTITIES)]
         for number in range(0, len(fresh), 200):
-            await bench.receive(*fresh[number : number + 200])
-        await bench.drain()
-        assert set(await bench.statuses_of(*fresh)) == {EventStatus.APPLIED}
-        writes = bench.postgrest.writes[before:]
+            await sqlite_bench.receive(*fresh[number : number + 200])
+        await sqlite_bench.drain()
+        assert set(await sqlite_bench.statuses_of(*fresh)) == {EventStatus.APPLIED}
+        writes = sqlite_bench.postgrest.writes[before:]
         for event in bad:
             tried = [holds(event)(write) for write in writes]
             assert any(tried)
@@ -183,20 +183,20 @@ async def test_deletes_are_sent_one_at_a_time_once_a_request_of_them_has_failed(
     assert statuses.count(EventStatus.APPLIED) == 19
 
 
-async def test_size_of_requests_grows_again_after_one_has_failed(bench: Bench) -> None:
+async def test_size_of_requests_grows_again_after_one_has_failed(sqlite_bench: Bench) -> None:
     trips = [World().trip("created") for _ in range(REQUEST_ENTITIES)]
-    await bench.receive(*trips)
-    bench.postgrest.answer_with(500, TIMEOUT, of=lambda r: count_rows(r) > 300)
-    await bench.drain()
-    assert (await bench.store.measure_backlog(NOW)).pending == 0
-    bench.postgrest.heal()
+    await sqlite_bench.receive(*trips)
+    sqlite_bench.postgrest.answer_with(500, TIMEOUT, of=lambda r: count_rows(r) > 300)
+    await sqlite_bench.drain()
+    assert (await sqlite_bench.store.measure_backlog(NOW)).pending == 0
+    sqlite_bench.postgrest.heal()
     for _ in range(40):
-        await bench.receive(*(World().trip("created") for _ in range(REQUEST_ENTITIES)))
-        await bench.drain()
-        if count_rows(bench.postgrest.writes[-1]) == REQUEST_ENTITIES:
+        await sqlite_bench.receive(*(World().trip("created") for _ in range(REQUEST_ENTITIES)))
+        await sqlite_bench.drain()
+        if count_rows(sqlite_bench.postgrest.writes[-1]) == REQUEST_ENTITIES:
             break
-    assert max(count_rows(write) for write in bench.postgrest.writes[1:]) == REQUEST_ENTITIES
-    assert count_rows(bench.postgrest.writes[-1]) == REQUEST_ENTITIES
+    assert max(count_rows(write) for write in sqlite_bench.postgrest.writes[1:]) == REQUEST_ENTITIES
+    assert count_rows(sqlite_bench.postgrest.writes[-1]) == REQUEST_ENTITIES
 
 
 class SlowBulk(FakePostgrest):
