@@ -51,11 +51,7 @@ class ClaimPolicy:
         }
 
     def choose(self, now: float) -> Wanted:
-        """Choose what to claim next.
-
-        Args:
-            now: on the monotonic clock.
-        """
+        """Choose what to claim next; `now` is on the monotonic clock."""
         return Wanted(
             _FRESH_FIRST if self._is_after_retry else _RETRIES_AFTER_THEIR_KIND,
             {priority: self._limit_entities(priority) for priority in Priority},

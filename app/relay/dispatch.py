@@ -42,15 +42,11 @@ _OUT_OF_TIME: Final = RequestFailure(
 
 
 class Dispatcher:
-    """The one writer to Supabase.
+    """The only writer to Supabase.
 
-    If replicas share the store, only the leader dispatches: it verifies its lease before every
-    request, and the store verifies it in every transaction that records outcomes. A request of a
-    process that was paused for longer than the lease is stale.
-
-    Args:
-        clock: Unix seconds.
-        monotonic: seconds that never step.
+    If replicas share the store, only the leader dispatches. It checks its lease before every
+    request, and the store checks it in every transaction that records outcomes. If a process was
+    paused for longer than its lease, its request is stale.
     """
 
     def __init__(
@@ -81,7 +77,7 @@ class Dispatcher:
             monotonic=monotonic, jitter=jitter, measurements=measurements
         )
         # A failed batch, until a probe decides whether all of Supabase is unavailable.
-        self._failed: tuple[Batch, RequestFailure] | None = None
+        self._failed_batch: tuple[Batch, RequestFailure] | None = None
         self._outcomes = OutcomeReader(
             clock=clock, monotonic=monotonic, jitter=jitter, measurements=measurements
         )
@@ -182,9 +178,9 @@ class Dispatcher:
                 batch = await self._record_and_claim(outcomes)
             return True
         except LeaseLost:
-            # The new leader applies whatever is not recorded; late requests of ours are stale.
+            # The new leader applies what is not recorded; late requests of this one are stale.
             self._queue.discard_outcomes()
-            self._failed = None
+            self._failed_batch = None
             logger.warning("the lease was lost: another replica dispatches")
             return False
 
@@ -203,14 +199,14 @@ class Dispatcher:
         budget_ms = self._policy.begin_batch(batch)
         operations = plan_request(batch.entities, self._targets)
         self._hit(Failpoint.BEFORE_WRITE)
-        answer = await self._fence.send(operations, budget_ms=budget_ms)
+        result = await self._fence.send(operations, budget_ms=budget_ms)
         self._hit(Failpoint.AFTER_WRITE)
-        match answer:
+        match result:
             case ApplyResult():
-                outcomes = self._outcomes.read_result(operations, answer)
+                outcomes = self._outcomes.read_result(operations, result)
                 if not outcomes and len(batch.entities) > 1:
                     # The set-based attempt used up all the time and failed: it would do so again.
-                    self._failed = (batch, _OUT_OF_TIME)
+                    self._failed_batch = (batch, _OUT_OF_TIME)
                     return self._attribute_failure()
                 self._policy.record_success(batch)
                 return outcomes
@@ -218,12 +214,12 @@ class Dispatcher:
                 return []
             case RequestFailure() if not self._fence.is_claimed:
                 # The claim failed: the batch was never sent.
-                self._breaker.open(answer)
+                self._breaker.open(result)
                 return []
             case RequestFailure():
-                self._failed = (batch, answer)
-                if answer.retry_after_seconds is not None:
-                    self._breaker.open(answer)
+                self._failed_batch = (batch, result)
+                if result.retry_after_seconds is not None:
+                    self._breaker.open(result)
                 elif not self._is_stopping and await self._probe():
                     return self._attribute_failure()
                 return []
@@ -234,15 +230,15 @@ class Dispatcher:
         if failure is None:
             self._breaker.close()
             return True
-        self._failed = None
+        self._failed_batch = None
         self._breaker.open(failure)
         return False
 
     def _attribute_failure(self) -> list[Outcome]:
         """Supabase is available, so a failed request failed by itself: split or postpone it."""
-        if self._failed is None:
+        if self._failed_batch is None:
             return []
-        (batch, failure), self._failed = self._failed, None
+        (batch, failure), self._failed_batch = self._failed_batch, None
         pieces = self._policy.record_failure(batch)
         return self._outcomes.split_or_postpone(batch.entities, failure, pieces)
 

@@ -27,7 +27,6 @@ class Fence:
 
     Args:
         require_lease: raises LeaseLost if this replica is no longer the leader.
-        monotonic: seconds that never step.
 
     Attributes:
         contact_at: when the database responded last, on the monotonic clock.
@@ -79,10 +78,10 @@ class Fence:
         Raises:
             LeaseLost: nothing was sent.
         """
-        answer = await self.send((), budget_ms=BUDGET_MS)
-        if isinstance(answer, ApplyResult) or answer.kind in _DATABASE_RESPONDED:
+        result = await self.send((), budget_ms=BUDGET_MS)
+        if isinstance(result, ApplyResult) or result.kind in _DATABASE_RESPONDED:
             return None
-        return answer
+        return result
 
     async def send(
         self, operations: Sequence[Operation], *, budget_ms: int
@@ -92,8 +91,8 @@ class Fence:
         Raises:
             LeaseLost: nothing was sent.
         """
-        answer = await self._send(operations, budget_ms)
-        kind = None if isinstance(answer, ApplyResult) else answer.kind
+        result = await self._send(operations, budget_ms)
+        kind = None if isinstance(result, ApplyResult) else result.kind
         if kind is None or kind in _DATABASE_RESPONDED:
             self.contact_at = self._monotonic()
         if kind is not RequestFailureKind.BUSY:
@@ -108,7 +107,7 @@ class Fence:
                 await asyncio.sleep(backoff_seconds(1, self._jitter()))
         elif kind is RequestFailureKind.BUSY:
             await asyncio.sleep(_BUSY_PAUSE_SECONDS)
-        return answer
+        return result
 
     async def _send(
         self, operations: Sequence[Operation], budget_ms: int

@@ -22,11 +22,7 @@ HELD: Final = "schema-mismatch"
 
 
 class OutcomeReader:
-    """Derives outcomes from the answers of `relay_apply`.
-
-    Args:
-        clock: Unix seconds.
-        monotonic: seconds that never step.
+    """Derives outcomes from the results of requests.
 
     Attributes:
         evidence: which tables are held.
@@ -46,7 +42,7 @@ class OutcomeReader:
         self._stops = measurements.stops
         self.evidence = TableEvidence()
 
-    def read_result(self, operations: Sequence[Operation], answer: ApplyResult) -> list[Outcome]:
+    def read_result(self, operations: Sequence[Operation], result: ApplyResult) -> list[Outcome]:
         """Return the outcome of each entity whose row was tried."""
         now = from_seconds(self._clock())
         outcomes: list[Outcome] = []
@@ -55,7 +51,7 @@ class OutcomeReader:
         for number, operation in enumerate(operations):
             if operation.is_placeholder:
                 continue
-            applied, failed = _divide(operation, number, answer)
+            applied, failed = _divide(operation, number, result)
             outcomes += map(Applied, applied)
             place = Held(operation.target.kind, operation.verb is Verb.DELETE)
             if applied:
@@ -164,18 +160,18 @@ def _postpone(
 
 
 def _divide(
-    operation: Operation, number: int, answer: ApplyResult
+    operation: Operation, number: int, result: ApplyResult
 ) -> tuple[list[PendingEntity], dict[PendingEntity, RowFailure]]:
     """Return the entities that were applied, and those that failed."""
-    if not answer.failures and not answer.not_tried:
+    if not result.failures and not result.not_tried:
         return list(operation.entities), {}
     applied: list[PendingEntity] = []
     failed: dict[PendingEntity, RowFailure] = {}
     for row, entity in enumerate(operation.entities):
         place = RowPosition(number, row)
-        if place in answer.failures:
-            failed[entity] = answer.failures[place]
-        elif place not in answer.not_tried:
+        if place in result.failures:
+            failed[entity] = result.failures[place]
+        elif place not in result.not_tried:
             applied.append(entity)
     return applied, failed
 

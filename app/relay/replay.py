@@ -25,7 +25,7 @@ _DUTY_CYCLE: Final = 0.1
 # A replay that ends within this time is reported as completed.
 _RESPONSE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.05
-# How often a replica looks whether it is the leader now.
+# How often a follower checks whether it has become the leader.
 _STANDBY_SECONDS: Final = 1.0
 
 

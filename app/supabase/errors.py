@@ -61,7 +61,7 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
     "0A000": RowFailureKind.STRUCTURAL,
 }
 
-# PostgreSQL 18 has a code of its own for ON DELETE RESTRICT.
+# PostgreSQL 18 has a separate code for ON DELETE RESTRICT.
 _REFERENCED_CODES: Final = ("23503", "23001")
 
 _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
