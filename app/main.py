@@ -39,9 +39,9 @@ from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.replay import Replayer
 from app.settings import Settings
-from app.store import signals
-from app.store.engine import read_store_url
+from app.store import notifications
 from app.store.store import Store
+from app.store.store_url import read_store_url
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.keys import read_key
 
@@ -127,7 +127,7 @@ def create_app(
                 dispatching.push_async_callback(leadership.release)
                 _start(dispatching, "leadership", leadership.run())
                 store.replicas.listen(
-                    signals.Pooler(settings.store_pooler),
+                    notifications.Pooler(settings.store_pooler),
                     partial(_handle_signal, dispatcher, replayer, leadership, notifier),
                 )
             _start(resources, "purger", purger.run())
@@ -273,14 +273,14 @@ def _handle_signal(
     payload: str,
 ) -> None:
     match payload:
-        case signals.EVENT:
+        case notifications.EVENT:
             dispatcher.wake()
-        case signals.REPLAY:
+        case notifications.REPLAY:
             replayer.wake()
-        case signals.LEASE:
+        case notifications.LEASE:
             leadership.poll_now()
         case _:
-            marks = signals.read_settled(payload)
+            marks = notifications.read_settled(payload)
             if marks is not None:
                 notifier.publish_marks(marks)
 

@@ -13,9 +13,10 @@ from typing import Final
 import pytest
 from sqlalchemy import Engine
 
-from app.store.engine import open_engine, read_store_url
-from app.store.migrating import migrate_store
+from app.store.engine import open_engine
+from app.store.schema_upgrade import upgrade_store
 from app.store.store import Store
+from app.store.store_url import read_store_url
 from tests.postgres import PostgresServer
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -25,7 +26,7 @@ DATABASES: Final = ("sqlite", "postgresql")
 def _migrate_sqlite() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "relay.db"
-        migrate_store(f"sqlite:///{file}")
+        upgrade_store(f"sqlite:///{file}")
         return file.read_bytes()
 
 
@@ -37,7 +38,7 @@ def create_postgres_store(postgres: PostgresServer) -> str:
 @cache
 def _migrate_postgres(postgres: PostgresServer) -> str:
     url = postgres.create_database()
-    migrate_store(url)
+    upgrade_store(url)
     return url.rpartition("/")[2]
 
 

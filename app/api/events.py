@@ -16,6 +16,7 @@ from app.domain.event_reader import is_event_id
 from app.domain.events import EventId, EventType
 from app.domain.history import EventCursor
 from app.domain.instants import Instant
+from app.store import event_queries
 
 router = APIRouter(tags=["events"], responses=describe_problems(*OPERATOR_ERRORS))
 
@@ -132,7 +133,9 @@ async def list_events(
     if query.cursor is not None:
         received_at, sequence = read_cursor(query.cursor, listing, length=2)
         before = EventCursor(Instant(received_at), sequence)
-    page = await services.store.read_event_page(query.criteria, before, query.limit)
+    page = await services.store.search(
+        event_queries.read_event_page, query.criteria, before, query.limit
+    )
     following = page.next_cursor
     return EventList(
         events=[EventBody.model_validate(event) for event in page.events],
@@ -152,7 +155,11 @@ async def get_event(
     services: ServicesDependency,
 ) -> EventBody:
     """Get an event, its entity, status, attempts and last error. Needs `events:read`."""
-    event = await services.store.find_event(EventId(event_id)) if is_event_id(event_id) else None
+    event = (
+        await services.store.read(event_queries.find_event, EventId(event_id))
+        if is_event_id(event_id)
+        else None
+    )
     if event is None:
         raise EventNotFound
     return EventBody.model_validate(event)

@@ -25,7 +25,7 @@ from app.domain.event_reader import BatchItem
 from app.domain.events import Event
 from app.domain.failpoints import Failpoint
 from app.domain.instants import from_seconds
-from app.store.receiving import Receipt
+from app.store.receive import Receipt
 
 logger = logging.getLogger(__name__)
 

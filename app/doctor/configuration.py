@@ -7,8 +7,8 @@ from typing import Final
 from app.auth.jwks import KeySet
 from app.doctor.findings import Finding, Fix, command, ok, problem, setting
 from app.domain.errors import ConfigurationInvalid, KeySetUnavailable
-from app.store.inspecting import Standing, StoreState, inspect_store
-from app.store.signals import Pooler
+from app.store.notifications import Pooler
+from app.store.store_status import SchemaStatus, StoreStatus, inspect_store
 
 _OTHER_STORE: Final = setting("STORE_URL=sqlite:////data/relay.db")
 
@@ -64,12 +64,12 @@ def check_store(store_url: str, pooler: Pooler) -> Iterator[Finding]:
         )
         return
     yield _evaluate_schema(state)
-    if state.has_sessions is not None:
-        yield ok("store-pooler", _describe_pooler(pooler, has_sessions=state.has_sessions))
+    if state.is_behind_pooler is not None:
+        yield ok("store-pooler", _describe_pooler(pooler, has_sessions=not state.is_behind_pooler))
 
 
-def _evaluate_schema(state: StoreState) -> Finding:
-    if state.standing is Standing.NEWER:
+def _evaluate_schema(state: StoreStatus) -> Finding:
+    if state.schema is SchemaStatus.NEWER:
         return problem(
             "store",
             f"The store {state.place} is at revision {state.revision}, which this version of the"
@@ -79,7 +79,7 @@ def _evaluate_schema(state: StoreState) -> Finding:
         )
     if state.revision is None:
         return ok("store", f"The store {state.place} does not exist yet; relay serve creates it.")
-    is_ready = state.standing is Standing.CURRENT and state.has_function
+    is_ready = state.schema is SchemaStatus.CURRENT
     upgrade = "" if is_ready else f"; relay serve upgrades it to {state.head}"
     return ok("store", f"The store {state.place} is at revision {state.revision}{upgrade}.")
 

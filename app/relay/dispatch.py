@@ -24,7 +24,8 @@ from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.outcomes import OutcomeReader
 from app.relay.pending_queue import STORE_RETRY_SECONDS, PendingQueue
-from app.store.dispatch_queries import Batch, Outcome
+from app.store.dispatch_queries import Batch
+from app.store.outcome_queries import Outcome
 from app.store.store import Store
 from app.supabase.client import ApplyResult, SupabaseClient
 from app.supabase.planning import plan_request

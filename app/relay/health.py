@@ -16,6 +16,7 @@ from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.heartbeat import Heartbeat
 from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
+from app.store import event_queries
 from app.store.store import Store
 
 # A report does not wait longer for the store to be read.
@@ -123,7 +124,7 @@ class HealthReporter:
         )
 
     async def _measure_backlog(self) -> Backlog:
-        return await self._store.measure_backlog(from_seconds(self._clock()))
+        return await self._store.read(event_queries.measure_backlog, from_seconds(self._clock()))
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:
         if self._leadership is None or self._leadership.is_held:

@@ -52,7 +52,7 @@ class Heartbeat:
     async def _commit(self) -> None:
         has_recovered = False
         try:
-            await self._store.beat(from_seconds(self._clock()))
+            await self._store.write_heartbeat(from_seconds(self._clock()))
             has_recovered = self._is_stalled
         except StoreUnavailable:
             pass  # The store has logged it; `Store.failure` is the reason.

@@ -10,6 +10,7 @@ from typing import Final
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.relay.background import repeat
 from app.relay.dispatcher_status import DispatcherStatus, read_status, write_status
+from app.store import lease
 from app.store.replicas import Replicas
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Leadership:
         """
         asked_at = self._clock()
         if self._token is None:
-            self._token = await self._replicas.acquire_lease(self._holder, LEASE_SECONDS)
+            self._token = await self._replicas.run(lease.acquire_lease, self._holder, LEASE_SECONDS)
             if self._token is None:
                 return
             logger.info("this replica is the leader now (lease %d)", self._token)
@@ -117,7 +118,7 @@ class Leadership:
             self._on_gain()
             return
         report = write_status(self._get_status())
-        if await self._replicas.renew_lease(self._token, LEASE_SECONDS, report):
+        if await self._replicas.run(lease.renew_lease, self._token, LEASE_SECONDS, report):
             self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
         else:
             logger.warning("another replica is the leader now (lease %d is lost)", self._token)
@@ -128,7 +129,7 @@ class Leadership:
         token, self._token = self._token, None
         if token is not None:
             with contextlib.suppress(StoreUnavailable):
-                await self._replicas.release_lease(token)
+                await self._replicas.run(lease.release_lease, token)
 
     async def read_leader_status(self) -> DispatcherStatus | None:
         """Return the status that the leader reported; None if no replica is the leader.
@@ -136,7 +137,7 @@ class Leadership:
         Raises:
             StoreUnavailable: the store cannot be read.
         """
-        lease = await self._replicas.read_lease()
-        if lease is None or not lease.is_held:
+        stored = await self._replicas.run(lease.read_lease)
+        if stored is None or not stored.is_held:
             return None
-        return read_status(lease.report)
+        return read_status(stored.report)

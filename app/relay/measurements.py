@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.domain.entities import EntityState
 from app.domain.instants import Instant, seconds_between
-from app.store.dispatch_queries import Applied, Failed, Outcome
+from app.store.outcome_queries import Applied, Failed, Outcome
 
 _LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from app.domain.entities import EntityRef
-from app.store.signals import mark_of
+from app.store.notifications import hash_ref
 
 
 class OutcomeNotifier:
@@ -34,7 +34,7 @@ class OutcomeNotifier:
 
     def publish_marks(self, marks: frozenset[str]) -> None:
         """Wake the subscribers of entities that another replica has marked; all without marks."""
-        self._wake([ref for ref in self._subscriptions if not marks or mark_of(ref) in marks])
+        self._wake([ref for ref in self._subscriptions if not marks or hash_ref(ref) in marks])
 
     def _wake(self, refs: Iterable[EntityRef]) -> None:
         for ref in refs:

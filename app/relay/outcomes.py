@@ -10,7 +10,8 @@ from app.domain.instants import Instant, after, from_seconds
 from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_alone
 from app.relay.measurements import Measurements
 from app.relay.table_evidence import TableEvidence
-from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
+from app.store.dispatch_queries import Held
+from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
 from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import Operation, Verb
 from app.supabase.targets import Target

@@ -12,7 +12,9 @@ from app.domain.instants import Instant, from_seconds, seconds_between
 from app.relay.background import OutageLog
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
-from app.store.dispatch_queries import Applied, Batch, Failed, Outcome, Postponed, Wanted
+from app.store import dispatch_queries, outcome_queries
+from app.store.dispatch_queries import Batch, Wanted
+from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -87,7 +89,7 @@ class PendingQueue:
             if wanted is None:
                 return None
             # Only read: a write transaction would queue behind incoming events.
-            batch = await self._store.claim(now, wanted)
+            batch = await self._store.read(dispatch_queries.claim, now, wanted)
             self._outage.end()
             return batch
         if self.is_failing and self._monotonic() < self._retry_at:
@@ -95,7 +97,9 @@ class PendingQueue:
         recorded = self._unrecorded
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                batch = await self._store.record_and_claim(now, recorded, wanted, token=token)
+                batch = await self._store.write(
+                    outcome_queries.record_and_claim, now, recorded, wanted, token=token
+                )
         except (StoreUnavailable, TimeoutError):
             self.note_store_failure()
             return await self._claim_revocations(now, wanted)
@@ -121,7 +125,7 @@ class PendingQueue:
                 if not _is_due(each, now)
             },
         )
-        return await self._store.claim(now, revocations)
+        return await self._store.read(dispatch_queries.claim, now, revocations)
 
     async def correct_skew(self) -> None:
         """Make due what a clock that ran ahead has delayed; at most once a second."""
@@ -131,8 +135,8 @@ class PendingQueue:
         self._schedule_read_at = now
         instant = from_seconds(self._clock())
         with contextlib.suppress(StoreUnavailable):
-            if (await self._store.read_schedule(instant)).is_skewed:
-                count = await self._store.correct_skew(instant)
+            if (await self._store.read(dispatch_queries.read_schedule, instant)).is_skewed:
+                count = await self._store.write(dispatch_queries.correct_skew, instant)
                 logger.warning("the clock was ahead: %d entities are due now", count)
 
     async def seconds_until_due(self, *, are_tables_held: bool) -> float | None:
@@ -142,7 +146,7 @@ class PendingQueue:
             StoreUnavailable: the store cannot be read.
         """
         instant = from_seconds(self._clock())
-        next_due_at = (await self._store.read_schedule(instant)).next_due_at
+        next_due_at = (await self._store.read(dispatch_queries.read_schedule, instant)).next_due_at
         if next_due_at is None:
             return STORE_RETRY_SECONDS if self._unrecorded else None
         # Due entities that could not be claimed are held or unrecorded, or became due just now.

@@ -8,6 +8,7 @@ from typing import Final
 from app.domain.history import EventCursor
 from app.domain.instants import Instant, from_seconds
 from app.relay.background import repeat
+from app.store import retention
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -62,13 +63,13 @@ class Purger:
         """
         if self._cutoff is None:
             self._position = None
-            self._cutoff = await self._store.begin_purge(
-                from_seconds(self._clock()), self._retention_seconds
+            self._cutoff = await self._store.write(
+                retention.advance_cutoff, from_seconds(self._clock()), self._retention_seconds
             )
         total = 0
         while self._cutoff is not None:
-            chunk = await self._store.purge_events(
-                self._cutoff, _CHUNK_EVENTS, resume_after=self._position
+            chunk = await self._store.write(
+                retention.purge_chunk, self._cutoff, _CHUNK_EVENTS, resume_after=self._position
             )
             total += chunk.events
             self._position = chunk.end

@@ -10,7 +10,8 @@ from app.domain.events import Event, EventId
 from app.domain.instants import from_seconds
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
-from app.store.receiving import Receipt
+from app.store import event_queries
+from app.store.receive import Receipt
 from app.store.store import Store
 
 
@@ -60,12 +61,17 @@ class Receiver:
             StoreUnavailable: the store is closed.
         """
 
-        def complete(result: Receipt | BaseException) -> None:
-            if isinstance(result, Receipt):
-                self._note_receipts((result,))
-            on_result(EventIdConflict() if result is Receipt.CONFLICT else result)
+        def complete(stored: asyncio.Future[list[Receipt]]) -> None:
+            error = stored.exception()
+            if error is not None:
+                on_result(error)
+                return
+            (receipt,) = stored.result()
+            self._note_receipts((receipt,))
+            on_result(EventIdConflict() if receipt is Receipt.CONFLICT else receipt)
 
-        self._store.put_event(event, from_seconds(self._clock()), complete)
+        now = from_seconds(self._clock())
+        self._store.store_events((event,), now).add_done_callback(complete)
 
     async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
         """Store events in one commit; return their receipts, in the same order.
@@ -130,7 +136,7 @@ class Receiver:
                 await signal.wait()
 
     async def _read_status(self, event_id: EventId) -> EventStatus:
-        event = await self._store.find_event(event_id)
+        event = await self._store.read(event_queries.find_event, event_id)
         if event is None:
             raise EventNotFound
         return event.status

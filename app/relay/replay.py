@@ -14,12 +14,15 @@ from app.domain.event_reader import is_event_id
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import from_seconds
 from app.relay.background import repeat
+from app.store import event_queries, replay_queries
 from app.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 # Events wait while a chunk commits: about 20 ms.
 _CHUNK_ENTITIES: Final = 1000
+# Finding targets may scan every event, so many are found at once; they take 10 MB.
+_TARGETS_AHEAD: Final = 50_000
 # The share of time that a replay may use while events arrive; all of it while none do.
 _DUTY_CYCLE: Final = 0.1
 # A replay that ends within this time is reported as completed.
@@ -58,9 +61,10 @@ class Replayer:
             InputInvalid: an event id is not stored.
         """
         if criteria.event_ids is None:
-            return await self._store.count_matches(criteria)
-        found = await self._store.find_events(
-            [event_id for event_id in criteria.event_ids if is_event_id(event_id)]
+            return await self._store.scan(replay_queries.count_matches, criteria)
+        found = await self._store.read(
+            event_queries.find_events,
+            [event_id for event_id in criteria.event_ids if is_event_id(event_id)],
         )
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
@@ -81,7 +85,8 @@ class Replayer:
         """
         matches = await self.count(criteria)
         replay_id = ReplayId(str(uuid.uuid4()))
-        await self._store.begin_replay(
+        await self._store.write(
+            replay_queries.begin_replay,
             replay_id=replay_id,
             criteria=criteria,
             matches=matches,
@@ -106,14 +111,14 @@ class Replayer:
         Raises:
             ReplayNotFound: no replay has this id.
         """
-        replay = await self._store.read_replay(replay_id)
+        replay = await self._store.search(replay_queries.read_replay, replay_id)
         if replay is None:
             raise ReplayNotFound
         return replay
 
     async def list(self, before: int | None, limit: int) -> ReplayPage:
         """Return replays, newest first, with numbers below `before`."""
-        return await self._store.read_replay_page(before, limit)
+        return await self._store.search(replay_queries.read_replay_page, before, limit)
 
     async def run(self) -> None:
         """Requeue what replays ask for, including unfinished ones of earlier runs."""
@@ -123,7 +128,9 @@ class Replayer:
 
     async def _complete_next(self) -> None:
         self._signal.clear()
-        number = await self._store.find_running_replay() if self._is_leader() else None
+        number = None
+        if self._is_leader():
+            number = await self._store.read(replay_queries.find_running_replay)
         if number is not None:
             await self._complete(number)
             # Another one may be running.
@@ -137,21 +144,28 @@ class Replayer:
 
     async def _complete(self, number: int) -> None:
         try:
-            while self._is_leader() and await self._advance(number):
-                pass
+            is_unfinished = True
+            while is_unfinished and self._is_leader():
+                targets = await self._store.scan(
+                    replay_queries.find_targets, number, _TARGETS_AHEAD
+                )
+                for chunk in targets.split(_CHUNK_ENTITIES):
+                    is_unfinished = self._is_leader() and await self._advance(number, chunk)
+                    if not is_unfinished:
+                        break
         except StoreUnavailable:
             raise
         except Exception:
             logger.exception("replay %d failed", number)
-            await self._store.fail_replay(number)
+            await self._store.write(replay_queries.fail_replay, number)
         finally:
             self._wake_dispatcher()
 
-    async def _advance(self, number: int) -> bool:
+    async def _advance(self, number: int, targets: replay_queries.Targets) -> bool:
         events_before = self._store.events_stored
         started_at = time.monotonic()
-        is_unfinished = await self._store.advance_replay(
-            number, from_seconds(self._clock()), _CHUNK_ENTITIES
+        is_unfinished = await self._store.write(
+            replay_queries.requeue_targets, number, targets, from_seconds(self._clock())
         )
         used_seconds = time.monotonic() - started_at
         self._wake_dispatcher()

@@ -1,114 +1,182 @@
-"""Group commit: one thread, one connection, one transaction and one fsync for all that waits."""
+"""Group commit: one thread, one transaction and one fsync for all waiting writes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
-from typing import Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import Engine
 
+from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
-from app.store.checkpointing import Checkpointer
-from app.store.engine import is_shared
-from app.store.grouping import FRESH_SECONDS, GroupThread
-from app.store.receiving import Arrival, store_arrivals
-from app.store.watchdog import Watchdog
+from app.store.batching_worker import BatchingWorker
+from app.store.database_errors import (
+    describe_failure,
+    hide_values,
+    is_conflict,
+    is_store_failure,
+)
+from app.store.deadline import deadline
+from app.store.receive import Arrival, store_arrivals
+from app.store.store_url import is_shared
+from app.store.wal_checkpointer import WalCheckpointer
 from app.store.write_session import WriteSession
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-# Beyond this a group only waits longer for its commit: the fsync is already shared by all.
-MAXIMUM_GROUP = 512
-# How long one group may take before its connection is cut.
-GROUP_SECONDS: Final = 15.0
-
+# Above this size a group only waits longer for its commit: the fsync is already shared.
+MAXIMUM_GROUP: Final = 512
+_GROUP_SECONDS: Final = 15.0
+# An idle connection goes back to the pool, which tests it before it is used again.
+_FRESH_SECONDS: Final = 1.0
+_TRIES: Final = 4
 
 Operation = Callable[[WriteSession], object]
+Work = Operation | Arrival
 
 
-class GroupCommit(GroupThread[Operation | Arrival]):
-    """Runs write operations in groups, and stores what arrives, in the order of both."""
+class GroupCommit:
+    """Runs write operations and stores events in groups, each group in one transaction.
+
+    Args:
+        engine: of the store.
+        perform: does the work of a group and returns the results.
+        commits_itself: whether `perform` is a single statement, which needs no transaction.
+        hit: failpoints.
+
+    Attributes:
+        failure: why the last group could not be committed; None while the store is writable.
+        events_stored: how many events this process has stored or recognised; it only rises.
+    """
 
     def __init__(
-        self, engine: Engine, *, watchdog: Watchdog | None = None, hit: FailpointHook = noop
+        self,
+        engine: Engine,
+        perform: Callable[[WriteSession, Sequence[Any]], Sequence[object]],
+        *,
+        commits_itself: bool = False,
+        hit: FailpointHook = noop,
     ) -> None:
-        super().__init__("store-writer", maximum_weight=MAXIMUM_GROUP)
+        self._perform = perform
+        self._commits_itself = commits_itself
+        self.failure: str | None = None
+        self.events_stored = 0
         self._engine = engine
-        self._watchdog = watchdog
         self._hit = hit
         self._session: WriteSession | None = None
-        self._checkpointer = None if is_shared(engine.url) else Checkpointer(engine)
-        # The log that a killed process left may hold what was erased since it was written.
+        self._checkpointer = None if is_shared(engine.url) else WalCheckpointer(engine)
+        # The log of a killed process may contain data that was erased since.
         self._must_truncate = True
-        self.start()
+        self._worker = BatchingWorker[Work](
+            "store-writer", self._process, maximum_size=MAXIMUM_GROUP
+        )
+
+    @property
+    def commit_seconds(self) -> float:
+        """How long the current commit has been running; 0 without one."""
+        return self._worker.busy_seconds
+
+    def submit(self, work: Work) -> asyncio.Future[Any]:
+        """Return a future of the work's result, which completes after its commit.
+
+        It fails with StoreUnavailable if the work could not be committed; then none of it is
+        stored. An operation may run several times, with all runs but the last rolled back: when
+        another operation of its group fails, or when the transaction loses to another one.
+
+        Raises:
+            StoreUnavailable: the store is closed.
+        """
+        return self._worker.submit(work, len(work.events) if isinstance(work, Arrival) else 1)
 
     async def close(self) -> None:
-        """Finish what waits and end the thread."""
-        await super().close()
+        """Commit what is waiting and close the connection."""
+        await self._worker.close()
+        self._reset_connection()
         if self._checkpointer is not None:
             await asyncio.to_thread(self._checkpointer.close)
 
-    async def run(self, operation: Callable[[WriteSession], T]) -> T:
-        """Run one operation and return its result once it is durable.
+    def _process(self, group: Sequence[Work]) -> Sequence[object]:
+        return self._commit_or_fail(group, _TRIES)
 
-        The operation may run several times, each but the last undone: when another of its group
-        fails, or when the database has it wait for a neighbour that waits for it.
+    def _commit_or_fail(self, group: Sequence[Work], tries: int) -> Sequence[object]:
+        """Return a result or an exception for each work."""
+        try:
+            results = self._commit(group)
+        except Exception as error:  # noqa: BLE001 - the callers receive it
+            if is_conflict(error) and tries > 1:
+                return self._commit_or_fail(group, tries - 1)
+            self._reset_connection()
+            if is_store_failure(error):
+                self._note_failure(describe_failure(error))
+                return [StoreUnavailable() for _ in group]
+            if len(group) == 1:
+                return [hide_values(error)]
+            # One faulty operation does not affect the others.
+            return [result for work in group for result in self._commit_or_fail([work], _TRIES)]
+        self._note_failure(None)
+        return results
 
-        Raises:
-            StoreUnavailable: it could not be committed; nothing of it is stored.
-        """
-        return cast(T, await self.submit(operation))
-
-    def commit(self, group: Sequence[Operation | Arrival]) -> list[object]:
-        """Run all of it in one transaction."""
+    def _commit(self, group: Sequence[Work]) -> Sequence[object]:
         session = self._open_session()
-        with self._limit(session):
-            if self._checkpointer is not None:
-                self._checkpointer.finish(session.cursor)
-            with session.transaction():
-                results = list(_perform(session, group))
+        with deadline(session.connection, _GROUP_SECONDS):
+            if self._commits_itself:
                 self._hit(Failpoint.BEFORE_COMMIT)
+                results = self._perform(session, group)
+            else:
+                if self._checkpointer is not None:
+                    self._checkpointer.restart_log(session.cursor)
+                with session.transaction():
+                    results = self._perform(session, group)
+                    self._hit(Failpoint.BEFORE_COMMIT)
             self._hit(Failpoint.AFTER_COMMIT)
             session.truncate_if_requested()
             if self._checkpointer is not None:
-                self._checkpointer.tend(session.cursor)
+                self._checkpointer.request_if_due(session.cursor)
             session.used_at = time.monotonic()
+        self.events_stored += sum(len(work.events) for work in group if isinstance(work, Arrival))
         return results
-
-    def discard(self) -> None:
-        """Close the connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            self._must_truncate = session.must_truncate
-            session.connection.invalidate()
-            session.connection.close()
-
-    def _limit(self, session: WriteSession) -> AbstractContextManager[None]:
-        if self._watchdog is None:
-            return nullcontext()
-        return self._watchdog.limit(session.connection, GROUP_SECONDS)
 
     def _open_session(self) -> WriteSession:
         session = self._session
         if (
             session is not None
             and session.is_shared
-            and time.monotonic() - session.used_at > FRESH_SECONDS
+            and time.monotonic() - session.used_at > _FRESH_SECONDS
         ):
-            # Back into the pool, which tries it before it hands it out again.
             session.connection.close()
-            self._session = None
-        if self._session is None:
-            self._session = WriteSession(self._engine.connect(), must_truncate=self._must_truncate)
-        return self._session
+            session = None
+        if session is None:
+            connection = self._engine.connect()
+            if self._commits_itself:
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            session = WriteSession(connection, must_truncate=self._must_truncate)
+        self._session = session
+        return session
+
+    def _reset_connection(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            self._must_truncate = session.must_truncate
+            session.connection.invalidate()
+            session.connection.close()
+
+    def _note_failure(self, failure: str | None) -> None:
+        # Logged when it begins and ends: meanwhile every commit fails.
+        if failure is not None and failure != self.failure:
+            logger.error("the store cannot commit: %s", failure)
+        if failure is None and self.failure is not None:
+            logger.info("the store commits again")
+        self.failure = failure
 
 
-def _perform(session: WriteSession, group: Sequence[Operation | Arrival]) -> Iterator[object]:
+def perform(session: WriteSession, group: Sequence[Work]) -> list[object]:
+    """Run operations and store events, in order."""
+    results: list[object] = []
     for is_arrival, together in groupby(group, lambda work: isinstance(work, Arrival)):
         if is_arrival:
-            yield from store_arrivals(session, cast(Iterator[Arrival], together))
+            results += store_arrivals(session, cast(Iterator[Arrival], together))
         else:
-            for operation in cast(Iterator[Operation], together):
-                yield operation(session)
+            results += [operation(session) for operation in cast(Iterator[Operation], together)]
+    return results

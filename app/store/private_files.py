@@ -1,4 +1,4 @@
-"""Files that hold data of people or secrets: only their owner may read them."""
+"""Files with personal data or secrets, which only their owner may read."""
 
 import os
 import shlex
@@ -6,28 +6,24 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 _OWNER_ONLY: Final = 0o600
-# The database, its write-ahead log, the log's index, a rollback journal, the lock of the relay.
+# The database, its write-ahead log, the log's index, a rollback journal, the relay's lock.
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 def open_private(path: Path, mode: Literal["ab", "wb", "r+b"]) -> IO[bytes]:
-    """Open a file. A new one is created for its owner alone, with any umask.
+    """Open a file; a new one is created for its owner alone, whatever the umask.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return open(path, mode, opener=_open)
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags, _OWNER_ONLY)
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, _OWNER_ONLY))
 
 
 def create_private(path: Path) -> None:
-    """Create an empty file, unless there is one.
+    """Create an empty file unless it exists.
 
-    An existing file is not even opened: closing it would release every lock that SQLite holds on
-    it in this process.
+    An existing file is not even opened: closing it would release every lock that SQLite holds on it
+    in this process.
 
     Raises:
         OSError: it cannot be created.
@@ -37,7 +33,7 @@ def create_private(path: Path) -> None:
 
 
 def describe_exposure(database: Path) -> str | None:
-    """Say which files of a SQLite database others on this machine may read or write, if any."""
+    """Name the files of a SQLite database that other users may read or write; None if none."""
     files = [Path(f"{database}{suffix}") for suffix in _SUFFIXES]
     exposed = [str(file) for file in files if file.exists() and file.stat().st_mode & 0o077]
     if not exposed:

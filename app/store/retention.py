@@ -1,4 +1,4 @@
-"""Purging events: how far back they are kept, and which ones stay however old they are."""
+"""Purging events: how long they are kept, and which ones stay however old they are."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,8 +21,8 @@ INSERT INTO purge (id, cutoff, purged_at) VALUES (1, :cutoff, :now)
 ON CONFLICT (id) DO UPDATE SET cutoff = excluded.cutoff, purged_at = excluded.purged_at
 """)
 
-# By time of receipt, not by sequence: events received while a clock was ahead must not hold up
-# those received after it was corrected.
+# By time of receipt, not by sequence: events received while a clock was ahead must not delay the
+# purge of those received after it was corrected.
 _SELECT_CHUNK_END = text("""
 SELECT received_at, sequence FROM (
     SELECT received_at, sequence FROM events
@@ -35,9 +35,9 @@ ORDER BY received_at DESC, sequence DESC
 LIMIT 1
 """)
 
-# An entity that is pending or dead keeps the event that it stands at, its latest one, and those
-# between the two, which link them. The subquery is a scalar one so that PostgreSQL looks entities
-# up by key: it might join an EXISTS to all entities.
+# A pending or dead entity keeps the event of its desired state, its latest event, and those that
+# link the two. The subquery is scalar so that PostgreSQL finds entities by key: it might join an
+# EXISTS to all entities.
 _DELETE_CHUNK = text("""
 DELETE FROM events
 WHERE (received_at, sequence) > (:after_received_at, :after_sequence)
@@ -54,28 +54,26 @@ _START: Final = EventCursor(Instant(-(2**63)), 0)
 
 @dataclass(frozen=True, slots=True)
 class PurgedChunk:
-    """What became of some of the oldest events.
+    """The result of one step of a purge.
 
     Attributes:
-        events: how many were removed.
-        end: the position of the last one considered; None where none was left.
+        events: how many were deleted.
+        end: the position of the last event considered; None if none was left.
     """
 
     events: int
     end: EventCursor | None
 
 
-def advance_cutoff(
-    session: WriteSession, *, now: Instant, retention_seconds: float
-) -> Instant | None:
-    """Store how far to purge now and give it: events received earlier may go.
+def advance_cutoff(session: WriteSession, now: Instant, retention_seconds: float) -> Instant | None:
+    """Advance and return the stored cutoff: events received earlier may be purged.
 
-    The cutoff advances by at most a day a purge. So a clock that is far ahead costs a day of
-    history, not all of it, and a first purge begins at the oldest event.
+    It advances by at most a day per purge, so a clock that is far ahead costs a day of history, not
+    all of it. A first purge begins at the oldest event.
 
     Returns:
-        None where there is nothing to purge: no event is stored, or the last purge is less than an
-        hour away, in either direction: one that was stamped by a clock since corrected counts not.
+        None if no event is stored, or the latest purge began less than an hour ago. A time more
+        than an hour in the future was set by a clock that has been corrected; it does not count.
     """
     oldest: int | None = session.connection.execute(_SELECT_OLDEST).scalar_one()
     if oldest is None:
@@ -85,16 +83,19 @@ def advance_cutoff(
         return None
     base = Instant(oldest if stored is None else stored.cutoff)
     cutoff = min(after(now, -retention_seconds), after(base, _DAY_SECONDS))
-    # A clock that starts in 1970 must not move it back by decades, to be made up day by day.
+    # A clock that starts in 1970 must not move the cutoff back by decades.
     cutoff = max(cutoff, min(base, after(Instant(oldest), -_DAY_SECONDS)))
     session.connection.execute(_UPSERT_PURGE, {"cutoff": cutoff, "now": now})
     return cutoff
 
 
 def purge_chunk(
-    session: WriteSession, *, before: Instant, limit: int, resume_after: EventCursor | None
+    session: WriteSession, before: Instant, limit: int, *, resume_after: EventCursor | None = None
 ) -> PurgedChunk:
-    """Consider the next `limit` events received before an instant; remove those not needed."""
+    """Consider the next `limit` events received before an instant; delete those not needed.
+
+    Entities stay: they are the desired state.
+    """
     start = resume_after or _START
     values = {"after_received_at": start.received_at, "after_sequence": start.sequence}
     end = session.connection.execute(

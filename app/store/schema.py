@@ -17,8 +17,8 @@ from sqlalchemy import (
 metadata = MetaData()
 
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
-# Compared byte by byte, as Python and SQLite do. By the rules of a language a database may skip
-# the slash in a membership's key, and would not find the memberships of a removed trip.
+# Compared byte by byte, as in Python and SQLite. By the rules of a language, a database may ignore
+# the slash in a membership's key and miss the memberships of a removed trip.
 _Key = Text().with_variant(Text(collation="C"), "postgresql")
 
 events = Table(
@@ -30,22 +30,22 @@ events = Table(
     Column("kind", _Key, nullable=False),
     Column("key", _Key, nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
-    Column("is_removal", Boolean, nullable=False, comment="takes access away"),
+    Column("is_removal", Boolean, nullable=False, comment="a removal"),
     Column("received_at", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the body"),
     Column("data", Text, nullable=False, comment="permission data only, canonical JSON"),
-    # What an index on (kind, key) would find, for nothing: that one costs every event two pages
-    # more, and made receiving a third slower.
-    Column("previous", _Sequence, comment="the event of the same entity before it"),
+    # Replaces an index on (kind, key), which would cost every event two more pages and made
+    # receiving a third slower.
+    Column("previous_sequence", _Sequence, comment="the previous event of the same entity"),
     Index("events_received", "received_at", "sequence"),
-    # For erasure; one on all events would cost every event two pages more.
+    # For erasure. An index of all events would cost every event two more pages.
     Index(
         "events_of_user",
         "key",
         sqlite_where=text("kind = 'user'"),
         postgresql_where=text("kind = 'user'"),
     ),
-    # A purge must never let a sequence be given twice: versions and statuses compare it.
+    # A sequence must never be used twice, even after a purge: versions and statuses compare it.
     sqlite_autoincrement=True,
 )
 
@@ -54,34 +54,35 @@ entities = Table(
     metadata,
     Column("kind", _Key, primary_key=True),
     Column("key", _Key, primary_key=True),
-    # A trip's memberships are neighbours by key; a user's are not.
-    Column("user_id", Text, comment="of a membership; the creator of a trip"),
+    Column("user_id", Text, comment="the user of a membership; the creator of a trip"),
     # The version of the desired row.
     Column("occurred_at", BigInteger, nullable=False),
     Column("is_removal", Boolean, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("row", Text, comment="what Supabase should hold; null: nothing (a tombstone)"),
-    # The latest removal of a user or a trip, also one that lost to a newer creation.
+    Column("row", Text, comment="the desired state; null: a tombstone"),
+    # The latest removal of a user or trip, even one that lost to a newer creation.
     Column("removed_at", BigInteger),
     Column("removal_sequence", BigInteger),
     Column("state", Text, nullable=False, comment="pending, applied, dead"),
-    Column("priority", SmallInteger, nullable=False, comment="the queue that it waits in"),
-    Column("revision", BigInteger, nullable=False, comment="rises with each change to write"),
+    Column("priority", SmallInteger, nullable=False, comment="the queue"),
+    Column("revision", BigInteger, nullable=False, comment="rises with each requeue"),
     Column("pending_since", BigInteger, nullable=False),
-    Column("due_at", BigInteger, nullable=False, comment="0: at once, whatever the clock says"),
-    Column("attempts", Integer, nullable=False, comment="failures with last_error_code in a row"),
+    Column("due_at", BigInteger, nullable=False, comment="0: at once, on any clock"),
+    Column(
+        "attempts", Integer, nullable=False, comment="consecutive failures with last_error_code"
+    ),
     Column("awaits_parent", Boolean, nullable=False),
-    Column("waiting_since", BigInteger, comment="since when it has failed with last_error_code"),
-    Column("request_limit", SmallInteger, comment="most entities of a request that it is part of"),
+    Column("waiting_since", BigInteger, comment="when it first failed with last_error_code"),
+    Column("request_limit", SmallInteger, comment="most entities of its next request"),
     Column("last_error_code", Text),
-    Column("last_error", Text, comment="never with a row's values"),
+    Column("last_error", Text, comment="without values of the row"),
     Column("applied_occurred_at", BigInteger),
     Column("applied_sequence", BigInteger),
     Column("applied_at", BigInteger),
-    Column("latest_event", BigInteger, comment="received last, also if it lost"),
-    Column("replay", BigInteger, comment="the last one that had it written again"),
-    # In the order in which the dispatcher claims, and no larger than the backlog: users and trips
-    # before the memberships that refer to them.
+    Column("latest_event", BigInteger, comment="the latest received event, even if it lost"),
+    Column("replay", BigInteger, comment="the latest replay that requeued it"),
+    # In the order in which the dispatcher claims, with users and trips before the memberships that
+    # refer to them. No larger than the backlog.
     Index(
         "entities_pending",
         "priority",
@@ -97,7 +98,7 @@ entities = Table(
         sqlite_where=text("state = 'dead'"),
         postgresql_where=text("state = 'dead'"),
     ),
-    # No larger than what replays have left to do.
+    # No larger than the unsettled entities of replays.
     Index(
         "entities_replayed",
         "replay",
@@ -112,15 +113,15 @@ heartbeat = Table(
     "heartbeat",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("beaten_at", BigInteger, nullable=False, comment="last proof that commits succeed"),
+    Column("beaten_at", BigInteger, nullable=False, comment="when a commit last proved to succeed"),
 )
 
 purge = Table(
     "purge",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("cutoff", BigInteger, nullable=False, comment="events received before it may be gone"),
-    Column("purged_at", BigInteger, nullable=False, comment="when the last purge began"),
+    Column("cutoff", BigInteger, nullable=False, comment="events received earlier may be gone"),
+    Column("purged_at", BigInteger, nullable=False, comment="when the latest purge began"),
 )
 
 lease = Table(
@@ -130,7 +131,7 @@ lease = Table(
     Column("holder", Text, nullable=False),
     Column("token", BigInteger, nullable=False, comment="rises with each holder"),
     Column("expires_at", BigInteger, nullable=False, comment="by the database's clock"),
-    Column("report", Text, comment="what the holder says of itself, JSON"),
+    Column("report", Text, comment="status of the holder, JSON"),
 )
 
 replays = Table(
@@ -140,12 +141,23 @@ replays = Table(
     Column("replay_id", Text, nullable=False, unique=True),
     Column("requested_at", BigInteger, nullable=False),
     Column("requested_by", Text, comment="the subject of the token"),
-    Column("filter", Text, nullable=False, comment="as it was asked for, JSON"),
+    Column("filter", Text, nullable=False, comment="the criteria, JSON"),
     Column("status", Text, nullable=False, comment="running, completed, failed"),
     Column("matched_events", BigInteger, nullable=False),
-    Column("entities", BigInteger, nullable=False, comment="to be marked"),
-    Column("marked", BigInteger, nullable=False),
-    Column("superseded", BigInteger, nullable=False, comment="of the marked, by a later replay"),
-    Column("place", Text, comment="where to go on, JSON"),
+    Column("entities", BigInteger, nullable=False, comment="to be requeued"),
+    Column("marked", BigInteger, nullable=False, comment="requeued so far"),
+    Column(
+        "superseded",
+        BigInteger,
+        nullable=False,
+        comment="requeued entities that a later replay took over",
+    ),
+    Column("resume_after", Text, comment="the last requeued entity, JSON"),
     sqlite_autoincrement=True,
 )
+
+# Conditions on the memberships of a removed or applied parent, whose key is `:key`. A membership's
+# key is <trip_id>/<user_id>, and 0 is the character after the slash.
+OF_TRIP = "kind = 'membership' AND key > :key || '/' AND key < :key || '0'"
+# With kind = 'membership', SQLite would scan every membership instead of using the index.
+OF_USER = "kind <> 'trip' AND user_id = :key"

@@ -1,4 +1,4 @@
-"""What an operation writes through."""
+"""The connection of the writing thread."""
 
 import time
 from collections.abc import Iterator
@@ -7,22 +7,23 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from app.store.cursors import open_cursor
+from app.store.driver_cursor import open_cursor
 from app.store.engine import BUSY_MILLISECONDS
 
-# Nobody else writes, so that what is in the cache stays true. At 16 MiB, an event into a store of
-# 40 MB read four pages.
+# Nobody else writes to SQLite, so the cache stays valid. With 16 MiB, storing an event in a store
+# of 40 MB read four pages.
 _CACHE_KIBIBYTES: Final = 24 * 1024
 
 
 class WriteSession:
-    """One connection, inside the transaction of a group.
+    """One connection and the transactions on it.
 
     Attributes:
         connection: for statements in SQLAlchemy Core.
-        cursor: the driver's own, for statements that are compiled ahead.
-        is_shared: whether others write to the same database.
-        used_at: when a commit last succeeded, on the monotonic clock.
+        cursor: the driver's own, for the statements of the hot path.
+        is_shared: whether other relays write to the same database.
+        used_at: when the last commit succeeded, on the monotonic clock.
+        must_truncate: whether the write-ahead log may contain erased data.
     """
 
     def __init__(self, connection: Connection, *, must_truncate: bool) -> None:
@@ -32,21 +33,21 @@ class WriteSession:
         self.must_truncate = must_truncate and not self.is_shared
         self.used_at = time.monotonic()
         if not self.is_shared:
-            connection.execution_options(sqlite_begin=None)
+            connection.execution_options(has_begun=True)
             self.cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is written together; after an exception, nothing of it.
+        """Commit everything together; after an exception, roll back.
 
-        Then the connection is to be closed.
+        After an exception, close the connection.
         """
         if self.is_shared:
             with self.connection.begin():
                 yield
             return
-        # By SQLAlchemy, beginning and committing takes a group 90 µs and so 10 (in turn, by hand).
-        # Statements in Core are run in the same transaction (`app.store.engine`).
+        # On the driver's cursor: through SQLAlchemy, beginning and committing takes 90 µs instead
+        # of 10. Statements in Core join this transaction (`has_begun` in app.store.engine).
         self.cursor.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -55,19 +56,19 @@ class WriteSession:
             else:
                 self.cursor.execute("COMMIT")
         except BaseException:
-            # Closed with a statement that is still open, the connection would keep its lock.
+            # A connection that is closed with an open statement would keep its lock.
             self.connection.connection.rollback()
             raise
 
     def request_truncation(self) -> None:
-        """Have the write-ahead log overwritten after the commit: something was erased."""
+        """Have the write-ahead log overwritten after the commit, because data was erased."""
         self.must_truncate = not self.is_shared
 
     def truncate_if_requested(self) -> None:
-        """Empty the write-ahead log if that is asked for and no reader stands in the way."""
+        """Empty the write-ahead log if requested; while a reader blocks it, leave it for later."""
         if self.must_truncate:
-            # Without waiting for readers: events wait behind this. The next commit tries again.
+            # Events wait behind this, so it does not wait for readers. The next commit tries again.
             self.cursor.execute("PRAGMA busy_timeout = 0")
-            busy, _, _ = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            is_busy, _, _ = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self.cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-            self.must_truncate = bool(busy)
+            self.must_truncate = bool(is_busy)

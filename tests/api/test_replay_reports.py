@@ -21,7 +21,7 @@ from tests.api.running import (
     refuse_rows,
 )
 from tests.fake_postgrest import is_write
-from tests.store.actions import begin_replay
+from tests.store.store_steps import advance_replay, begin_replay
 
 
 async def test_replay_is_told_of_as_it_was_asked_for(storied: RunningRelay) -> None:
@@ -109,7 +109,7 @@ async def test_replay_that_a_relay_had_begun_is_completed_by_the_next(
         await relay.watch_health(lambda body: body["backlog"]["pending"] == 0)
     store = await Store.open(f"sqlite:///{starter.folder / 'relay.db'}")
     begun = await begin_replay(store, Criteria())
-    await store.advance_replay(begun.number, begun.requested_at, 7)
+    await advance_replay(store, begun.number, begun.requested_at, 7)
     await store.close()
     async with starter.start() as relay:
         report = await watch_replay(relay, begun.replay_id)

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 
 from app.domain.events import Event
-from app.store.receiving import Receipt
+from app.store.receive import Receipt
 from app.store.store import Store
 from tests.docs.commands import run_region
 from tests.docs.conftest import UNREACHABLE, Relay
 from tests.histories import NOW, make_event
 from tests.postgres import PostgresServer, run_postgres
-from tests.store.actions import have_applied
+from tests.store.store_steps import have_applied
 
 USERS = 300
 CALL = 50

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from app.doctor.configuration import check_store
 from app.doctor.findings import Status
-from app.store.migrating import migrate_store
-from app.store.signals import Pooler
+from app.store.notifications import Pooler
+from app.store.schema_upgrade import upgrade_store
 from tests.postgres import PostgresServer
 
 
@@ -13,7 +13,7 @@ def test_postgres_store_is_ok_before_and_after_the_first_start(postgres: Postgre
     store_url = postgres.create_database()
 
     before = list(check_store(store_url, Pooler.AUTO))
-    migrate_store(store_url)
+    upgrade_store(store_url)
     after = list(check_store(store_url, Pooler.AUTO))
 
     assert {finding.status for finding in (*before, *after)} == {Status.OK}
@@ -26,4 +26,4 @@ def test_store_that_cannot_be_opened_is_a_problem(tmp_path: Path) -> None:
     (finding,) = check_store(f"sqlite:///{tmp_path}/nowhere/relay.db", Pooler.AUTO)
 
     assert finding.status is Status.PROBLEM
-    assert finding.what.startswith("STORE_URL names a folder that is not there")
+    assert finding.what.startswith("STORE_URL names a directory that does not exist")

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from app.cli.client.signing import make_body, sign_body
-from app.store.migrating import migrate_store
+from app.store.schema_upgrade import upgrade_store
 from tests.e2e.conftest import READY_SECONDS, RelayProcess, await_that
 
 _UNSHARE: Final = ("unshare", "--fork", "--pid", "--mount-proc", "--kill-child")
@@ -135,7 +135,7 @@ def test_relay_stopped_during_its_imports_ends_at_once(
 def test_relay_stopped_while_it_waits_for_its_store_ends_at_once(
     relay: StoppedRelay, prefix: tuple[str, ...]
 ) -> None:
-    migrate_store(f"sqlite:///{relay.database}")
+    upgrade_store(f"sqlite:///{relay.database}")
     relay.prefix = prefix
     with closing(sqlite3.connect(relay.database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")

@@ -15,6 +15,7 @@ from app.domain.retry import BACKOFF_LIMIT_SECONDS
 from app.relay.dispatch import Dispatcher
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.replay import Replayer
+from app.store import event_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
 from tests.auth.issuer import Clock
@@ -127,7 +128,9 @@ class Bench:
 
     async def find(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Read where events stand."""
-        found = await self._store.find_events([event.event_id for event in events])
+        found = await self._store.read(
+            event_queries.find_events, [event.event_id for event in events]
+        )
         return [found[event.event_id] for event in events]
 
     async def _start(self) -> None:

@@ -17,6 +17,7 @@ from app.domain.retry import Jitter
 from app.relay.dispatch import Dispatcher
 from app.relay.health import Health, HealthReporter
 from app.relay.outcome_notifier import OutcomeNotifier
+from app.store import event_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.targets import MINIMAL_TARGETS, Targets
@@ -120,7 +121,7 @@ class Bench:
 
     async def view(self, event: Event) -> EntityView:
         """Read the entity of an event."""
-        found = await self.store.find_event(event.event_id)
+        found = await self.store.read(event_queries.find_event, event.event_id)
         assert found is not None
         return found.entity
 
@@ -128,7 +129,9 @@ class Bench:
         return (await self.statuses_of(event))[0]
 
     async def statuses_of(self, *events: Event) -> list[EventStatus]:
-        found = await self.store.find_events([event.event_id for event in events])
+        found = await self.store.read(
+            event_queries.find_events, [event.event_id for event in events]
+        )
         return [found[event.event_id].status for event in events]
 
     async def report_health(self) -> Health:
@@ -197,5 +200,5 @@ def count_rows(request: httpx.Request) -> int:
 async def await_backlog(store: Store, count: int) -> None:
     """Wait until this many entities are pending."""
     async with asyncio.timeout(60):
-        while (await store.measure_backlog(NOW)).pending != count:
+        while (await store.read(event_queries.measure_backlog, NOW)).pending != count:
             pass

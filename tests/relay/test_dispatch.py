@@ -11,6 +11,7 @@ from app.domain.failures import RequestFailureKind
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.dispatch import PROBE_SECONDS
 from app.relay.health import HealthStatus
+from app.store import event_queries
 from tests.fake_postgrest import COLUMNS, KEYS, is_write, read_operations
 from tests.histories import NOW, World, make_event, ref_of
 from tests.relay.harness import TABLES, Bench, count_rows, holds
@@ -109,7 +110,7 @@ async def test_dispatch_of_more_than_one_request_writes_each_entity_once_in_the_
     sent = [{row_id for _, _, row_id in name_rows(write)} for write in bench.postgrest.writes]
     assert [len(ids) for ids in sent] == [REQUEST_ENTITIES, REQUEST_ENTITIES, 200]
     assert set.union(*sent) == {trip.key for trip in trips}
-    assert (await bench.store.measure_backlog(NOW)).pending == 0
+    assert (await bench.store.read(event_queries.measure_backlog, NOW)).pending == 0
 
 
 async def test_dispatch_sends_one_request_at_a_time(bench: Bench) -> None:
@@ -119,7 +120,7 @@ async def test_dispatch_sends_one_request_at_a_time(bench: Bench) -> None:
     await bench.postgrest.wait_for_hanging()
     # No other request is sent while it hangs, although these commits take time.
     for _ in range(5):
-        await bench.store.beat(NOW)
+        await bench.store.write_heartbeat(NOW)
     assert len(bench.postgrest.writes) == 1
     gate.set()
     await running
@@ -169,7 +170,7 @@ async def test_dispatch_of_a_revocation_behind_a_backlog_of_grants_waits_for_one
     await running
     assert holds(revocation)(bench.postgrest.writes[1])
     assert await bench.status_of(revocation) is EventStatus.APPLIED
-    assert (await bench.store.measure_backlog(NOW)).pending > 8_000
+    assert (await bench.store.read(event_queries.measure_backlog, NOW)).pending > 8_000
 
 
 async def test_dispatch_of_rows_that_were_not_tried_sends_them_next(bench: Bench) -> None:
@@ -249,7 +250,7 @@ async def test_dispatch_stopped_during_a_request_records_it_and_sends_no_other(
         gate.set()
         await task
     assert len(bench.postgrest.writes) == 1
-    assert (await bench.store.measure_backlog(NOW)).pending == 1
+    assert (await bench.store.read(event_queries.measure_backlog, NOW)).pending == 1
 
 
 async def test_dispatch_cancelled_during_a_request_leaves_it_pending(bench: Bench) -> None:

@@ -9,7 +9,9 @@ import pytest
 from app.domain.entities import EntityState, EventStatus, Priority
 from app.domain.instants import after, from_seconds
 from app.domain.retry import RetryDecision
-from app.store.dispatch_queries import Failed, Wanted
+from app.store import dispatch_queries, outcome_queries
+from app.store.dispatch_queries import Wanted
+from app.store.outcome_queries import Failed
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import World
 from tests.relay.harness import Bench, RunningClock, holds, picks, run_bench
@@ -94,11 +96,16 @@ async def test_entity_that_is_due_in_an_hour_by_the_clock_of_another_replica_is_
 ) -> None:
     await bench.receive(event := World().membership("deleted"))
     now = from_seconds(bench.clock())
-    batch = await bench.store.claim(now, Wanted((Priority.REVOCATION,), {Priority.REVOCATION: 1}))
+    batch = await bench.store.read(
+        dispatch_queries.claim, now, Wanted((Priority.REVOCATION,), {Priority.REVOCATION: 1})
+    )
     assert batch is not None
     decision = RetryDecision(EntityState.PENDING, priority, 1, after(now, 3600), False, now, None)
-    await bench.store.record_and_claim(
-        now, [Failed(batch.entities[0], "55P03", "x", decision)], None
+    await bench.store.write(
+        outcome_queries.record_and_claim,
+        now,
+        [Failed(batch.entities[0], "55P03", "x", decision)],
+        None,
     )
     async with bench.running():
         await bench.wait_until_applied(event, seconds=5)
@@ -108,13 +115,18 @@ async def test_entity_that_is_due_in_an_hour_by_the_clock_of_another_replica_is_
 async def test_entity_with_a_legitimate_wait_keeps_waiting(bench: Bench) -> None:
     await bench.receive(event := World().membership("deleted"))
     now = from_seconds(bench.clock())
-    batch = await bench.store.claim(now, Wanted((Priority.REVOCATION,), {Priority.REVOCATION: 1}))
+    batch = await bench.store.read(
+        dispatch_queries.claim, now, Wanted((Priority.REVOCATION,), {Priority.REVOCATION: 1})
+    )
     assert batch is not None
     decision = RetryDecision(
         EntityState.PENDING, Priority.RETRIED_REVOCATION, 1, after(now, 55), False, now, None
     )
-    await bench.store.record_and_claim(
-        now, [Failed(batch.entities[0], "55P03", "x", decision)], None
+    await bench.store.write(
+        outcome_queries.record_and_claim,
+        now,
+        [Failed(batch.entities[0], "55P03", "x", decision)],
+        None,
     )
     async with bench.running():
         await bench.receive(other := World().membership("deleted"))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, split_membership_key
 from app.domain.events import Event
+from app.store import event_queries
 from tests.examples import with_shared_fixtures
 from tests.fake_postgrest import FakePostgrest, is_write, read_operations
 from tests.histories import World, find_desired_rows, histories
@@ -114,7 +115,7 @@ async def test_dispatch_of_any_history_with_any_trouble_ends_in_the_oracles_stat
     for ref, row in desired.items():
         expected = None if row is None or _is_orphan(ref, desired) else json.loads(row)
         assert held.get(ref) == expected, ref
-    found = await bench.store.find_events([event.event_id for event in events])
+    found = await bench.store.read(event_queries.find_events, [event.event_id for event in events])
     for stored in found.values():
         row = desired[stored.entity.ref]
         is_waiting = row is not None and _is_orphan(stored.entity.ref, desired)

@@ -13,6 +13,7 @@ from app.domain.events import Event
 from app.domain.failpoints import Failpoint
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
+from app.store import event_queries
 from app.store.store import Store
 from app.supabase.client import open_http_client
 from tests.fake_postgrest import FakePostgrest, is_write
@@ -99,7 +100,7 @@ async def test_full_disk_applies_each_pending_revocation_once_and_no_grant(
     disk.is_full = False
     bench.advance(1)
     await bench.drain()
-    assert (await bench.store.measure_backlog(NOW)).pending == 0
+    assert (await bench.store.read(event_queries.measure_backlog, NOW)).pending == 0
     assert {times_sent(bench, event) for event in (*revocations, *grants)[::100]} == {1}
     assert (await bench.report_health()).dispatcher.status is HealthStatus.OK
 
@@ -120,7 +121,7 @@ async def test_full_disk_logs_begin_and_end_once_without_a_traceback(
         "only revocations are dispatched: the store is unavailable; retrying",
         "the store is available again",
     ]
-    (failure, recovery) = [r.getMessage() for r in told if r.name == "app.store.grouping"]
+    (failure, recovery) = [r.getMessage() for r in told if r.name == "app.store.group_commit"]
     assert failure.startswith("the store cannot commit")
     assert recovery == "the store commits again"
     assert all(record.exc_info is None for record in caplog.records)
@@ -189,7 +190,7 @@ async def test_full_disk_applies_revocations_beside_a_failing_one(bench: Bench, 
     bench.postgrest.heal()
     bench.advance(61)
     await bench.drain()
-    assert (await bench.store.measure_backlog(NOW)).pending == 0
+    assert (await bench.store.read(event_queries.measure_backlog, NOW)).pending == 0
 
 
 async def test_full_disk_while_dispatching_causes_no_crash_and_heals(
@@ -202,7 +203,7 @@ async def test_full_disk_while_dispatching_causes_no_crash_and_heals(
         await bench.postgrest.wait_for_requests(2)
         # Slow reads, while the dispatcher tries to record.
         for _ in range(100):
-            await bench.store.measure_backlog(NOW)
+            await bench.store.read(event_queries.measure_backlog, NOW)
         assert bench.dispatcher.status.unrecorded == 20
         disk.is_full = False
         await bench.wait_until_applied(grants[-1])

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.relay.heartbeat import INTERVAL_SECONDS, TIMEOUT_SECONDS, Heartbeat
-from app.store.engine import open_engine, read_store_url
+from app.store.engine import open_engine
 from app.store.store import Store
+from app.store.store_url import read_store_url
 from tests.auth.issuer import Clock
 from tests.histories import NOW, World
 from tests.stalls import Stall
@@ -95,7 +96,7 @@ async def test_commit_that_hangs_is_reported_at_the_first_poll_and_recovers(
     told = [
         (each.levelname, each.getMessage())
         for each in caplog.records
-        if each.name in {"app.relay.heartbeat", "app.store.grouping"}
+        if each.name in {"app.relay.heartbeat", "app.store.group_commit"}
     ]
     stalls = [message for _, message in told if "stalled" in message]
     assert stalls == ["the store is stalled: a commit has been running for 2 s"]
@@ -107,7 +108,7 @@ async def test_commit_of_an_event_that_hangs_is_the_reason(
     heartbeat: Heartbeat, stall: Stall, store: Store
 ) -> None:
     stall.begin()
-    storing = asyncio.create_task(store.store_events([World().trip("created")], NOW))
+    storing = asyncio.ensure_future(store.store_events([World().trip("created")], NOW))
     await asyncio.sleep(1.5)
     assert await heartbeat.find_failure() in {
         # On PostgreSQL, events have their own thread; the heartbeat is delayed as well.

@@ -18,6 +18,7 @@ from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.dispatch import Dispatcher
 from app.relay.leadership import LEASE_SECONDS, Leadership
 from app.relay.outcome_notifier import OutcomeNotifier
+from app.store import event_queries
 from app.store.replicas import Replicas
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
@@ -363,6 +364,6 @@ async def test_leadership_without_a_store_warns_once_and_logs_recovery(
 
 
 async def status_of(replica: Replica, event: Event) -> EventStatus:
-    found = await replica.store.find_event(event.event_id)
+    found = await replica.store.read(event_queries.find_event, event.event_id)
     assert found is not None
     return found.status

@@ -2,10 +2,10 @@
 
 from app.domain.instants import after
 from app.relay.measurements import Measurements
-from app.store.dispatch_queries import Applied
+from app.store.outcome_queries import Applied
 from app.store.store import Store
 from tests.histories import NOW, World
-from tests.store.actions import claim
+from tests.store.store_steps import claim
 
 
 async def test_lag_after_the_clock_was_set_back_is_not_negative(sqlite_store: Store) -> None:

@@ -11,7 +11,8 @@ from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, 
 from app.domain.instants import Instant, after, from_seconds
 from app.relay.measurements import Measurements
 from app.relay.outcomes import OutcomeReader
-from app.store.dispatch_queries import Applied, Failed, Held, Outcome, Postponed
+from app.store.dispatch_queries import Held
+from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
 from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import Operation, plan_request
 from app.supabase.targets import MINIMAL_TARGETS, Targets

@@ -12,11 +12,12 @@ from app.domain.entities import EventStatus
 from app.domain.events import Event
 from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, after
 from app.relay.purge import Purger
+from app.store import event_queries, retention
 from app.store.store import Store
 from tests.api.running import full_disk
 from tests.auth.issuer import Clock
 from tests.histories import NOW, World, ref_of
-from tests.store.actions import claim, have_applied, have_refused
+from tests.store.store_steps import claim, have_applied, have_refused
 
 DAY = 86_400.0
 HOUR = 3600.0
@@ -46,7 +47,7 @@ class History:
         return await Purger(self.store, clock=self.clock, retention_days=RETENTION_DAYS).purge()
 
     async def count(self) -> int:
-        page = await self.store.read_event_page(Criteria(), None, 1000)
+        page = await self.store.search(event_queries.read_event_page, Criteria(), None, 1000)
         return len(page.events)
 
 
@@ -58,14 +59,14 @@ def history(store: Store) -> History:
 async def purge_all(store: Store, before: Instant, *, limit: int = 100) -> int:
     total, position = 0, None
     while True:
-        chunk = await store.purge_events(before, limit, resume_after=position)
+        chunk = await store.write(retention.purge_chunk, before, limit, resume_after=position)
         total, position = total + chunk.events, chunk.end
         if position is None:
             return total
 
 
 async def list_ids(store: Store, status: EventStatus | None = None) -> set[str]:
-    page = await store.read_event_page(Criteria(status=status), None, 1000)
+    page = await store.search(event_queries.read_event_page, Criteria(status=status), None, 1000)
     return {event.event_id for event in page.events}
 
 
@@ -170,7 +171,9 @@ async def test_purge_keeps_events_that_pending_and_dead_entities_need(
     assert await list_ids(store, EventStatus.DEAD) == {desired.event_id}
     assert await list_ids(store, EventStatus.PENDING) == {waiting.event_id}
     # The links of the entity lead to the event of its current version.
-    page = await store.read_event_page(Criteria(entity=ref_of(desired)), None, 10)
+    page = await store.search(
+        event_queries.read_event_page, Criteria(entity=ref_of(desired)), None, 10
+    )
     assert [event.event_id for event in page.events] == [
         late[1].event_id,
         late[0].event_id,
@@ -191,7 +194,9 @@ async def test_purge_keeps_the_event_of_an_entity_that_a_cascade_made_pending(
     await have_applied(store)
     await store.store_events([world.trip("deleted", at=2)], NOW)
     await purge_all(store, after(NOW, 1))
-    page = await store.read_event_page(Criteria(entity=ref_of(member)), None, 10)
+    page = await store.search(
+        event_queries.read_event_page, Criteria(entity=ref_of(member)), None, 10
+    )
     assert [event.event_id for event in page.events] == [member.event_id]
 
 
@@ -222,7 +227,7 @@ async def test_purged_event_sent_again_changes_nothing(history: History) -> None
     history.clock.advance(31 * DAY)
     assert await history.purge() == 2
     await store.store_events([created], history.now)
-    found = await store.find_event(created.event_id)
+    found = await store.read(event_queries.find_event, created.event_id)
     assert found is not None
     assert found.status is EventStatus.SUPERSEDED
     assert found.entity.is_removed
@@ -236,7 +241,7 @@ async def test_purge_never_reuses_a_sequence(history: History) -> None:
     assert await history.purge() == 1
     later = world.trip("updated", at=2, name="Porto")
     await store.store_events([later], history.now)
-    found = await store.find_event(later.event_id)
+    found = await store.read(event_queries.find_event, later.event_id)
     assert found is not None
     assert found.sequence == 2
 
@@ -253,7 +258,9 @@ async def test_purge_of_many_events_reads_no_more_than_each_chunk(
     total, chunks, position = 0, 0, None
     async with asyncio.timeout(60):
         while True:
-            chunk = await sqlite_store.purge_events(after(NOW, 2), 500, resume_after=position)
+            chunk = await sqlite_store.write(
+                retention.purge_chunk, after(NOW, 2), 500, resume_after=position
+            )
             if chunk.end is None:
                 break
             total, chunks, position = total + chunk.events, chunks + 1, chunk.end

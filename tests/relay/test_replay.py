@@ -18,7 +18,7 @@ from app.relay.replay import Replayer
 from app.store.store import Store
 from tests.api.running import full_disk
 from tests.histories import NOW, World
-from tests.store.actions import begin_replay, have_applied, look_at
+from tests.store.store_steps import advance_replay, begin_replay, have_applied, look_at
 
 PATIENCE_SECONDS = 60.0
 # Three windows, of 2,000 each.
@@ -78,7 +78,7 @@ async def test_replayer_resumes_a_replay_of_an_earlier_run(
 ) -> None:
     await fill(store)
     begun = await begin_replay(store, Criteria())
-    await store.advance_replay(begun.number, NOW, 1000)
+    await advance_replay(store, begun.number, NOW, 1000)
     async with running(replayer):
         ended = await watch(store, begun.replay_id, has_ended)
     assert (ended.status, ended.marked, ended.waiting) == (ReplayStatus.COMPLETED, TRIPS, TRIPS)
@@ -102,7 +102,7 @@ async def test_replayer_with_a_full_disk_resumes_afterwards(
 ) -> None:
     await fill(store)
     begun = await begin_replay(store, Criteria())
-    await store.advance_replay(begun.number, NOW, 1000)
+    await advance_replay(store, begun.number, NOW, 1000)
     with full_disk():
         async with running(replayer):
             found = await watch(store, begun.replay_id, lambda _: WAITING in caplog.text)

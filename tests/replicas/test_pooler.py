@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from app.store.inspecting import inspect_store
+from app.store.store_status import inspect_store
 from tests.e2e.conftest import await_that
 from tests.pgbouncer import SESSIONS, Pgbouncer, find_pgbouncer, run_pgbouncer
 from tests.postgres import PostgresServer
@@ -107,13 +107,13 @@ def test_replicas_behind_a_pooler_do_all_that_they_do_without(
     for replica in pair.replicas:
         assert replica.stop() == 0
         assert (_FOUND_OUT in replica.log) is finds_out
-        assert "wake each other" not in replica.log
+        assert "notify each other" not in replica.log
     assert read_left_behind(pair.store_url) == []
 
 
 def test_store_behind_a_pooler_is_told_and_nothing_is_left_in_its_sessions(store_url: str) -> None:
     state = inspect_store(store_url)
-    assert state.has_sessions is False
+    assert state.is_behind_pooler is True
     assert read_left_behind(store_url) == []
 
 

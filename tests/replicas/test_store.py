@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event
-from app.store.dispatch_queries import Applied
-from app.store.receiving import Receipt
+from app.store.outcome_queries import Applied
+from app.store.receive import Receipt
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories
 from tests.postgres import PostgresServer
-from tests.store.actions import claim, record
+from tests.store.store_steps import claim, record
 from tests.stores import create_postgres_store
 
 
@@ -133,7 +133,7 @@ async def test_store_that_loses_a_deadlock_stores_it_all_the_same(
         # The other never loses: he waits longer before he looks for a circle.
         other.execute("SET LOCAL deadlock_timeout = '30s'")
         other.execute(lock, [again[1].key])
-        storing = asyncio.create_task(stores[0].store_events(again, NOW))
+        storing = asyncio.ensure_future(stores[0].store_events(again, NOW))
         await asyncio.to_thread(await_waiting, store_url)
         await asyncio.to_thread(other.execute, lock, [again[0].key])
         await asyncio.to_thread(other.commit)

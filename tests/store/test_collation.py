@@ -7,11 +7,11 @@ import pytest
 
 from app.domain.criteria import Criteria
 from app.domain.entities import Kind
-from app.store.dispatch_queries import Applied
+from app.store.outcome_queries import Applied
 from app.store.store import Store
 from tests.histories import NOW, World, find_desired_rows, ref_of
 from tests.postgres import PostgresServer
-from tests.store.actions import begin_replay, claim, look_at, record
+from tests.store.store_steps import advance_replay, begin_replay, claim, look_at, record
 
 # Punctuation is skipped: "<trip>/<user>" then lies behind "<trip>0".
 SHIFTED = "und-u-ka-shifted"
@@ -72,7 +72,7 @@ async def test_replay_in_small_steps_reaches_every_entity_in_any_collation(
     events += [World().membership("created", at=1) for _ in range(20)]
     await shifted_store.store_events(events, NOW)
     replay = await begin_replay(shifted_store, Criteria())
-    while await shifted_store.advance_replay(replay.number, NOW, 3, ahead_entities=5):
+    while await advance_replay(shifted_store, replay.number, NOW, 3, found=5):
         pass
     done = await look_at(shifted_store, replay.replay_id)
     assert (done.marked, done.matches.entities) == (22, 22)

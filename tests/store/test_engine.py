@@ -15,14 +15,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.demo.local_supabase import find_free_port
 from app.domain.errors import ConfigurationInvalid
-from app.store.engine import (
-    describe_failure,
-    hide_values,
-    hold_lock,
-    open_engine,
-    read_store_url,
-)
+from app.store.database_errors import describe_failure, hide_values
+from app.store.engine import open_engine
 from app.store.store import Store
+from app.store.store_lock import hold_store_lock
+from app.store.store_url import read_store_url
 from tests.postgres import PostgresServer
 
 
@@ -137,13 +134,14 @@ def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     url = read_store_url(f"sqlite:///{tmp_path}/relay.db")
     script = (
         "import os, signal\n"
-        "from app.store.engine import hold_lock, read_store_url\n"
-        f"with hold_lock(read_store_url({f'sqlite:///{tmp_path}/relay.db'!r})):\n"
+        "from app.store.store_lock import hold_store_lock\n"
+        "from app.store.store_url import read_store_url\n"
+        f"with hold_store_lock(read_store_url({f'sqlite:///{tmp_path}/relay.db'!r})):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)  # noqa: S603
     assert killed.returncode == -9
-    with hold_lock(url):
+    with hold_store_lock(url):
         pass
 
 
@@ -162,7 +160,7 @@ def test_engine_writer_takes_the_lock_when_it_begins(tmp_path: Path) -> None:
     engine = open_engine(read_store_url(f"sqlite:///{tmp_path}/relay.db"))
     other = sqlite3.connect(tmp_path / "relay.db", timeout=0)
     with (
-        engine.connect().execution_options(sqlite_begin="IMMEDIATE") as writer,
+        engine.connect().execution_options(is_exclusive=True) as writer,
         writer.begin(),
         pytest.raises(sqlite3.OperationalError, match="locked"),
     ):

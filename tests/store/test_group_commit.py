@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.domain.errors import StoreUnavailable
-from app.store.engine import open_engine, read_store_url
-from app.store.group_commit import GroupCommit
+from app.store.engine import open_engine
+from app.store.group_commit import GroupCommit, perform
+from app.store.store_url import read_store_url
 from app.store.write_session import WriteSession
 
 
@@ -27,7 +28,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 async def commits(engine: Engine) -> AsyncIterator[GroupCommit]:
-    commits = GroupCommit(engine)
+    commits = GroupCommit(engine, perform)
     yield commits
     await commits.close()
     engine.dispose()
@@ -68,13 +69,13 @@ async def run_as_one_group(
     commits: GroupCommit, operations: Sequence[Callable[[WriteSession], object]]
 ) -> list[object]:
     gate = Authenticator()
-    waiting = asyncio.ensure_future(commits.run(gate))
+    waiting = asyncio.ensure_future(commits.submit(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
-    running = [asyncio.ensure_future(commits.run(operation)) for operation in operations]
+    running = [asyncio.ensure_future(commits.submit(operation)) for operation in operations]
     await asyncio.sleep(0)
     gate.opened.set()
     await waiting
-    return await asyncio.gather(*running, return_exceptions=True)
+    return list(await asyncio.gather(*running, return_exceptions=True))
 
 
 async def test_group_shares_one_transaction(commits: GroupCommit, engine: Engine) -> None:
@@ -147,10 +148,10 @@ async def test_commit_that_fails_answers_unavailable_stores_nothing_and_recovers
         session.cursor.execute("CREATE TABLE more (blob)")
 
     with pytest.raises(StoreUnavailable):
-        await commits.run(fill_the_disk)
+        await commits.submit(fill_the_disk)
     failures = [commits.failure]
     # The connection was thrown away, and its bound with it.
-    assert await commits.run(Insert(7)) == 7
+    assert await commits.submit(Insert(7)) == 7
     failures.append(commits.failure)
     assert failures == ["database or disk is full", None]
     assert read_numbers(engine) == [7]
@@ -166,9 +167,9 @@ async def test_commits_that_fail_are_logged_when_that_begins_and_ends(
     caplog.set_level(logging.INFO)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
-            await commits.run(fill_the_disk)
-    await commits.run(Insert(1))
-    await commits.run(Insert(2))
+            await commits.submit(fill_the_disk)
+    await commits.submit(Insert(1))
+    await commits.submit(Insert(2))
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         ("ERROR", "the store cannot commit: database or disk is full"),
         ("INFO", "the store commits again"),
@@ -176,13 +177,13 @@ async def test_commits_that_fail_are_logged_when_that_begins_and_ends(
 
 
 async def test_close_finishes_what_waits(engine: Engine) -> None:
-    commits = GroupCommit(engine)
-    running = [asyncio.ensure_future(commits.run(Insert(n))) for n in range(100)]
+    commits = GroupCommit(engine, perform)
+    running = [asyncio.ensure_future(commits.submit(Insert(n))) for n in range(100)]
     await asyncio.sleep(0)
     await commits.close()
     assert await asyncio.gather(*running) == list(range(100))
     with pytest.raises(StoreUnavailable):
-        await commits.run(Insert(1000))
+        await commits.submit(Insert(1000))
     engine.dispose()
 
 
@@ -190,10 +191,10 @@ async def test_caller_that_gives_up_does_not_disturb_the_group(
     commits: GroupCommit, engine: Engine
 ) -> None:
     gate = Authenticator()
-    waiting = asyncio.ensure_future(commits.run(gate))
+    waiting = asyncio.ensure_future(commits.submit(gate))
     await asyncio.to_thread(gate.entered.wait, 10)
-    gone = asyncio.ensure_future(commits.run(Insert(1)))
-    stays = asyncio.ensure_future(commits.run(Insert(2)))
+    gone = asyncio.ensure_future(commits.submit(Insert(1)))
+    stays = asyncio.ensure_future(commits.submit(Insert(2)))
     await asyncio.sleep(0)
     gone.cancel()
     gate.opened.set()

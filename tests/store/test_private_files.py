@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import ConfigurationInvalid
-from app.store.copying import copy_store
-from app.store.migrating import migrate_store
 from app.store.private_files import open_private
+from app.store.schema_upgrade import upgrade_store
 from app.store.store import Store
+from app.store.store_copy import copy_store
 from tests.histories import NOW, World
 
 WORLD = World()
@@ -44,13 +44,13 @@ def test_store_behind_a_link_that_leads_nowhere_yet_is_private(
     tmp_path: Path, store_path: Path
 ) -> None:
     store_path.symlink_to(tmp_path / "elsewhere.db")
-    migrate_store(f"sqlite:///{store_path}")
+    upgrade_store(f"sqlite:///{store_path}")
     assert read_modes(tmp_path)["elsewhere.db"] == "0o600"
 
 
 @pytest.mark.usefixtures("umask")
 async def test_copy_of_a_store_is_private(tmp_path: Path, store_path: Path) -> None:
-    migrate_store(f"sqlite:///{store_path}")
+    upgrade_store(f"sqlite:///{store_path}")
     target = tmp_path / "copy" / "copy.db"
     target.parent.mkdir()
     copy_store(f"sqlite:///{store_path}", f"sqlite:///{target}", report=lambda *_: None)
@@ -63,7 +63,7 @@ async def test_store_that_others_may_read_or_write_is_named_with_the_fix_and_ope
 ) -> None:
     path = tmp_path / "the store.db"
     url = f"sqlite:///{path}"
-    migrate_store(url)
+    upgrade_store(url)
     set_mode(path, mode)
     store = await Store.open(url)
     await store.store_events([WORLD.user("created")], NOW)
@@ -81,7 +81,7 @@ async def test_store_whose_lock_alone_is_open_to_others_is_named(
 ) -> None:
     """Whoever can open the lock can hold it, and keep the relay from starting."""
     url = f"sqlite:///{store_path}"
-    migrate_store(url)
+    upgrade_store(url)
     set_mode(Path(f"{store_path}.lock"), 0o644)
     await (await Store.open(url)).close()
     (warning,) = read_warnings(caplog)

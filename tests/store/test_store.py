@@ -17,13 +17,14 @@ from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEnti
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import Instant, after
-from app.store.dispatch_queries import Applied
-from app.store.receiving import Receipt
+from app.store import dispatch_queries, event_queries
+from app.store.outcome_queries import Applied
+from app.store.receive import Receipt
 from app.store.schema import metadata
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories, make_event, ref_of
-from tests.store.actions import claim, fail, have_applied, record, replay
+from tests.store.store_steps import claim, fail, have_applied, record, replay
 
 
 async def read_rows(store: Store, refs: Sequence[EntityRef]) -> dict[EntityRef, str | None]:
@@ -48,7 +49,7 @@ def read_everything(engine: Engine) -> str:
 
 
 async def status_of(store: Store, event: Event) -> EventStatus:
-    found = await store.find_event(event.event_id)
+    found = await store.read(event_queries.find_event, event.event_id)
     assert found is not None
     return found.status
 
@@ -269,16 +270,16 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     (entity,) = await pick(store)
     await record(store, [fail(entity, state=EntityState.PENDING)], NOW)
     assert await pick(store) == []
-    assert (await store.read_schedule(NOW)).next_due_at == after(NOW, 60)
+    assert (await store.read(dispatch_queries.read_schedule, NOW)).next_due_at == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
     await record(store, [fail(again)], NOW)
-    assert (await store.measure_backlog(NOW)).dead == 1
+    assert (await store.read(event_queries.measure_backlog, NOW)).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
-    assert (await store.read_schedule(NOW)).next_due_at is None
+    assert (await store.read(dispatch_queries.read_schedule, NOW)).next_due_at is None
     await store.store_events([world.user("updated", at=2, name="cy")], NOW)
     (revived,) = await pick(store)
     assert revived.attempts == 0
-    assert (await store.measure_backlog(NOW)).dead == 0
+    assert (await store.read(event_queries.measure_backlog, NOW)).dead == 0
 
 
 async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_applied(
@@ -427,15 +428,17 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
     twice = list(itertools.chain.from_iterable(zip(events, events, strict=True)))
     receipts = await asyncio.gather(*(store.store_events([event], NOW) for event in twice))
     assert receipts == [[Receipt.ACCEPTED], [Receipt.DUPLICATE]] * 300
-    assert (await store.measure_backlog(NOW)).pending == 300
+    assert (await store.read(event_queries.measure_backlog, NOW)).pending == 300
 
 
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:
-    assert await store.find_event(EventId("nowhere")) is None
+    assert await store.read(event_queries.find_event, EventId("nowhere")) is None
 
 
 async def test_store_asked_for_many_events_finds_those_that_are_stored(store: Store) -> None:
     events = [World().user("created") for _ in range(3)]
     await store.store_events(events, NOW)
     ids = [EventId(f"unknown-{n}") for n in range(1200)] + [event.event_id for event in events]
-    assert set(await store.find_events(ids)) == {event.event_id for event in events}
+    assert set(await store.read(event_queries.find_events, ids)) == {
+        event.event_id for event in events
+    }

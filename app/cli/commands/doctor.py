@@ -30,7 +30,7 @@ from app.doctor.project_checks import check_project
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
-from app.store.signals import Pooler
+from app.store.notifications import Pooler
 from app.supabase.client import open_http_client
 from app.supabase.keys import read_key
 from app.supabase.targets import Targets

@@ -9,9 +9,9 @@ from app.cli.errors import CommandFailed, UsageError
 from app.cli.options import AsJson
 from app.cli.output.console import count, errors, output
 from app.settings import StoreSettings, read_settings
-from app.store.copying import CopyFailed, copy_store
-from app.store.engine import read_store_url
-from app.store.migrating import migrate_store
+from app.store.schema_upgrade import upgrade_store
+from app.store.store_copy import CopyFailed, copy_store
+from app.store.store_url import read_store_url
 
 
 def migrate(
@@ -31,8 +31,8 @@ def migrate(
 
     `relay serve` migrates the store by itself. With --from and --to, the command
     copies a store, from SQLite to PostgreSQL or back, and compares the two row by
-    row. After a kill, the same command resumes. No relay starts on an unfinished
-    copy. PGPASSWORD and ~/.pgpass can replace the password in a URL.
+    row. An interrupted copy leaves the target empty: run the same command again.
+    PGPASSWORD and ~/.pgpass can replace the password in a URL.
 
     Examples:
       STORE_URL=sqlite:///relay.db relay migrate
@@ -44,7 +44,7 @@ def migrate(
     if source is not None or target is not None:
         raise UsageError("--from and --to go together")
     store_url = read_settings(StoreSettings).store_url
-    before, after = migrate_store(store_url)
+    before, after = upgrade_store(store_url)
     if as_json:
         output.print_json(data={"before": before, "after": after})
     elif before == after:
@@ -83,11 +83,10 @@ def _copy(source: str, target: str, *, as_json: bool) -> None:
             )
     except CopyFailed as error:
         raise CommandFailed(
-            f"{error}. No relay starts on the copy: empty it, and start again while no relay uses"
-            " the source"
+            f"{error}. Nothing was copied: run the command again while no relay uses the source"
         ) from error
     except KeyboardInterrupt as error:
-        errors.print("Stopped. The same command resumes.")
+        errors.print("Stopped. Nothing was copied; run the same command again.")
         raise typer.Exit(130) from error
     if as_json:
         output.print_json(data={"rows": contents.rows, "digests": contents.digests})

@@ -20,7 +20,7 @@ from app.server.connections import bound_connections
 from app.server.limits import Limits
 from app.server.server import RelayServer, bind_sockets, describe_bind_error
 from app.settings import Settings, read_settings
-from app.store.migrating import migrate_store
+from app.store.schema_upgrade import upgrade_store
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def serve(
     # Before the server starts, so that a store that cannot be opened is one sentence. In a thread:
     # the main thread handles signals only between its own bytecodes.
     with ThreadPoolExecutor(1) as thread:
-        migration = thread.submit(migrate_store, settings.store_url, hit=hit)
+        migration = thread.submit(upgrade_store, settings.store_url, hit=hit)
         before, after = migration.result()
     if before != after:
         logger.info("migrated the store from revision %s to %s", before, after)

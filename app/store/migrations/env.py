@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `app.store.migrating` holds."""
+"""Alembic's entry: runs the migrations on the connection that `app.store.schema_upgrade` holds."""
 
 from alembic import context
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from app.demo.local_supabase import LocalSupabase, run_local_supabase
-from app.store.migrating import migrate_store
+from app.store.schema_upgrade import upgrade_store
 from tests.cli.process import name_settings, read_json, run_relay_command
 from tests.local import open_rest
 
@@ -219,7 +219,7 @@ def test_store_is_checked_while_a_transaction_writes_to_it(
     tmp_path: Path, revision: str | None, status: str
 ) -> None:
     store = tmp_path / "relay.db"
-    migrate_store(f"sqlite:///{store}")
+    upgrade_store(f"sqlite:///{store}")
     writer = sqlite3.connect(store, isolation_level=None)
     try:
         if revision == "":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.store.migrating import migrate_store
+from app.store.schema_upgrade import upgrade_store
 from tests.cli.conftest import RunCommand
 from tests.postgres import PostgresServer
 
@@ -14,7 +14,7 @@ from tests.postgres import PostgresServer
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/relay.db"
-    migrate_store(url)
+    upgrade_store(url)
     return url
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from app.store.postgres_receive import FUNCTION_FILE
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -65,7 +67,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
-        sa.Column("previous", _SEQUENCE),
+        sa.Column("previous_sequence", _SEQUENCE),
         sa.PrimaryKeyConstraint("sequence"),
         sa.UniqueConstraint("event_id"),
         sqlite_autoincrement=True,
@@ -110,7 +112,7 @@ def upgrade() -> None:
         sa.Column("entities", sa.BigInteger(), nullable=False),
         sa.Column("marked", sa.BigInteger(), nullable=False),
         sa.Column("superseded", sa.BigInteger(), nullable=False),
-        sa.Column("place", sa.Text()),
+        sa.Column("resume_after", sa.Text()),
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("replay_id"),
         sqlite_autoincrement=True,
@@ -122,9 +124,10 @@ def upgrade() -> None:
         "state = 'pending'",
     )
     if op.get_bind().dialect.name == "postgresql":
-        # ANALYZE would copy rows of users into pg_statistic, where an erasure does not find them.
+        # Otherwise ANALYZE copies rows of users into pg_statistic, beyond the reach of an erasure.
         op.execute("ALTER TABLE events ALTER COLUMN data SET STATISTICS 0")
         op.execute("ALTER TABLE entities ALTER COLUMN row SET STATISTICS 0")
+        op.get_bind().exec_driver_sql(FUNCTION_FILE.read_text())
 
 
 def _create_partial_index(name: str, table: str, columns: list[Any], where: str) -> None:

@@ -7,29 +7,30 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from app.domain.errors import StoreUnavailable
-from app.store.grouping import GroupThread
+from app.store.batching_worker import BatchingWorker
 
-MAXIMUM_WEIGHT = 100
-# Past it, nobody waits for more (`app.store.grouping`).
-ENOUGH_WEIGHT = 64
+MAXIMUM_SIZE = 100
+# Past it, nobody waits for more (`app.store.batching_worker`).
+ENOUGH_SIZE = 64
 
 
-class Groups(GroupThread[int]):
-    """Notes each group, and waits where it is told to."""
+class Groups:
+    """Records each batch of a worker, and blocks it if told to."""
 
     def __init__(self) -> None:
-        super().__init__("groups", maximum_weight=MAXIMUM_WEIGHT)
         self.done: list[list[int]] = []
         self.entered = threading.Event()
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-        self.start()
+        self.may_continue = threading.Event()
+        self.may_continue.set()
+        self.worker = BatchingWorker("groups", self._process, maximum_size=MAXIMUM_SIZE)
+        self.submit = self.worker.submit
+        self.close = self.worker.close
 
-    def commit(self, group: Sequence[int]) -> Sequence[object]:
+    def _process(self, batch: Sequence[int]) -> Sequence[object]:
         self.entered.set()
-        assert self.may_go_on.wait(60)
-        self.done.append(list(group))
-        return group
+        assert self.may_continue.wait(60)
+        self.done.append(list(batch))
+        return batch
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ async def groups() -> AsyncIterator[Groups]:
 
 async def hold(groups: Groups) -> asyncio.Future[object]:
     """Keep the thread busy with a group of its own."""
-    groups.may_go_on.clear()
-    held = asyncio.ensure_future(groups.submit(-1))
-    await asyncio.to_thread(groups.entered.wait, 10)
+    groups.may_continue.clear()
+    held = groups.submit(-1)
+    await asyncio.to_thread(groups.entered.wait, 60)
     return held
 
 
@@ -52,7 +53,7 @@ async def submit_until_handed_over(groups: Groups) -> int:
     groups.entered.clear()
     submitted: list[asyncio.Future[object]] = []
     while not groups.entered.is_set():
-        submitted.append(asyncio.ensure_future(groups.submit(len(submitted))))
+        submitted.append(groups.submit(len(submitted)))
         assert len(submitted) < 100_000, "it waits for the last of them"
         await asyncio.sleep(0)
     await asyncio.gather(*submitted)
@@ -62,9 +63,9 @@ async def submit_until_handed_over(groups: Groups) -> int:
 async def test_work_that_comes_while_the_loop_has_more_to_do_is_done_together(
     groups: Groups,
 ) -> None:
-    first = asyncio.ensure_future(groups.submit(1))
+    first = groups.submit(1)
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(groups.submit(2))
+    second = groups.submit(2)
     assert list(await asyncio.gather(first, second)) == [1, 2]
     assert groups.done == [[1, 2]]
 
@@ -76,7 +77,7 @@ async def test_work_that_comes_alone_is_not_held_up(groups: Groups) -> None:
 
 async def test_work_that_goes_on_coming_is_handed_over_when_it_is_enough(groups: Groups) -> None:
     count = await submit_until_handed_over(groups)
-    assert ENOUGH_WEIGHT <= len(groups.done[0]) <= MAXIMUM_WEIGHT
+    assert ENOUGH_SIZE <= len(groups.done[0]) <= MAXIMUM_SIZE
     assert [number for group in groups.done for number in group] == list(range(count))
 
 
@@ -90,23 +91,24 @@ async def test_work_of_those_who_come_back_is_handed_over_when_half_of_them_have
 
 async def test_work_of_half_of_those_who_wait_and_come_back_is_handed_over(groups: Groups) -> None:
     held = await hold(groups)
-    rest = [asyncio.ensure_future(groups.submit(number)) for number in range(7)]
+    rest = [(groups.submit(number)) for number in range(7)]
     await asyncio.sleep(0)
     groups.entered.clear()
-    groups.may_go_on.set()
+    groups.may_continue.set()
     await held
+    await asyncio.sleep(0)
     # One was answered, seven wait: nobody waits for more.
-    late = [asyncio.ensure_future(groups.submit(number)) for number in range(7, 9)]
+    late = [(groups.submit(number)) for number in range(7, 9)]
     await asyncio.gather(*rest, *late)
     assert groups.done[:2] == [[-1], list(range(7))]
 
 
 async def test_work_that_comes_while_a_group_is_done_forms_the_next(groups: Groups) -> None:
     held = await hold(groups)
-    rest = [asyncio.ensure_future(groups.submit(number)) for number in range(5)]
+    rest = [(groups.submit(number)) for number in range(5)]
     for _ in range(5):
         await asyncio.sleep(0)
-    groups.may_go_on.set()
+    groups.may_continue.set()
     await asyncio.gather(held, *rest)
     assert groups.done == [[-1], [0, 1, 2, 3, 4]]
 
@@ -115,9 +117,9 @@ async def test_group_takes_no_more_than_its_weight_and_what_is_left_follows(
     groups: Groups,
 ) -> None:
     held = await hold(groups)
-    rest = [asyncio.ensure_future(groups.submit(number, weight=40)) for number in range(7)]
+    rest = [(groups.submit(number, size=40)) for number in range(7)]
     await asyncio.sleep(0)
-    groups.may_go_on.set()
+    groups.may_continue.set()
     await asyncio.gather(held, *rest)
     # The one that reaches the maximum is the last.
     assert groups.done == [[-1], [0, 1, 2], [3, 4, 5], [6]]
@@ -125,16 +127,16 @@ async def test_group_takes_no_more_than_its_weight_and_what_is_left_follows(
 
 async def test_close_does_all_that_waits_in_its_order(groups: Groups) -> None:
     held = await hold(groups)
-    rest = [asyncio.ensure_future(groups.submit(number, weight=60)) for number in range(5)]
+    rest = [(groups.submit(number, size=60)) for number in range(5)]
     await asyncio.sleep(0)
-    groups.may_go_on.set()
+    groups.may_continue.set()
     await groups.close()
     assert await asyncio.gather(held, *rest) == [-1, 0, 1, 2, 3, 4]
     assert groups.done == [[-1], [0, 1], [2, 3], [4]]
 
 
 async def test_close_does_what_the_loop_has_not_handed_over(groups: Groups) -> None:
-    last = asyncio.ensure_future(groups.submit(1))
+    last = groups.submit(1)
     await asyncio.sleep(0)
     await groups.close()
     assert await last == 1
@@ -142,14 +144,20 @@ async def test_close_does_what_the_loop_has_not_handed_over(groups: Groups) -> N
         await groups.submit(2)
 
 
-async def test_one_who_does_not_take_his_answer_keeps_it_from_nobody(
-    groups: Groups, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuse(_: object, __: BaseException | None) -> None:
+async def test_callback_that_raises_does_not_affect_others(groups: Groups) -> None:
+    def refuse(_: asyncio.Future[object]) -> None:
         raise LookupError("not at home")
 
-    groups.put(1, refuse)
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    groups.submit(1).add_done_callback(refuse)
     assert await groups.submit(2) == 2
     assert groups.done == [[1, 2]]
     assert await groups.submit(3) == 3
-    assert "who waited for the store did not take its answer" in caplog.text
+    assert [type(each["exception"]) for each in reported] == [LookupError]
+
+
+async def test_caller_that_gives_up_does_not_affect_others(groups: Groups) -> None:
+    gone, stays = groups.submit(1), groups.submit(2)
+    gone.cancel()
+    assert await stays == 2

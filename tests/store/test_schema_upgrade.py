@@ -5,18 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from app.domain.errors import ConfigurationInvalid
-from app.store.engine import open_engine, read_store_url
-from app.store.inbox import FUNCTION
-from app.store.migrating import migrate_store
+from app.store.engine import open_engine
 from app.store.schema import metadata
-from tests.postgres import PostgresServer
+from app.store.schema_upgrade import upgrade_store
+from app.store.store_url import read_store_url
 
 HEAD = "0001"
 
@@ -49,7 +47,7 @@ def test_migrated_store_has_the_index_that_the_dispatcher_claims_by(
 
 def test_sqlite_migrations_let_no_sequence_be_given_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
-    migrate_store(url)
+    upgrade_store(url)
     engine = open_engine(read_store_url(url))
     with engine.connect() as connection:
         sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name='events'"))
@@ -59,36 +57,19 @@ def test_sqlite_migrations_let_no_sequence_be_given_twice(tmp_path: Path) -> Non
 
 def test_migrate_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
-    assert migrate_store(url) == (None, HEAD)
-    assert migrate_store(url) == (HEAD, HEAD)
+    assert upgrade_store(url) == (None, HEAD)
+    assert upgrade_store(url) == (HEAD, HEAD)
 
 
-def test_migrate_leaves_the_function_that_is_there_alone(postgres: PostgresServer) -> None:
-    """Another role may own it."""
-    url = postgres.create_database()
-
-    def read_function() -> object:
-        with psycopg.connect(url) as connection:
-            return connection.execute(
-                "SELECT oid, xmin FROM pg_proc WHERE proname = %s", [FUNCTION]
-            ).fetchall()
-
-    migrate_store(url)
-    made = read_function()
-    migrate_store(url)
-    assert made
-    assert read_function() == made
-
-
-def test_migrate_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_upgrade_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
-    migrate_store(url)
+    upgrade_store(url)
     engine = open_engine(read_store_url(url))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(ConfigurationInvalid, match="newer version"):
-        migrate_store(url)
+        upgrade_store(url)
 
 
 def test_migrate_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
@@ -98,7 +79,7 @@ def test_migrate_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
         # The last table that the migration makes is in the way.
         connection.execute(text("CREATE TABLE replays (replay_id TEXT)"))
     with pytest.raises(ConfigurationInvalid, match="already exists"):
-        migrate_store(url)
+        upgrade_store(url)
     with engine.connect() as connection:
         names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
         assert names.scalars().all() == ["replays"]
@@ -107,9 +88,10 @@ def test_migrate_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
 
 def test_migrate_by_many_processes_at_once_ends_with_one_schema(tmp_path: Path) -> None:
     script = (
-        "from app.store.engine import open_engine, read_store_url\n"
-        "from app.store.migrating import migrate\n"
-        f"print(migrate(open_engine(read_store_url('sqlite:///{tmp_path}/relay.db')))[1])\n"
+        "from app.store.engine import open_engine\n"
+        "from app.store.store_url import read_store_url\n"
+        "from app.store.schema_upgrade import upgrade_schema\n"
+        f"print(upgrade_schema(open_engine(read_store_url('sqlite:///{tmp_path}/relay.db')))[1])\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)  # noqa: S603

@@ -11,14 +11,17 @@ from sqlalchemy import delete, func, select, text
 
 from app.domain.criteria import Criteria
 from app.domain.errors import ConfigurationInvalid
-from app.store.copying import TABLES, CopyFailed, copy_store
-from app.store.engine import hold_lock, open_engine, read_store_url
-from app.store.migrating import migrate_store
-from app.store.receiving import Receipt
+from app.store import event_queries, lease
+from app.store.engine import open_engine
+from app.store.receive import Receipt
 from app.store.schema import events
+from app.store.schema_upgrade import upgrade_store
 from app.store.store import Store
+from app.store.store_copy import TABLES, CopyFailed, copy_store
+from app.store.store_lock import hold_store_lock
+from app.store.store_url import read_store_url
 from tests.histories import NOW, World
-from tests.store import actions
+from tests.store import store_steps
 
 PAGE_ROWS = 7
 USERS = 20
@@ -55,17 +58,17 @@ def world() -> World:
 
 @pytest.fixture
 async def source_url(store_url: str, world: World) -> str:
-    """Name a store with rows of every table and every state, whose newest events are gone."""
+    """Return a store with rows in every table and state, whose newest events were purged."""
     store = await Store.open(store_url)
     people = [world.user("created", user, name=f"n{user}") for user in range(USERS)]
     await store.store_events([*people, world.trip("created")], NOW)
-    await actions.have_applied(store)
+    await store_steps.have_applied(store)
     await store.store_events([world.membership("created", 0, user) for user in range(USERS)], NOW)
     await store.store_events([world.user("deleted", 3, at=1)], NOW)
-    await actions.have_refused(store)
-    await actions.begin_replay(store, Criteria())
+    await store_steps.have_refused(store)
+    await store_steps.begin_replay(store, Criteria())
     await store.store_events([world.user("updated", 5, at=2, name="other")], NOW)
-    await store.beat(NOW)
+    await store.write_heartbeat(NOW)
     await store.close()
     engine = open_engine(read_store_url(store_url))
     with engine.begin() as connection:
@@ -75,7 +78,7 @@ async def source_url(store_url: str, world: World) -> str:
     return store_url
 
 
-async def test_copy_has_every_row_and_goes_on_where_the_source_stood(
+async def test_copy_has_every_row_and_continues_the_sequences_of_the_source(
     source_url: str, target_url: str, world: World
 ) -> None:
     copy(source_url, target_url)
@@ -84,12 +87,12 @@ async def test_copy_has_every_row_and_goes_on_where_the_source_stood(
     receipts, backlogs, next_events = [], [], []
     for url in (source_url, target_url):
         store = await Store.open(url)
-        backlogs.append(await store.measure_backlog(NOW))
+        backlogs.append(await store.read(event_queries.measure_backlog, NOW))
         again = world.user("created", 7, name="n7")
         receipts.append(await store.store_events([again], NOW))
-        found = await store.find_event(again.event_id)
+        found = await store.read(event_queries.find_event, again.event_id)
         assert found is not None
-        # Also past the sequences of events that are gone.
+        # Greater than the sequences of purged events, too.
         next_events.append(found.sequence)
         await store.close()
     assert receipts == [[Receipt.ACCEPTED]] * 2
@@ -115,36 +118,15 @@ def test_copy_reports_every_row_of_each_step(source_url: str, target_url: str) -
     assert ends == dict.fromkeys(("reading", "copying", "verifying"), (total, total))
 
 
-@pytest.mark.parametrize("after_rows", [0, PAGE_ROWS, 6 * PAGE_ROWS])
-async def test_copy_that_was_ended_goes_on_and_no_relay_starts_meanwhile(
-    source_url: str, target_url: str, after_rows: int
-) -> None:
-    def end(what: str, done: int, _: int) -> None:
-        if what == "copying" and done >= after_rows:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        copy_store(source_url, target_url, report=end, page_rows=PAGE_ROWS)
-    rows = count_rows(target_url)
-    assert after_rows <= sum(rows.values()) < sum(count_rows(source_url).values())
-    with pytest.raises(ConfigurationInvalid, match="copy that was not finished"):
-        await Store.open(target_url)
-    with pytest.raises(ConfigurationInvalid, match="--from names a copy that was not finished"):
-        copy(target_url, source_url)
-
-    copy(source_url, target_url)
-    assert count_rows(target_url) == count_rows(source_url)
-    await (await Store.open(target_url)).close()
-
-
-def test_copy_killed_while_it_writes_goes_on(
-    source_url: str, target_url: str, tmp_path: Path
+@pytest.mark.parametrize("step", ["copying", "verifying"])
+def test_copy_that_is_killed_leaves_the_target_empty_and_can_be_repeated(
+    source_url: str, target_url: str, tmp_path: Path, step: str
 ) -> None:
     script = (
         "import os, signal, sys\n"
-        "from app.store.copying import copy_store\n"
-        "def report(what, done, total):\n"
-        "    if what == 'copying' and done > 20: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from app.store.store_copy import copy_store\n"
+        "def report(step, done, total):\n"
+        f"    if step == {step!r} and done > 20: os.kill(os.getpid(), signal.SIGKILL)\n"
         "copy_store(*sys.argv[1:], report=report, page_rows=7)\n"
     )
     killed = subprocess.run(  # noqa: S603 - ours
@@ -155,20 +137,9 @@ def test_copy_killed_while_it_writes_goes_on(
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL
+    assert set(count_rows(target_url).values()) == {0}
     copy(source_url, target_url)
     assert count_rows(target_url) == count_rows(source_url)
-
-
-def test_copy_goes_on_only_from_the_very_same_source(source_url: str, target_url: str) -> None:
-    def end(what: str, done: int, _: int) -> None:
-        if what == "copying" and done:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        copy_store(source_url, target_url, report=end, page_rows=PAGE_ROWS)
-    change(source_url, "UPDATE entities SET attempts = attempts + 1 WHERE kind = 'trip'")
-    with pytest.raises(ConfigurationInvalid, match="--to holds a part of another copy"):
-        copy(source_url, target_url)
 
 
 def test_copy_into_a_store_with_events_is_refused(source_url: str, target_url: str) -> None:
@@ -177,23 +148,12 @@ def test_copy_into_a_store_with_events_is_refused(source_url: str, target_url: s
         copy(source_url, target_url)
 
 
-def test_copy_with_a_row_changed_on_the_way_is_no_store(source_url: str, target_url: str) -> None:
-    def tamper(what: str, done: int, total: int) -> None:
-        if what == "copying" and done == total:
-            change(target_url, "UPDATE entities SET revision = 99 WHERE kind = 'trip'")
-
-    with pytest.raises(CopyFailed, match="other rows of entities"):
-        copy_store(source_url, target_url, report=tamper)
-    with pytest.raises(ConfigurationInvalid, match="not finished"):
-        migrate_store(target_url)
-
-
 async def test_copy_of_a_store_in_use_is_refused(source_url: str, target_url: str) -> None:
-    migrate_store(target_url)
+    upgrade_store(target_url)
     store = await Store.open(source_url)
     try:
         if store.replicas is not None:
-            assert await store.replicas.acquire_lease("host/1", 60)
+            assert await store.replicas.run(lease.acquire_lease, "host/1", 60)
         with pytest.raises(ConfigurationInvalid, match="--from names a store that"):
             copy(source_url, target_url)
         with pytest.raises(ConfigurationInvalid, match="--to names a store that"):
@@ -202,14 +162,14 @@ async def test_copy_of_a_store_in_use_is_refused(source_url: str, target_url: st
         await store.close()
 
 
-def test_copy_that_others_write_to_while_it_runs_is_refused(
+def test_copy_of_a_store_that_receives_meanwhile_is_refused(
     source_url: str, target_url: str
 ) -> None:
     if read_store_url(source_url).get_backend_name() == "sqlite":
-        # Nobody can: the file is locked.
+        # The lock of the file rules it out.
         with (
             pytest.raises(ConfigurationInvalid, match="another relay"),
-            hold_lock(read_store_url(source_url)),
+            hold_store_lock(read_store_url(source_url)),
         ):
             copy(source_url, target_url)
         return
@@ -218,13 +178,12 @@ def test_copy_that_others_write_to_while_it_runs_is_refused(
         if what == "verifying" and done == total:
             change(source_url, "SELECT nextval('events_sequence_seq')")
 
-    with pytest.raises(CopyFailed, match="taken events while"):
+    with pytest.raises(CopyFailed, match="received events while"):
         copy_store(source_url, target_url, report=receive)
-    with pytest.raises(ConfigurationInvalid, match="not finished"):
-        migrate_store(target_url)
+    assert set(count_rows(target_url).values()) == {0}
 
 
-def test_copy_of_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+def test_copy_of_a_missing_file_is_refused_without_creating_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="--from names no store"):
         copy(f"sqlite:///{tmp_path}/missing.db", f"sqlite:///{tmp_path}/target.db")
     assert list(tmp_path.glob("missing.db*")) == []
@@ -232,7 +191,7 @@ def test_copy_of_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
 
 def test_copy_of_another_version_is_refused(tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path}/other.db"
-    migrate_store(other)
+    upgrade_store(other)
     change(other, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationInvalid, match="run `relay migrate` on it first"):
         copy(other, f"sqlite:///{tmp_path}/target.db")
@@ -240,7 +199,7 @@ def test_copy_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_copy_onto_itself_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/relay.db"
-    migrate_store(url)
+    upgrade_store(url)
     with pytest.raises(ConfigurationInvalid, match="the same store"):
         copy(url, url)
     with pytest.raises(ConfigurationInvalid, match="--to names a store that another relay"):

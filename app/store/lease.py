@@ -1,6 +1,6 @@
 """The lease: which replica dispatches. One row, an expiry, and a token that only rises.
 
-All times are the database's: the replicas' clocks may differ.
+All times are the database's, because the replicas' clocks may differ.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from app.domain.errors import LeaseLost
-from app.store.write_session import WriteSession
+from app.store.notifications import LEASE, notify
 
 _CLOCK = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 
-# While it is held, nothing is locked: whoever only looks keeps nobody from renewing or recording.
+# While another replica holds the lease, this locks nothing: polling delays nobody.
 _ACQUIRE = text(f"""
 INSERT INTO lease (id, holder, token, expires_at)
 SELECT 1, :holder, 1, {_CLOCK} + :microseconds
@@ -34,7 +34,7 @@ WHERE id = 1 AND token = :token
 
 _RELEASE = text("UPDATE lease SET expires_at = 0 WHERE id = 1 AND token = :token")
 
-# Shared with those who record at the same moment; nobody takes the lease over before the commit.
+# The lock keeps other replicas from acquiring the lease before the commit.
 _REQUIRE = text(f"""
 SELECT token FROM lease WHERE id = 1 AND token = :token AND expires_at > {_CLOCK} FOR SHARE
 """)  # noqa: S608
@@ -44,12 +44,12 @@ _READ = text(f"SELECT holder, report, expires_at > {_CLOCK} AS is_held FROM leas
 
 @dataclass(frozen=True, slots=True)
 class LeaseView:
-    """Who dispatches.
+    """The stored lease.
 
     Attributes:
         holder: the replica that holds the lease, or held it last.
         is_held: whether it has not expired.
-        report: what the holder says of itself, as it was given.
+        report: the holder's status, as it was written.
     """
 
     holder: str
@@ -57,36 +57,35 @@ class LeaseView:
     report: str | None
 
 
-def acquire_lease(session: WriteSession, *, holder: str, seconds: float) -> int | None:
-    """Take the lease if nobody holds it, and give its token."""
+def acquire_lease(connection: Connection, holder: str, seconds: float) -> int | None:
+    """Acquire the lease if it is free and return its token."""
     values = {"holder": holder, "microseconds": round(seconds * 1_000_000)}
-    return session.connection.execute(_ACQUIRE, values).scalar_one_or_none()
+    return connection.execute(_ACQUIRE, values).scalar_one_or_none()
 
 
-def renew_lease(session: WriteSession, *, token: int, seconds: float, report: str) -> bool:
-    """Hold the lease for longer; False where another has it."""
+def renew_lease(connection: Connection, token: int, seconds: float, report: str) -> bool:
+    """Extend the lease; return False if another replica holds it."""
     values = {"token": token, "microseconds": round(seconds * 1_000_000), "report": report}
-    return session.connection.execute(_RENEW, values).rowcount == 1
+    return connection.execute(_RENEW, values).rowcount == 1
 
 
-def release_lease(session: WriteSession, *, token: int) -> None:
-    """Let go of the lease, so that another takes it at once."""
-    session.connection.execute(_RELEASE, {"token": token})
+def release_lease(connection: Connection, token: int) -> None:
+    """Release the lease, so that another replica acquires it at once."""
+    connection.execute(_RELEASE, {"token": token})
+    notify(connection, LEASE)
 
 
-def require_lease(session: WriteSession, token: int | None) -> None:
-    """Have the transaction end without effect unless the lease is still held under this token.
+def require_lease(connection: Connection, token: int) -> None:
+    """Hold the lease until the transaction ends.
 
     Raises:
-        LeaseLost: it is not. None stands for a store that has but one relay.
+        LeaseLost: it is not held under this token.
     """
-    if token is None:
-        return
-    if session.connection.execute(_REQUIRE, {"token": token}).one_or_none() is None:
+    if connection.execute(_REQUIRE, {"token": token}).one_or_none() is None:
         raise LeaseLost
 
 
 def read_lease(connection: Connection) -> LeaseView | None:
-    """Read who dispatches; None where nobody ever has."""
+    """Read the lease; None if it was never acquired."""
     row: Any = connection.execute(_READ).one_or_none()
     return None if row is None else LeaseView(row.holder, bool(row.is_held), row.report)

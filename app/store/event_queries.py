@@ -1,4 +1,4 @@
-"""Reading events and the backlog."""
+"""Finding events, and measuring the backlog."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,15 +32,15 @@ from app.domain.history import (
 from app.domain.instants import Instant, after
 from app.store.schema import entities, events
 
-# How many events one page looks at, whatever the criteria let through: 2 to 9 ms here.
+# How many events one page reads, however few match: 2 to 9 ms.
 WINDOW_EVENTS = 2_500
-# Up to so many entities that are pending or dead, their events are looked up from them.
+# Up to this many pending or dead entities, their events are found through them.
 _FEW_ENTITIES = 5_000
-# Busy for longer than this is worth telling; so many are named.
+# An entity that has been busy for longer is reported; so many are named.
 _TROUBLED_SECONDS = 60.0
 _TROUBLED_NAMED = 3
 
-_OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
+IS_OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 _IS_DESIRED = events.c.sequence == entities.c.sequence
 
 _SELECT_EVENT: Select[Any] = select(
@@ -66,11 +66,16 @@ _SELECT_EVENT: Select[Any] = select(
 )
 
 
-def find_events(connection: Connection, event_ids: Sequence[EventId]) -> list[StoredEvent]:
-    """Read the events that are stored under these ids, and where their entities stand."""
-    statement = _SELECT_EVENT.join_from(events, entities, _OF_EVENT)
+def find_event(connection: Connection, event_id: EventId) -> StoredEvent | None:
+    """Read one event and the state of its entity; None if it is not stored."""
+    return find_events(connection, [event_id]).get(event_id)
+
+
+def find_events(connection: Connection, event_ids: Sequence[EventId]) -> dict[EventId, StoredEvent]:
+    """Read the stored events with these ids and the state of their entities."""
+    statement = _SELECT_EVENT.join_from(events, entities, IS_OF_EVENT)
     rows = connection.execute(statement.where(events.c.event_id.in_(event_ids)))
-    return [_to_event(row) for row in rows]
+    return {event.event_id: event for event in map(_to_event, rows)}
 
 
 def read_event_page(
@@ -81,10 +86,10 @@ def read_event_page(
     *,
     window_events: int = WINDOW_EVENTS,
 ) -> EventPage:
-    """Read the events that meet the criteria, newest first; those of an entity as received.
+    """Read events that meet the criteria, newest first; those of one entity in order of receipt.
 
-    It looks at no more than `window_events` events, so that a page takes the same time whatever is
-    asked for: it may give fewer than `limit` where more are to come.
+    It reads at most `window_events` events, so that every page takes the same time: a page may have
+    fewer than `limit` events although more follow.
     """
     size = window_events
     if criteria == Criteria(since=criteria.since, until=criteria.until):
@@ -93,7 +98,7 @@ def read_event_page(
     statement = (
         _SELECT_EVENT.select_from(window)
         .join(events, events.c.sequence == window.c.sequence)
-        .join(entities, _OF_EVENT)
+        .join(entities, IS_OF_EVENT)
         .where(*match_events(criteria))
         .order_by(*_newest_first(criteria, events))
         .limit(limit + 1)
@@ -102,7 +107,7 @@ def read_event_page(
     if len(found) > limit:
         del found[limit:]
         return EventPage(tuple(found), EventCursor(found[-1].received_at, found[-1].sequence))
-    # Nothing of the window is left: go on where it ends.
+    # The window is exhausted: the next page begins at its end.
     end = connection.execute(
         select(window.c.received_at, window.c.sequence)
         .order_by(*_newest_first(criteria, window))
@@ -113,7 +118,7 @@ def read_event_page(
 
 
 def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
-    """Give the conditions on `events`, and on `entities` where a status is asked for."""
+    """Return the conditions on `events`, and on `entities` if a status is wanted."""
     conditions = _match_receipt(criteria, events)
     if criteria.types is not None:
         conditions.append(events.c.type.in_(criteria.types))
@@ -128,7 +133,7 @@ def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
 
 
 def _match_receipt(criteria: Criteria, source: FromClause) -> list[ColumnElement[bool]]:
-    """Give the conditions on when an event was received."""
+    """Return the conditions on when an event was received."""
     conditions: list[ColumnElement[bool]] = []
     if criteria.since is not None:
         conditions.append(source.c.received_at >= criteria.since)
@@ -140,21 +145,21 @@ def _match_receipt(criteria: Criteria, source: FromClause) -> list[ColumnElement
 def walk_events_of(
     entity: EntityRef, before: EventCursor | None, limit: int | None, *, name: str = "walk"
 ) -> FromClause:
-    """Give the sequences of an entity's events, newest first, by each one's link to the last."""
+    """Select an entity's events, newest first, by each event's link to the previous one."""
     if before is None:
         newest = select(entities.c.latest_event).where(
             entities.c.kind == entity.kind, entities.c.key == entity.key
         )
     else:
-        newest = select(events.c.previous).where(events.c.sequence == before.sequence)
-    columns = (events.c.received_at, events.c.sequence, events.c.previous)
+        newest = select(events.c.previous_sequence).where(events.c.sequence == before.sequence)
+    columns = (events.c.received_at, events.c.sequence, events.c.previous_sequence)
     walk = (
         select(*columns, literal(1).label("step"))
         .where(events.c.sequence == newest.scalar_subquery())
         .cte(name, recursive=True)
     )
     step = select(*columns, (walk.c.step + 1).label("step")).join_from(
-        walk, events, events.c.sequence == walk.c.previous
+        walk, events, events.c.sequence == walk.c.previous_sequence
     )
     return walk.union_all(step if limit is None else step.where(walk.c.step < limit))
 
@@ -162,12 +167,12 @@ def walk_events_of(
 def _find_window(
     connection: Connection, criteria: Criteria, before: EventCursor | None, size: int
 ) -> FromClause:
-    """Give the received_at and sequence of the events to look at, newest first."""
+    """Select the received_at and sequence of the events to read, newest first."""
     if criteria.entity is not None:
         return walk_events_of(criteria.entity, before, size)
     source: FromClause = events
     if _are_few(connection, criteria.status):
-        source = _select_standing(criteria.status)
+        source = _select_desired(criteria.status)
     statement = select(source.c.received_at, source.c.sequence)
     if before is not None:
         position = tuple_(source.c.received_at, source.c.sequence)
@@ -178,14 +183,14 @@ def _find_window(
     return newest.limit(size).subquery("window_of_events")
 
 
-def _select_standing(status: EventStatus | None) -> FromClause:
-    """Give the events that entities of a status stand at."""
-    standing = select(events.c.received_at, events.c.sequence).join_from(
-        entities, events, and_(_IS_DESIRED, _OF_EVENT)
+def _select_desired(status: EventStatus | None) -> FromClause:
+    """Select the events that decide the desired state of entities with this status."""
+    desired = select(events.c.received_at, events.c.sequence).join_from(
+        entities, events, and_(_IS_DESIRED, IS_OF_EVENT)
     )
-    # Materialized, or the order of receipt would lead SQLite through all events to find these few:
-    # 8 s instead of 10 ms for three dead among 400,000.
-    return standing.where(entities.c.state == status).cte("standing").prefix_with("MATERIALIZED")
+    # Without MATERIALIZED, SQLite scans all events in order of receipt to find these few: 8 s
+    # instead of 10 ms for three dead entities among 400,000 events.
+    return desired.where(entities.c.state == status).cte("desired").prefix_with("MATERIALIZED")
 
 
 def _are_few(connection: Connection, status: EventStatus | None) -> bool:
@@ -203,7 +208,7 @@ def _newest_first(criteria: Criteria, source: FromClause) -> tuple[ColumnElement
 
 
 def measure_backlog(connection: Connection, now: Instant) -> Backlog:
-    """Count what is still to be done, and name what keeps failing."""
+    """Count pending and dead entities, and name some that keep failing."""
     removal_since = case((entities.c.is_removal, entities.c.pending_since))
     pending, oldest, oldest_removal, latest, latest_removal = connection.execute(
         select(
@@ -220,8 +225,8 @@ def measure_backlog(connection: Connection, now: Instant) -> Backlog:
     keep_failing = (
         entities.c.state == EntityState.PENDING,
         entities.c.priority >= Priority.RETRIED_REVOCATION,
-        # What failed alone has cost a timeout already; what is busy may be so for a moment. Since a
-        # time in the future: the clock was ahead.
+        # An entity that failed alone has cost a timeout already; one that is busy may be so for a
+        # moment only. A time in the future was set by a clock that was ahead.
         or_(
             entities.c.request_limit == 1,
             entities.c.waiting_since <= after(now, -_TROUBLED_SECONDS),
@@ -279,7 +284,7 @@ def _to_event(row: Row[Any]) -> StoredEvent:
             applied_at=row.applied_at,
             pending_since=Instant(row.pending_since) if is_pending else None,
             attempts=row.attempts,
-            # What is due at once has been so since it became pending.
+            # An entity that is due at once has been due since it became pending.
             next_attempt_at=Instant(max(row.due_at, row.pending_since)) if is_pending else None,
             last_error_code=row.last_error_code,
             last_error=row.last_error,

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.store.cursors import Cursor, open_cursor
-from app.store.engine import open_engine, read_store_url
+from app.store.driver_cursor import Cursor, open_cursor
+from app.store.engine import open_engine
+from app.store.store_url import read_store_url
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Engine
 
 from app.domain.instants import Instant
-from app.store.checkpointing import CHANGES, Checkpointer
-from app.store.cursors import Cursor, open_cursor
-from app.store.engine import open_engine, read_store_url
+from app.store.driver_cursor import Cursor, open_cursor
+from app.store.engine import open_engine
 from app.store.store import Store
+from app.store.store_url import read_store_url
+from app.store.wal_checkpointer import CHANGED_ROWS, WalCheckpointer
 from tests.histories import NOW, World
 from tests.server.raw_http import await_that
 
@@ -73,7 +74,7 @@ def count_logs(store_path: Path) -> int:
 async def test_log_of_a_store_is_copied_while_it_is_open(store_path: Path) -> None:
     store = await Store.open(f"sqlite:///{store_path}")
     # Each changes a row of events and one of entities.
-    events = [World().trip("created", at=1) for _ in range(CHANGES // 2)]
+    events = [World().trip("created", at=1) for _ in range(CHANGED_ROWS // 2)]
     await store.store_events(events, Instant(NOW))
     await asyncio.to_thread(await_that, lambda: count_copied(store_path) == len(events))
     await store.close()
@@ -83,7 +84,7 @@ async def test_log_of_a_store_that_is_written_without_a_pause_stays_short(
     store_path: Path,
 ) -> None:
     store = await Store.open(f"sqlite:///{store_path}")
-    remaining = [World().trip("created", at=1) for _ in range(3 * CHANGES)]
+    remaining = [World().trip("created", at=1) for _ in range(3 * CHANGED_ROWS)]
 
     async def write_on() -> None:
         while remaining:
@@ -94,16 +95,16 @@ async def test_log_of_a_store_that_is_written_without_a_pause_stays_short(
     size = store_path.with_name(f"{store_path.name}-wal").stat().st_size
     await store.close()
     # Never begun anew, it would hold a page for each event.
-    assert size < 2 * CHANGES * 4096
+    assert size < 2 * CHANGED_ROWS * 4096
 
 
 def test_log_is_copied_once_it_is_long(store_path: Path, engine: Engine, writer: Cursor) -> None:
-    checkpointer = Checkpointer(engine, changes=_SOON)
+    checkpointer = WalCheckpointer(engine, changed_rows=_SOON)
     write(writer, _SOON - 1)
-    checkpointer.tend(writer)
+    checkpointer.request_if_due(writer)
     write(writer, 1)
     assert count_copied(store_path) == 0
-    checkpointer.tend(writer)
+    checkpointer.request_if_due(writer)
     await_that(lambda: count_copied(store_path) == _SOON)
     checkpointer.close()
 
@@ -114,14 +115,14 @@ def test_log_begins_anew_while_it_is_written(
 ) -> None:
     """Also where the thread, which copies another store, has left it all to the commits."""
     other = open_engine(read_store_url(f"sqlite:///{store_path}.other"))
-    checkpointer = Checkpointer(other if is_behind else engine, changes=_SOON)
+    checkpointer = WalCheckpointer(other if is_behind else engine, changed_rows=_SOON)
     write(writer, 1)
     before = count_logs(store_path)
 
     def has_begun_ten_times() -> bool:
-        checkpointer.finish(writer)
+        checkpointer.restart_log(writer)
         write(writer, 5)
-        checkpointer.tend(writer)
+        checkpointer.request_if_due(writer)
         return count_logs(store_path) >= before + 10
 
     await_that(has_begun_ten_times)
@@ -132,18 +133,18 @@ def test_log_begins_anew_while_it_is_written(
 def test_log_that_is_read_waits_for_its_reader(
     store_path: Path, engine: Engine, writer: Cursor
 ) -> None:
-    checkpointer = Checkpointer(engine, changes=_SOON)
+    checkpointer = WalCheckpointer(engine, changed_rows=_SOON)
     with closing(sqlite3.connect(store_path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT COUNT(*) FROM events").fetchone() == (0,)
         for _ in range(30):
             write(writer, _SOON)
-            checkpointer.tend(writer)
+            checkpointer.request_if_due(writer)
         assert reader.execute("SELECT COUNT(*) FROM events").fetchone() == (0,)
         assert count_copied(store_path) == 0
         reader.execute("COMMIT")
     write(writer, _SOON)
-    checkpointer.tend(writer)
+    checkpointer.request_if_due(writer)
     await_that(lambda: count_copied(store_path) == 31 * _SOON)
     checkpointer.close()
 
@@ -158,10 +159,10 @@ def test_log_that_cannot_be_copied_holds_nobody_up(
         folder.mkdir()
         (folder / "relay.db").write_bytes(b"no database" * 1000)
     broken = open_engine(read_store_url(f"sqlite:///{folder}/relay.db"))
-    checkpointer = Checkpointer(broken, changes=_SOON)
+    checkpointer = WalCheckpointer(broken, changed_rows=_SOON)
     for _ in range(2):
         write(writer, _SOON)
-        checkpointer.tend(writer)
+        checkpointer.request_if_due(writer)
         await_that(lambda: "could not be copied" in caplog.text)
         caplog.clear()
     assert writer.execute("SELECT COUNT(*) FROM events").fetchone() == (2 * _SOON,)

@@ -8,7 +8,9 @@ from app.domain.entities import EntityState, PendingEntity, Priority
 from app.domain.history import Matches, Replay, ReplayId
 from app.domain.instants import Instant, after
 from app.domain.retry import RetryDecision
-from app.store.dispatch_queries import Applied, Failed, Outcome, Wanted
+from app.store import dispatch_queries, outcome_queries, replay_queries
+from app.store.dispatch_queries import Wanted
+from app.store.outcome_queries import Applied, Failed, Outcome
 from app.store.store import Store
 from tests.histories import NOW
 
@@ -20,8 +22,9 @@ async def begin_replay(
     replay_id = ReplayId(str(uuid.uuid4()))
     matches = Matches(0, 0)
     if criteria.event_ids is None:
-        matches = await store.count_matches(criteria)
-    await store.begin_replay(
+        matches = await store.scan(replay_queries.count_matches, criteria)
+    await store.write(
+        replay_queries.begin_replay,
         replay_id=replay_id,
         criteria=criteria,
         matches=matches,
@@ -36,14 +39,23 @@ async def replay(
 ) -> Replay:
     """Mark all that meets the criteria; None is everything."""
     begun = await begin_replay(store, Criteria() if criteria is None else criteria, now=now)
-    while await store.advance_replay(begun.number, now, size):
+    while await advance_replay(store, begun.number, now, size):
         pass
     return await look_at(store, begun.replay_id)
 
 
+async def advance_replay(
+    store: Store, number: int, now: Instant, size: int, *, found: int = 1000
+) -> bool:
+    """Requeue the next entities of a replay, of as many as are found at once."""
+    targets = await store.scan(replay_queries.find_targets, number, found)
+    step = next(targets.split(size))
+    return await store.write(replay_queries.requeue_targets, number, step, now)
+
+
 async def look_at(store: Store, replay_id: ReplayId) -> Replay:
     """Read a replay that is there."""
-    found = await store.read_replay(replay_id)
+    found = await store.search(replay_queries.read_replay, replay_id)
     assert found is not None
     return found
 
@@ -54,14 +66,14 @@ async def claim(store: Store, now: Instant, limit: int) -> list[PendingEntity]:
     for priority in Priority:
         if limit > len(entities):
             wanted = Wanted((priority,), {priority: limit - len(entities)})
-            batch = await store.claim(now, wanted)
+            batch = await store.read(dispatch_queries.claim, now, wanted)
             entities += () if batch is None else batch.entities
     return entities
 
 
 async def record(store: Store, outcomes: Sequence[Outcome], now: Instant) -> None:
     """Record what became of entities, and claim nothing."""
-    await store.record_and_claim(now, outcomes, None)
+    await store.write(outcome_queries.record_and_claim, now, outcomes, None)
 
 
 def fail(

@@ -21,13 +21,15 @@ from app.domain.retry import (
     decide_retry,
     decide_retry_alone,
 )
-from app.store import statements
-from app.store.cursors import open_cursor
-from app.store.dispatch_queries import Applied, Batch, Failed, Held, Outcome, Postponed, Wanted
+from app.store import dispatch_queries, event_queries, outcome_queries
+from app.store.dispatch_queries import Batch, Held, Wanted
+from app.store.driver_cursor import open_cursor
+from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
+from app.store.receive import CASCADE_FROM_USER
 from app.store.schema import entities
 from app.store.store import Store
 from tests.histories import NOW, World, ref_of
-from tests.store.actions import claim, fail, have_applied, have_refused, record, replay
+from tests.store.store_steps import claim, fail, have_applied, have_refused, record, replay
 
 LIMITS: Final = dict.fromkeys(Priority, 500)
 REFERENCE: Final = RowFailure(RowFailureKind.MISSING_REFERENCE, "23503", "no such trip")
@@ -60,7 +62,7 @@ def want(
 
 
 async def claim_refs(store: Store, wanted: Wanted, now: Instant = NOW) -> set[EntityRef]:
-    batch = await store.claim(now, wanted)
+    batch = await store.read(dispatch_queries.claim, now, wanted)
     return set() if batch is None else {entity.ref for entity in batch.entities}
 
 
@@ -72,11 +74,11 @@ async def claim_one(store: Store, now: Instant = NOW) -> PendingEntity:
 async def drain(store: Store, now: Instant = NOW) -> list[Batch]:
     """Claim one batch after the other, each applied by the time that the next is claimed."""
     batches = []
-    batch = await store.claim(now, want())
+    batch = await store.read(dispatch_queries.claim, now, want())
     while batch is not None:
         batches.append(batch)
         outcomes = [Applied(entity) for entity in batch.entities]
-        batch = await store.record_and_claim(now, outcomes, want())
+        batch = await store.write(outcome_queries.record_and_claim, now, outcomes, want())
     return batches
 
 
@@ -207,7 +209,7 @@ async def test_claim_replay_of_what_is_dead_is_as_fresh_as_an_event(store: Store
     await store.store_events([event], NOW)
     await have_refused(store)
     await replay(store, Criteria(status=EventStatus.DEAD))
-    batch = await store.claim(NOW, want())
+    batch = await store.read(dispatch_queries.claim, NOW, want())
     assert batch is not None
     assert (batch.priority, batch.entities[0].ref) == (Priority.WRITE, ref_of(event))
 
@@ -219,7 +221,7 @@ async def test_claim_newer_event_of_a_failed_entity_leaves_the_queue_of_retries(
     await store.store_events([world.membership("created", at=1)], NOW)
     await record(store, [fail_alone(await claim_one(store))], NOW)
     await store.store_events([world.membership("deleted", at=2)], NOW)
-    batch = await store.claim(NOW, want())
+    batch = await store.read(dispatch_queries.claim, NOW, want())
     assert batch is not None
     assert batch.priority is Priority.REVOCATION
     (entity,) = batch.entities
@@ -355,7 +357,7 @@ async def test_claim_leaves_out_every_place_that_is_held(store: Store) -> None:
     await store.store_events(list(events.values()), NOW)
     await fail_all(store)
     held = frozenset(Held(kind, is_delete) for kind in Kind for is_delete in (False, True))
-    assert await store.claim(NOW, want(held=held)) is None
+    assert await store.read(dispatch_queries.claim, NOW, want(held=held)) is None
     held -= {Held(Kind.TRIP, is_delete=True)}
     assert await claim_refs(store, want(held=held)) == {ref_of(events["trip deleted"])}
 
@@ -376,7 +378,7 @@ async def test_claim_of_a_trial_gives_one_of_the_held_alone(
     await store.store_events(list(events.values()), NOW)
     place = Held(Kind.MEMBERSHIP, is_delete)
     wanted = want(held=frozenset({place}), trial=place, deletes_inactive=deletes_inactive)
-    batch = await store.claim(NOW, wanted)
+    batch = await store.read(dispatch_queries.claim, NOW, wanted)
     assert batch is not None
     assert batch.priority is Priority.ALONE
     (entity,) = batch.entities
@@ -394,7 +396,9 @@ async def test_claim_of_trials_tries_another_each_time_also_those_that_are_not_d
     tried = []
     for seconds in range(8):
         now = after(NOW, seconds)
-        batch = await store.claim(now, want(held=frozenset({place}), trial=place))
+        batch = await store.read(
+            dispatch_queries.claim, now, want(held=frozenset({place}), trial=place)
+        )
         assert batch is not None
         (entity,) = batch.entities
         tried.append(entity.ref)
@@ -405,7 +409,7 @@ async def test_claim_of_trials_tries_another_each_time_also_those_that_are_not_d
 async def test_claim_of_a_trial_without_a_row_gives_nothing(store: Store) -> None:
     await store.store_events([World().user("created")], NOW)
     trial = Held(Kind.TRIP, is_delete=False)
-    assert await store.claim(NOW, want(trial=trial)) is None
+    assert await store.read(dispatch_queries.claim, NOW, want(trial=trial)) is None
 
 
 async def test_claim_leaves_out_a_revision_that_is_excluded_and_fills_its_place(
@@ -432,7 +436,7 @@ async def test_claim_changes_nothing_and_gives_the_same_again(store: Store, engi
     events = list(make_mixed().values())
     await store.store_events(events, NOW)
     before = read_tables(engine)
-    batches = [await store.claim(NOW, want()) for _ in range(3)]
+    batches = [await store.read(dispatch_queries.claim, NOW, want()) for _ in range(3)]
     assert batches[0] == batches[1] == batches[2]
     assert read_tables(engine) == before
 
@@ -443,7 +447,7 @@ async def test_sqlite_claim_waits_for_no_writer(sqlite_store: Store, store_path:
     other = sqlite3.connect(store_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert await claim_refs(sqlite_store, want()) == {ref_of(event)}
-    assert (await sqlite_store.read_schedule(NOW)).next_due_at == 0
+    assert (await sqlite_store.read(dispatch_queries.read_schedule, NOW)).next_due_at == 0
     other.execute("ROLLBACK")
     other.close()
 
@@ -463,10 +467,15 @@ async def test_record_and_claim_gives_what_is_due_after_what_it_records(store: S
     await record(store, [fail_by(child, REFERENCE)], NOW)
     await store.store_events([world.trip("created")], NOW)
     trip = await claim_one(store)
-    batch = await store.record_and_claim(NOW, [Applied(trip)], want())
+    batch = await store.write(outcome_queries.record_and_claim, NOW, [Applied(trip)], want())
     assert batch is not None
     assert [entity.ref for entity in batch.entities] == [child.ref]
-    assert await store.record_and_claim(NOW, [Applied(batch.entities[0])], want()) is None
+    assert (
+        await store.write(
+            outcome_queries.record_and_claim, NOW, [Applied(batch.entities[0])], want()
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("outcome", [Applied, fail, fail_alone], ids=["applied", "dead", "alone"])
@@ -481,7 +490,7 @@ async def test_outcome_counts_only_for_the_revision_that_was_claimed(
     await record(store, [outcome(claimed)], NOW)
     entity = await claim_one(store)
     assert (entity.row, entity.attempts) == (newer.row, 0)
-    found = await store.find_event(newer.event_id)
+    found = await store.read(event_queries.find_event, newer.event_id)
     assert found is not None
     assert found.status is EventStatus.PENDING
 
@@ -493,7 +502,7 @@ async def test_outcome_recorded_twice_is_harmless(store: Store) -> None:
     outcomes: list[Outcome] = [Applied(first), fail(second, state=EntityState.PENDING)]
     for _ in range(2):
         await record(store, outcomes, NOW)
-    backlog = await store.measure_backlog(NOW)
+    backlog = await store.read(event_queries.measure_backlog, NOW)
     assert (backlog.pending, backlog.dead) == (1, 0)
     (again,) = await claim(store, after(NOW, 60), 10)
     assert (again.ref, again.attempts) == (second.ref, 1)
@@ -509,7 +518,7 @@ async def test_unique_conflicts_of_a_kind_are_gathered_when_another_comes(store:
     assert await claim(store, NOW, 10) == []
     await store.store_events([second], NOW)
     await record(store, [fail_by(await claim_one(store), CONFLICT)], NOW)
-    batch = await store.claim(NOW, want())
+    batch = await store.read(dispatch_queries.claim, NOW, want())
     assert batch is not None
     assert batch.priority is Priority.RETRIED_WRITE
     assert {entity.ref for entity in batch.entities} == {ref_of(first), ref_of(second)}
@@ -561,12 +570,12 @@ async def test_child_that_died_waiting_is_released_when_its_parent_is_applied(
     await record(store, [fail_by(child, REFERENCE)], NOW)
     late = after(NOW, REFERENCE_WAIT_LIMIT_SECONDS)
     await record(store, [fail_by(await claim_one(store, late), REFERENCE, now=late)], late)
-    assert (await store.measure_backlog(late)).dead == 1
+    assert (await store.read(event_queries.measure_backlog, late)).dead == 1
     assert await claim(store, after(late, 3600), 10) == []
     await store.store_events([getattr(world, kind)("created")], late)
     batches = await drain(store, late)
     assert [entity.ref for entity in batches[-1].entities] == [child.ref]
-    assert (await store.measure_backlog(late)).dead == 0
+    assert (await store.read(event_queries.measure_backlog, late)).dead == 0
 
 
 async def test_child_that_does_not_wait_is_not_touched_when_its_parent_is_applied(
@@ -594,7 +603,7 @@ async def test_event_received_by_a_clock_far_ahead_is_due_at_once(store: Store) 
         *map(ref_of, events),
         ref_of(world.membership("deleted")),
     }
-    schedule = await store.read_schedule(NOW)
+    schedule = await store.read(dispatch_queries.read_schedule, NOW)
     assert (schedule.next_due_at, schedule.is_skewed) == (0, False)
 
 
@@ -634,12 +643,12 @@ async def test_wait_that_a_clock_far_ahead_has_begun_is_found_and_ended(
         ],
         NOW,
     )
-    assert (await store.read_schedule(NOW)).is_skewed
-    assert await store.correct_skew(NOW) == 2
-    assert not (await store.read_schedule(NOW)).is_skewed
+    assert (await store.read(dispatch_queries.read_schedule, NOW)).is_skewed
+    assert await store.write(dispatch_queries.correct_skew, NOW) == 2
+    assert not (await store.read(dispatch_queries.read_schedule, NOW)).is_skewed
     due = {each.ref for each in await claim(store, NOW, 10)}
     assert due == {ref_of(busy), ref_of(alone)}
-    assert await store.correct_skew(NOW) == 0
+    assert await store.write(dispatch_queries.correct_skew, NOW) == 0
 
 
 async def test_longest_legitimate_waits_are_no_skew(store: Store) -> None:
@@ -656,17 +665,17 @@ async def test_longest_legitimate_waits_are_no_skew(store: Store) -> None:
         after(NOW, ALONE_LIMIT_SECONDS),
     ]
     await record(store, failed, NOW)
-    schedule = await store.read_schedule(NOW)
+    schedule = await store.read(dispatch_queries.read_schedule, NOW)
     assert (schedule.next_due_at, schedule.is_skewed) == (after(NOW, 60), False)
-    assert await store.correct_skew(NOW) == 0
+    assert await store.write(dispatch_queries.correct_skew, NOW) == 0
     # A moment before, by a clock that is a moment behind, they would be.
-    assert (await store.read_schedule(after(NOW, -1))).is_skewed
+    assert (await store.read(dispatch_queries.read_schedule, after(NOW, -1))).is_skewed
 
 
 async def test_schedule_of_a_store_with_nothing_pending_is_empty(store: Store) -> None:
     await store.store_events([World().user("created")], NOW)
     await have_applied(store)
-    schedule = await store.read_schedule(NOW)
+    schedule = await store.read(dispatch_queries.read_schedule, NOW)
     assert (schedule.next_due_at, schedule.is_skewed) == (None, False)
 
 
@@ -697,10 +706,10 @@ HELD_CONDITIONS: Final = " AND NOT (kind = 'user' AND NOT (row IS NULL))"
 @pytest.mark.parametrize(
     "statement",
     [
-        statements.CLAIM.format(held=""),
-        statements.CLAIM.format(held=HELD_CONDITIONS),
-        statements.SCHEDULE,
-        statements.MAKE_DUE,
+        dispatch_queries.CLAIM.format(held=""),
+        dispatch_queries.CLAIM.format(held=HELD_CONDITIONS),
+        dispatch_queries.SELECT_SCHEDULE,
+        dispatch_queries.SET_DUE,
     ],
     ids=["claim", "claim with held", "schedule", "correct skew"],
 )
@@ -725,7 +734,10 @@ async def test_claim_and_schedule_look_at_no_more_than_they_give(store_path: Pat
     connection.execute(FILL, {"many": MANY})
     connection.commit()
     values = {"priority": 1, "now": NOW, "limit": 500}
-    for statement, most in ((statements.CLAIM.format(held=""), 50_000), (statements.SCHEDULE, 500)):
+    for statement, most in (
+        (dispatch_queries.CLAIM.format(held=""), 50_000),
+        (dispatch_queries.SELECT_SCHEDULE, 500),
+    ):
         assert count_steps(connection, statement, values) < most
     connection.close()
 
@@ -748,10 +760,10 @@ def count_steps(connection: sqlite3.Connection, statement: str, values: Mapping[
 @pytest.mark.parametrize(
     "statement",
     [
-        statements.CASCADE_FROM_USER,
-        statements.WRITE_CHILDREN_OF_USER_AGAIN,
-        statements.WRITE_CHILDREN_OF_RETURNED_USER_AGAIN,
-        statements.RELEASE_CHILDREN_OF_USER,
+        CASCADE_FROM_USER,
+        outcome_queries.REQUEUE_CHILDREN_OF_USER,
+        outcome_queries.REQUEUE_CHILDREN_OF_RECREATED_USER,
+        outcome_queries.RELEASE_CHILDREN_OF_USER,
     ],
 )
 def test_sqlite_statement_finds_the_entities_of_a_user_by_index(

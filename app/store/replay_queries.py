@@ -1,13 +1,12 @@
-"""Replays: counting what is meant, marking it to be written again, and the record of it all.
+"""Replays: counting, requeueing entities in steps, and the record of each replay.
 
-A replay goes through its entities in the order of kind and key. Each step is one transaction that
-marks some and notes the last of them, so that a replay goes on where it was, whatever ends the
-process. In any other order each mark would dirty a page of its own: following the events made it
-thirty times slower.
+A replay requeues its entities in order of kind and key. Each step is one transaction that requeues
+some and stores the last of them, so that a replay resumes there after a crash. In the order of the
+events each entity would dirty a page of its own: that was thirty times slower.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,59 +26,45 @@ from sqlalchemy import (
 
 from app.domain.criteria import Criteria, read_criteria, write_criteria
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, Priority
-from app.domain.events import EventId
-from app.domain.history import (
-    Matches,
-    Replay,
-    ReplayId,
-    ReplayPage,
-    ReplayStatus,
-    StoredEvent,
-)
+from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import Instant
-from app.store.looking_up import find_events, match_events, walk_events_of
+from app.store.event_queries import IS_OF_EVENT, find_events, match_events, walk_events_of
+from app.store.notifications import REPLAY, notify
 from app.store.schema import entities, events, replays
 from app.store.write_session import WriteSession
 
-_IDS_PER_QUERY = 500
 # As `PendingEntity.priority`.
 _FRESH: ColumnElement[int] = case(
     (~entities.c.is_removal, Priority.WRITE),
     (entities.c.kind == Kind.MEMBERSHIP, Priority.REVOCATION),
     else_=Priority.DELETE,
 )
-_OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Entities that a replay has still to mark, in their order.
+    """The next entities of a replay, in order.
 
     Attributes:
         refs: as many as were asked for; fewer at the end.
-        is_end: whether no others come after them.
+        is_end: whether the replay has no others after them.
     """
 
     refs: tuple[EntityRef, ...]
     is_end: bool
 
-
-def find_events_by_ids(
-    connection: Connection, event_ids: Sequence[EventId]
-) -> dict[EventId, StoredEvent]:
-    """Read the events that are stored under these ids."""
-    found: dict[EventId, StoredEvent] = {}
-    for start in range(0, len(event_ids), _IDS_PER_QUERY):
-        chunk = event_ids[start : start + _IDS_PER_QUERY]
-        found |= {event.event_id: event for event in find_events(connection, chunk)}
-    return found
+    def split(self, size: int) -> Iterator["Targets"]:
+        """Yield parts of at most `size` entities, at least one part."""
+        for start in range(0, max(len(self.refs), 1), size):
+            rest = self.refs[start:]
+            yield Targets(rest[:size], is_end=self.is_end and len(rest) <= size)
 
 
 def count_matches(connection: Connection, criteria: Criteria) -> Matches:
-    """Count what criteria other than ids meet.
+    """Count the events and entities that meet criteria other than ids.
 
-    With nothing but a status, entities are counted that stand there, and the events that they
-    stand at: a membership that fell with its trip has none of its own.
+    With a status alone, it counts the entities with that status and the events that decide their
+    desired state: a membership that was removed with its trip has no such event.
     """
     if criteria.needs_event_scan:
         per_entity = _select_matching(criteria, func.count().label("matched"))
@@ -98,7 +83,7 @@ def count_matches(connection: Connection, criteria: Criteria) -> Matches:
             for table in (events, entities)
         ]
         return Matches(*counts)
-    at_their_event = and_(events.c.sequence == entities.c.sequence, _OF_EVENT)
+    at_their_event = and_(events.c.sequence == entities.c.sequence, IS_OF_EVENT)
     statement = (
         select(func.count(events.c.sequence), func.count())
         .select_from(entities.outerjoin(events, at_their_event))
@@ -116,7 +101,7 @@ def begin_replay(
     requested_by: str | None,
     now: Instant,
 ) -> None:
-    """Note who has what replayed, and when, before anything is marked."""
+    """Record a replay before anything is requeued."""
     session.connection.execute(
         insert(replays).values(
             replay_id=replay_id,
@@ -130,17 +115,19 @@ def begin_replay(
             superseded=0,
         )
     )
+    if session.is_shared:
+        notify(session.connection, REPLAY)
 
 
 def find_targets(connection: Connection, number: int, limit: int) -> Targets:
-    """Read the next entities that a replay has to mark."""
+    """Find the next entities of a replay."""
     row = connection.execute(
-        select(replays.c.filter, replays.c.place).where(replays.c.number == number)
+        select(replays.c.filter, replays.c.resume_after).where(replays.c.number == number)
     ).one()
     criteria = read_criteria(row.filter)
-    after = None if row.place is None else _read_place(row.place)
+    after = None if row.resume_after is None else _read_ref(row.resume_after)
     if criteria.event_ids is not None:
-        found = find_events_by_ids(connection, criteria.event_ids).values()
+        found = find_events(connection, criteria.event_ids).values()
         refs = sorted({event.entity.ref for event in found if criteria.matches(event)})
         refs = [ref for ref in refs if after is None or ref > after]
     else:
@@ -149,29 +136,29 @@ def find_targets(connection: Connection, number: int, limit: int) -> Targets:
     return Targets(tuple(refs[:limit]), is_end=len(refs) <= limit)
 
 
-def mark_targets(session: WriteSession, number: int, targets: Targets, now: Instant) -> bool:
-    """Have entities written again as they are desired now, and note how far the replay is.
+def requeue_targets(session: WriteSession, number: int, targets: Targets, now: Instant) -> bool:
+    """Requeue entities at their current desired state and store how far the replay is.
 
-    What the replay has passed meanwhile is not marked again: a window that was thought lost may
-    have been committed, or another relay may have been at it.
+    Entities that the replay has already passed are skipped: an earlier step whose result was lost
+    may have been committed, or another replica may have run it.
 
     Returns:
-        Whether the replay goes on; it does not where it is not running.
+        Whether the replay continues; False if it is not running.
     """
     connection = session.connection
-    running = select(replays.c.place).where(
+    running = select(replays.c.resume_after).where(
         replays.c.number == number, replays.c.status == ReplayStatus.RUNNING
     )
     row = connection.execute(running.with_for_update()).one_or_none()
     if row is None:
         return False
-    after = None if row.place is None else _read_place(row.place)
+    after = None if row.resume_after is None else _read_ref(row.resume_after)
     refs = [ref for ref in targets.refs if after is None or ref > after]
-    are_meant = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in refs])
-    _note_superseded(connection, number, are_meant)
+    are_targets = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in refs])
+    _count_superseded(connection, number, are_targets)
     marked = connection.execute(
         update(entities)
-        .where(are_meant)
+        .where(are_targets)
         .values(
             replay=number,
             state=EntityState.PENDING,
@@ -194,7 +181,7 @@ def mark_targets(session: WriteSession, number: int, targets: Targets, now: Inst
     ).rowcount
     values: dict[str, Any] = {"marked": replays.c.marked + marked}
     if refs:
-        values["place"] = json.dumps(tuple(refs[-1]))
+        values["resume_after"] = json.dumps(tuple(refs[-1]))
     if targets.is_end:
         values["status"] = ReplayStatus.COMPLETED
     connection.execute(update(replays).where(replays.c.number == number).values(**values))
@@ -202,14 +189,14 @@ def mark_targets(session: WriteSession, number: int, targets: Targets, now: Inst
 
 
 def fail_replay(session: WriteSession, number: int) -> None:
-    """Give a replay up; what it has marked stays marked."""
+    """Mark a replay as failed; what it has requeued stays requeued."""
     session.connection.execute(
         update(replays).where(replays.c.number == number).values(status=ReplayStatus.FAILED)
     )
 
 
 def find_running_replay(connection: Connection) -> int | None:
-    """Give the number of the first replay that is not completed; None without any."""
+    """Return the number of the oldest running replay; None without any."""
     statement = select(func.min(replays.c.number))
     return connection.execute(
         statement.where(replays.c.status == ReplayStatus.RUNNING)
@@ -217,7 +204,7 @@ def find_running_replay(connection: Connection) -> int | None:
 
 
 def read_replay(connection: Connection, replay_id: ReplayId) -> Replay | None:
-    """Read one replay and what has come of it so far; None where there is no such."""
+    """Read one replay and its progress; None if it does not exist."""
     found = connection.execute(
         select(replays).where(replays.c.replay_id == replay_id)
     ).one_or_none()
@@ -225,7 +212,7 @@ def read_replay(connection: Connection, replay_id: ReplayId) -> Replay | None:
 
 
 def read_replay_page(connection: Connection, before: int | None, limit: int) -> ReplayPage:
-    """Read replays, newest first."""
+    """Read replays, newest first, those before a number."""
     statement = select(replays).order_by(replays.c.number.desc()).limit(limit + 1)
     if before is not None:
         statement = statement.where(replays.c.number < before)
@@ -235,7 +222,7 @@ def read_replay_page(connection: Connection, before: int | None, limit: int) -> 
 
 
 def _select_matching(criteria: Criteria, *columns: ColumnElement[Any]) -> Select[Any]:
-    source = events if criteria.status is None else events.join(entities, _OF_EVENT)
+    source = events if criteria.status is None else events.join(entities, IS_OF_EVENT)
     statement = select(*columns).select_from(source).where(*match_events(criteria))
     if criteria.entity is not None:
         walk = walk_events_of(criteria.entity, None, None)
@@ -243,13 +230,13 @@ def _select_matching(criteria: Criteria, *columns: ColumnElement[Any]) -> Select
     return statement
 
 
-def _read_place(place: str) -> EntityRef:
-    kind, key = json.loads(place)
+def _read_ref(text: str) -> EntityRef:
+    kind, key = json.loads(text)
     return EntityRef(Kind(kind), EntityKey(key))
 
 
 def _select_targets(criteria: Criteria, after: EntityRef | None) -> Select[Any]:
-    """Give the kinds and keys of the entities to mark, in their order."""
+    """Select the kinds and keys of the entities to requeue, in order."""
     if criteria.needs_event_scan:
         kind, key = events.c.kind, events.c.key
         statement = _select_matching(criteria, kind, key).distinct()
@@ -262,7 +249,7 @@ def _select_targets(criteria: Criteria, after: EntityRef | None) -> Select[Any]:
 
 
 def _match_entities(criteria: Criteria) -> list[ColumnElement[bool]]:
-    """Give the conditions on the entities where the events need not be looked at."""
+    """Return conditions on the entities, for criteria that need no events."""
     conditions: list[ColumnElement[bool]] = []
     if criteria.entity is not None:
         conditions += [
@@ -274,18 +261,20 @@ def _match_entities(criteria: Criteria) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _note_superseded(connection: Connection, number: int, are_meant: ColumnElement[bool]) -> None:
-    """Note with earlier replays what they had marked and will not see settled."""
-    taken = connection.execute(
+def _count_superseded(
+    connection: Connection, number: int, are_targets: ColumnElement[bool]
+) -> None:
+    """Count, in earlier replays, the entities that this replay takes over before they settle."""
+    superseded = connection.execute(
         select(entities.c.replay, func.count())
         .where(
-            are_meant,
+            are_targets,
             entities.c.replay != number,
             entities.c.state != EntityState.APPLIED,
         )
         .group_by(entities.c.replay)
     ).all()
-    for earlier, count in taken:
+    for earlier, count in superseded:
         connection.execute(
             update(replays)
             .where(replays.c.number == earlier)

@@ -4,7 +4,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -16,13 +15,14 @@ from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, 
 from app.domain.events import Event, EventId, EventType
 from app.domain.history import Matches, Replay, ReplayStatus
 from app.domain.instants import after
-from app.store.dispatch_queries import Applied
-from app.store.replaying import find_targets, mark_targets
+from app.store import event_queries, replay_queries, retention
+from app.store.outcome_queries import Applied
 from app.store.schema import entities, events, replays
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories, ref_of, some_criteria
-from tests.store.actions import (
+from tests.store.store_steps import (
+    advance_replay,
     begin_replay,
     claim,
     have_applied,
@@ -80,7 +80,9 @@ async def find_meant(
 ) -> tuple[set[EventId], set[EntityRef]]:
     """Say which events and entities criteria mean, by looking at each."""
     standings = read_standings(engine)
-    stored = (await store.find_events([event.event_id for event in arrived])).values()
+    stored = (
+        await store.read(event_queries.find_events, [event.event_id for event in arrived])
+    ).values()
     matching = {event.event_id for event in stored if criteria.matches(event)}
     refs = {event.entity.ref for event in stored if criteria.matches(event)}
     if not criteria.needs_event_scan:
@@ -103,12 +105,14 @@ async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
     await live_through(store, arrived, data)
     criteria = data.draw(some_criteria(world.refs(), REPLAYABLE), "criteria")
     matching, refs = await find_meant(store, engine, arrived, criteria)
-    assert await store.count_matches(criteria) == Matches(len(matching), len(refs))
+    assert await store.scan(replay_queries.count_matches, criteria) == Matches(
+        len(matching), len(refs)
+    )
 
     before = read_standings(engine)
     begun = await begin_replay(store, criteria)
-    size, ahead = data.draw(st.integers(1, 4), "size"), data.draw(st.integers(1, 6), "ahead")
-    while await store.advance_replay(begun.number, LATER, size, ahead_entities=ahead):
+    size, found = data.draw(st.integers(1, 4), "size"), data.draw(st.integers(1, 6), "found")
+    while await advance_replay(store, begun.number, LATER, size, found=found):
         assert (await look_at(store, begun.replay_id)).status is ReplayStatus.RUNNING
     ended = await look_at(store, begun.replay_id)
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, len(refs))
@@ -131,7 +135,7 @@ async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
     await live_through(store, arrived, data)
     chosen = data.draw(st.lists(st.sampled_from(arrived), min_size=1), "chosen")
     criteria = data.draw(some_criteria(world.refs(), REPLAYABLE), "criteria")
-    stored = await store.find_events([event.event_id for event in chosen])
+    stored = await store.read(event_queries.find_events, [event.event_id for event in chosen])
     refs = {event.entity.ref for event in stored.values() if criteria.matches(event)}
     before = read_standings(engine)
     ids = Criteria(
@@ -248,7 +252,7 @@ async def test_replay_figures_add_up_whatever_happens_meanwhile(
                 begun.append(await begin_replay(store, Criteria(status=status)))
             case "advance" if begun:
                 number = data.draw(st.sampled_from(begun), "which").number
-                await store.advance_replay(number, LATER, 2, ahead_entities=2)
+                await advance_replay(store, number, LATER, 2)
                 risen = [
                     ref
                     for ref, standing in read_standings(engine).items()
@@ -286,9 +290,9 @@ async def test_replay_reaches_entities_without_an_event_of_their_own(
     await store.store_events([purged.trip("created"), fallen.membership("created", at=1)], NOW)
     await store.store_events([fallen.trip("deleted", at=2)], NOW)
     await have_applied(store, now=LATER)
-    await store.purge_events(after(NOW, 1), 100)
+    await store.write(retention.purge_chunk, after(NOW, 1), 100)
     criteria = Criteria(status=status)
-    assert await store.count_matches(criteria) == Matches(0, 3)
+    assert await store.scan(replay_queries.count_matches, criteria) == Matches(0, 3)
     assert (await replay(store, criteria)).marked == 3
     picked = {entity.ref: entity.row for entity in await claim(store, LATER, 10)}
     assert set(picked) == set(read_standings(engine))
@@ -299,14 +303,14 @@ async def test_replay_of_an_entity_reaches_it_when_its_events_are_purged(store: 
     event = World().trip("created")
     await store.store_events([event, World().trip("created")], NOW)
     await have_applied(store)
-    await store.purge_events(after(NOW, 1), 100)
+    await store.write(retention.purge_chunk, after(NOW, 1), 100)
     for criteria, marked in (
         (Criteria(entity=ref_of(event)), 1),
         (Criteria(entity=ref_of(event), status=EventStatus.APPLIED), 1),
         (Criteria(entity=ref_of(event), status=EventStatus.DEAD), 0),
         (Criteria(entity=ref_of(event), since=NOW), 0),
     ):
-        assert await store.count_matches(criteria) == Matches(0, marked)
+        assert await store.scan(replay_queries.count_matches, criteria) == Matches(0, marked)
         assert (await replay(store, criteria)).marked == marked
         await have_applied(store)
 
@@ -321,9 +325,9 @@ async def test_replay_of_an_entity_reaches_it_when_its_events_are_purged(store: 
     ],
     ids=["all", "status", "types", "event_ids"],
 )
-@pytest.mark.parametrize("ahead_entities", [1, 3, 100])
+@pytest.mark.parametrize("found", [1, 3, 100])
 async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
-    store_url: str, engine: Engine, criteria: Criteria, ahead_entities: int
+    store_url: str, engine: Engine, criteria: Criteria, found: int
 ) -> None:
     trips = [World().trip("created") for _ in range(10)]
     store = await Store.open(store_url)
@@ -334,8 +338,10 @@ async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
     begun = await begin_replay(store, criteria)
     goes_on, times = True, 0
     while goes_on:
-        goes_on = await store.advance_replay(begun.number, NOW, 3, ahead_entities=ahead_entities)
-        assert await store.find_running_replay() == (begun.number if goes_on else None)
+        goes_on = await advance_replay(store, begun.number, NOW, 3, found=found)
+        assert await store.read(replay_queries.find_running_replay) == (
+            begun.number if goes_on else None
+        )
         # What it has marked is written before it goes on: it must not be marked once more.
         await have_applied(store)
         await store.close()
@@ -353,7 +359,7 @@ async def test_replay_while_others_keep_coming_ends(store: Store) -> None:
     types = (EventType.TRIP_CREATED,)
     begun = await begin_replay(store, Criteria(types=types))
     steps = 0
-    while await store.advance_replay(begun.number, NOW, 5, ahead_entities=5):
+    while await advance_replay(store, begun.number, NOW, 5):
         await store.store_events([World().trip("created") for _ in range(3)], NOW)
         steps += 1
         assert steps < 200
@@ -368,9 +374,9 @@ async def test_replay_marks_of_what_comes_meanwhile_what_lies_ahead_of_it(
     world = World(trips=(behind, *known, ahead))
     await store.store_events([world.trip("created", n) for n in range(1, 7)], NOW)
     begun = await begin_replay(store, Criteria(types=(EventType.TRIP_CREATED,)))
-    assert await store.advance_replay(begun.number, NOW, 2, ahead_entities=2)
+    assert await advance_replay(store, begun.number, NOW, 2)
     await store.store_events([world.trip("created", 0), world.trip("created", 7)], NOW)
-    while await store.advance_replay(begun.number, NOW, 2, ahead_entities=2):
+    while await advance_replay(store, begun.number, NOW, 2):
         pass
     ended = await look_at(store, begun.replay_id)
     assert (ended.matches.entities, ended.marked) == (6, 7)
@@ -383,14 +389,12 @@ async def test_replay_advanced_twice_at_once_marks_each_entity_once(
 ) -> None:
     await store.store_events([World().trip("created") for _ in range(20)], NOW)
     begun = await begin_replay(store, Criteria())
-    with engine.connect() as connection:
-        # As another relay looks for them, or one whose window is committed unknown to it.
-        stale = find_targets(connection, begun.number, 7)
+    # As found by another replica, or before a commit whose result was lost.
+    stale = await store.scan(replay_queries.find_targets, begun.number, 7)
     for _ in range(2):
-        assert await store.advance_replay(begun.number, NOW, 5) is True
-    late = partial(mark_targets, number=begun.number, targets=stale, now=NOW)
-    assert await store._commits.run(late) is True
-    while await store.advance_replay(begun.number, NOW, 5):
+        assert await advance_replay(store, begun.number, NOW, 5) is True
+    assert await store.write(replay_queries.requeue_targets, begun.number, stale, NOW) is True
+    while await advance_replay(store, begun.number, NOW, 5):
         pass
     ended = await look_at(store, begun.replay_id)
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, 20)
@@ -400,21 +404,21 @@ async def test_replay_advanced_twice_at_once_marks_each_entity_once(
 async def test_replay_that_was_given_up_marks_nothing_more(store: Store, engine: Engine) -> None:
     await store.store_events([World().trip("created") for _ in range(4)], NOW)
     begun = await begin_replay(store, Criteria())
-    assert await store.advance_replay(begun.number, NOW, 1) is True
-    await store.fail_replay(begun.number)
-    assert await store.advance_replay(begun.number, NOW, 1) is False
+    assert await advance_replay(store, begun.number, NOW, 1) is True
+    await store.write(replay_queries.fail_replay, begun.number)
+    assert await advance_replay(store, begun.number, NOW, 1) is False
     found = await look_at(store, begun.replay_id)
     assert (found.status, found.marked, found.waiting) == (ReplayStatus.FAILED, 1, 1)
-    assert await store.find_running_replay() is None
+    assert await store.read(replay_queries.find_running_replay) is None
     assert sum(each.revision for each in read_standings(engine).values()) == 5
 
 
 async def test_replays_are_run_and_listed_in_the_order_asked_for(store: Store) -> None:
     begun = [await begin_replay(store, Criteria()) for _ in range(5)]
-    assert await store.find_running_replay() == begun[0].number
-    page = await store.read_replay_page(None, 2)
+    assert await store.read(replay_queries.find_running_replay) == begun[0].number
+    page = await store.search(replay_queries.read_replay_page, None, 2)
     assert [each.number for each in page.replays] == [begun[4].number, begun[3].number]
     assert page.next_number == begun[3].number
-    last = await store.read_replay_page(begun[3].number, 3)
+    last = await store.search(replay_queries.read_replay_page, begun[3].number, 3)
     assert [each.number for each in last.replays] == [each.number for each in begun[2::-1]]
     assert last.next_number is None

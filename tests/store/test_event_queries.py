@@ -13,12 +13,13 @@ from app.domain.entities import EventStatus
 from app.domain.events import Event, EventId, EventType
 from app.domain.history import EventCursor, StoredEvent
 from app.domain.instants import Instant, after
-from app.store.looking_up import read_event_page
+from app.store import event_queries, retention
+from app.store.event_queries import read_event_page
 from app.store.schema import entities, events
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories, ref_of, some_criteria
-from tests.store.actions import have_applied, have_refused
+from tests.store.store_steps import have_applied, have_refused
 
 LATER = after(NOW, 3600)
 
@@ -68,7 +69,9 @@ def library(store: Store, engine: Engine) -> Library:
 
 async def filter_all(store: Store, arrived: list[Event], criteria: Criteria) -> list[StoredEvent]:
     """Give what a listing must give, by looking at every event."""
-    stored = (await store.find_events([event.event_id for event in arrived])).values()
+    stored = (
+        await store.read(event_queries.find_events, [event.event_id for event in arrived])
+    ).values()
     return sorted(
         (event for event in stored if criteria.matches(event)),
         key=lambda event: event.sequence if criteria.entity else place_of(event),
@@ -189,15 +192,15 @@ async def test_listing_of_an_entity_after_a_purge_has_what_is_left(library: Libr
     ref = ref_of(trips[0])
     page, position = library.read_page(Criteria(entity=ref), None, 1, 10)
     assert ids_of(page) == [trips[3].event_id]
-    await library.store.purge_events(after(NOW, 2), 100)
+    await library.store.write(retention.purge_chunk, after(NOW, 2), 100)
     assert ids_of(library.read_all(Criteria(entity=ref))) == [
         trips[3].event_id,
         trips[2].event_id,
     ]
     # What a page has led to is gone by the time that the next one is read.
-    await library.store.purge_events(after(NOW, 3), 100)
+    await library.store.write(retention.purge_chunk, after(NOW, 3), 100)
     assert library.read_page(Criteria(entity=ref), position, 1, 10) == ([], None)
-    await library.store.purge_events(LATER, 100)
+    await library.store.write(retention.purge_chunk, LATER, 100)
     assert library.read_all(Criteria(entity=ref)) == []
     again = world.trip("updated", at=9)
     await library.receive(again, at=9)

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
 from app.domain.errors import ConfigurationInvalid
-from app.store.engine import is_shared, open_engine, read_store_url
-from app.store.inbox import FUNCTION
-from app.store.inspecting import Standing, inspect_store
-from app.store.migrating import migrate_store
+from app.store.engine import open_engine
+from app.store.schema_upgrade import upgrade_store
+from app.store.store_status import SchemaStatus, inspect_store
+from app.store.store_url import is_shared, read_store_url
 from tests.postgres import PostgresServer
 
 
@@ -22,13 +22,12 @@ def test_empty_store_is_absent_and_stays_empty(
 ) -> None:
     state = inspect_store(empty_url)
 
-    assert (state.standing, state.revision) == (Standing.ABSENT, None)
+    assert (state.schema, state.revision) == (SchemaStatus.ABSENT, None)
     url = read_store_url(empty_url)
     if is_shared(url):
         engine = open_engine(url)
         assert inspect(engine).get_table_names() == []
         engine.dispose()
-        assert not state.has_function
     else:
         assert not Path(str(url.database)).exists()
 
@@ -38,7 +37,7 @@ def test_store_of_a_relay_that_was_killed_before_it_made_its_tables_is_absent(
 ) -> None:
     (tmp_path / "relay.db").touch()
     state = inspect_store(f"sqlite:///{tmp_path / 'relay.db'}")
-    assert (state.standing, state.revision) == (Standing.ABSENT, None)
+    assert (state.schema, state.revision) == (SchemaStatus.ABSENT, None)
 
 
 def test_file_of_another_program_is_not_taken_for_a_store(tmp_path: Path) -> None:
@@ -49,37 +48,25 @@ def test_file_of_another_program_is_not_taken_for_a_store(tmp_path: Path) -> Non
 
 
 def test_migrated_store_is_current_and_told_without_its_password(store_url: str) -> None:
-    _, head = migrate_store(store_url)
+    _, head = upgrade_store(store_url)
 
     state = inspect_store(store_url)
 
     url = read_store_url(store_url)
-    assert (state.standing, state.revision, state.head) == (Standing.CURRENT, head, head)
-    assert state.has_function
-    assert state.has_sessions is (True if is_shared(url) else None)
+    assert (state.schema, state.revision, state.head) == (SchemaStatus.CURRENT, head, head)
+    assert state.is_behind_pooler is (False if is_shared(url) else None)
     assert str(url.database) in state.place
     assert url.password is None or url.password not in repr(state)
 
 
 def test_store_of_a_newer_version_is_told(store_url: str, engine: Engine) -> None:
-    migrate_store(store_url)
+    upgrade_store(store_url)
     with engine.begin() as connection:
         connection.execute(text("update alembic_version set version_num = '9999'"))
 
     state = inspect_store(store_url)
 
-    assert (state.standing, state.revision) == (Standing.NEWER, "9999")
-
-
-def test_store_whose_function_another_version_made_lacks_ours(postgres: PostgresServer) -> None:
-    store_url = postgres.create_database()
-    migrate_store(store_url)
-    with psycopg.connect(store_url) as connection:
-        connection.execute(f"alter function {FUNCTION} rename to relay_receive_of_another")
-
-    state = inspect_store(store_url)
-
-    assert (state.standing, state.has_function) == (Standing.CURRENT, False)
+    assert (state.schema, state.revision) == (SchemaStatus.NEWER, "9999")
 
 
 def test_role_that_may_create_nothing_is_told_what_the_owner_has_to_grant(
@@ -100,7 +87,7 @@ def test_role_that_may_create_nothing_is_told_what_the_owner_has_to_grant(
         connection.execute(sentence.partition("the owner of the database: ")[2].encode())
 
     assert "hunter2" not in sentence
-    assert inspect_store(guest).standing is Standing.ABSENT
+    assert inspect_store(guest).schema is SchemaStatus.ABSENT
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f"drop owned by {role}")
         connection.execute(f"drop role {role}")
@@ -119,6 +106,6 @@ def test_postgres_that_lets_nobody_in_is_one_sentence_without_the_password(
     assert "\n" not in str(caught.value)
 
 
-def test_file_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationInvalid, match="names a folder that is not there"):
+def test_file_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="names a directory that does not exist"):
         inspect_store(f"sqlite:///{tmp_path}/nowhere/relay.db")

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from app.domain.events import Event
-from app.store.engine import open_engine, read_store_url
-from app.store.receiving import Receipt
+from app.store.engine import open_engine
+from app.store.receive import Receipt
 from app.store.schema import entities, events
 from app.store.store import Store
+from app.store.store_url import read_store_url
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories
 from tests.postgres import PostgresServer

@@ -1,0 +1,73 @@
+"""Deadlines for PostgreSQL connections.
+
+A paused or unreachable server does not respond at all, not even to say that a statement timed out.
+A thread that waits for it is blocked in a system call; shutting its socket down ends that.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_PING_SECONDS: Final = 3.0
+_IS_NEW: Final = "is_new"
+
+
+@contextmanager
+def deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection if the block takes longer; its query then fails. SQLite needs no such."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection):
+        with _cut_after(driver, seconds):
+            yield
+    else:
+        yield
+
+
+def enable_pre_ping(engine: Engine) -> None:
+    """Test each pooled connection, in bounded time, before it is handed out.
+
+    Connections that the server has closed meanwhile (a failover, a database that went to sleep) are
+    replaced. SQLAlchemy's `pool_pre_ping` does the same and waits for a response for ever.
+    """
+
+    def mark_new(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_IS_NEW] = True
+
+    def ping(driver: Any, record: ConnectionPoolEntry, _: object) -> None:
+        if record.info.pop(_IS_NEW, False):
+            return
+        try:
+            with _cut_after(driver, _PING_SECONDS):
+                engine.dialect.do_ping(driver)
+        except psycopg.Error as error:
+            # Most likely, whatever ended this connection has ended them all.
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "connect", mark_new)
+    event.listen(engine, "checkout", ping)
+
+
+@contextmanager
+def _cut_after(driver: "psycopg.Connection[Any]", seconds: float) -> Iterator[None]:
+    # A duplicate, so that the number cannot belong to another file by the time the timer ends.
+    with socket.socket(fileno=os.dup(driver.fileno())) as connection:
+        timer = threading.Timer(seconds, _shut_down, [connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

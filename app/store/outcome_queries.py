@@ -1,0 +1,271 @@
+"""Recording the outcomes of a batch. Runs on the driver's cursor, as app.store.dispatch_queries."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity, Priority
+from app.domain.instants import Instant
+from app.domain.retry import RetryDecision
+from app.store.dispatch_queries import Batch, Wanted, claim_with
+from app.store.lease import require_lease
+from app.store.notifications import notify, write_settled
+from app.store.schema import OF_TRIP, OF_USER
+from app.store.write_session import WriteSession
+
+_UNIQUE_CONFLICT: Final = "23505"
+
+# At the same revision the version is the one that was claimed.
+_RECORD_APPLIED: Final = """
+UPDATE entities SET
+    state = 'applied',
+    applied_occurred_at = occurred_at,
+    applied_sequence = sequence,
+    applied_at = :now,
+    attempts = 0,
+    awaits_parent = FALSE,
+    waiting_since = NULL,
+    request_limit = NULL,
+    last_error_code = NULL,
+    last_error = NULL
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+_RECORD_FAILURE: Final = """
+UPDATE entities SET
+    state = :state,
+    priority = :priority,
+    request_limit = :request_limit,
+    attempts = :attempts,
+    due_at = :due_at,
+    awaits_parent = :awaits_parent,
+    waiting_since = :waiting_since,
+    last_error_code = :code,
+    last_error = :message
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+# Entities of a request that failed as a whole are retried in smaller ones, after the others.
+_POSTPONE: Final = """
+UPDATE entities SET due_at = :now, request_limit = :request_limit
+WHERE kind = :kind AND key = :key AND revision = :revision AND state = 'pending'
+"""
+
+# Values move between rows, so entities with a unique conflict are retried together. The attempt
+# that this brings forward does not count: conflicts of others would use up an entity's attempts.
+_GATHER_UNIQUE_CONFLICTS: Final = """
+UPDATE entities SET
+    due_at = 0,
+    attempts = CASE WHEN attempts > 2 THEN attempts - 1 ELSE attempts END
+WHERE state = 'pending' AND priority = :priority AND kind = :kind AND last_error_code = :code
+  AND due_at > 0
+"""
+
+_REQUEUE_CHILDREN: Final = """
+UPDATE entities SET
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = 0, attempts = 0,
+    priority = CASE WHEN is_removal THEN 0 ELSE 1 END, replay = NULL
+WHERE {of_parent} AND row IS NOT NULL AND state = 'applied'
+"""
+
+# For a removed parent: Supabase itself may have cascaded the removal to newer children.
+_REQUEUE_CHILDREN_OF_TRIP: Final = _REQUEUE_CHILDREN.format(of_parent=OF_TRIP)
+REQUEUE_CHILDREN_OF_USER: Final = _REQUEUE_CHILDREN.format(of_parent=OF_USER)
+
+# For a parent that exists again: its removal may have reached Supabase without being recorded (a
+# crash, a lost response). Run this before the parent is recorded as applied.
+_AFTER_UNRECORDED_REMOVAL: Final = """
+  AND EXISTS (
+    SELECT 1 FROM entities AS parent
+    WHERE parent.kind = :kind AND parent.key = :key AND parent.removed_at IS NOT NULL
+      AND (parent.applied_occurred_at IS NULL
+           OR (parent.applied_occurred_at, parent.applied_sequence)
+            < (parent.removed_at, parent.removal_sequence)))
+"""
+_REQUEUE_CHILDREN_OF_RECREATED_TRIP: Final = _REQUEUE_CHILDREN_OF_TRIP + _AFTER_UNRECORDED_REMOVAL
+REQUEUE_CHILDREN_OF_RECREATED_USER: Final = REQUEUE_CHILDREN_OF_USER + _AFTER_UNRECORDED_REMOVAL
+
+# Somebody else removed a parent in Supabase. It is written again when the child is retried, not
+# sooner: perhaps another row is missing.
+_REQUEUE_PARENT: Final = """
+UPDATE entities SET
+    state = 'pending', revision = revision + 1, pending_since = :now, due_at = :due_at,
+    attempts = 0, priority = 1, replay = NULL
+WHERE kind = :kind AND key = :key AND state = 'applied' AND row IS NOT NULL
+"""
+
+# For an applied parent: the entities that await it are due at once, even dead ones.
+_RELEASE_CHILDREN: Final = """
+UPDATE entities SET
+    due_at = 0,
+    pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE :now END,
+    state = 'pending'
+WHERE {of_parent} AND state <> 'applied' AND awaits_parent
+"""
+_RELEASE_CHILDREN_OF_TRIP: Final = _RELEASE_CHILDREN.format(of_parent=OF_TRIP)
+# A trip may await its creator.
+RELEASE_CHILDREN_OF_USER: Final = _RELEASE_CHILDREN.format(of_parent="user_id = :key")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Supabase holds the entity's row as it was claimed."""
+
+    entity: PendingEntity
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The entity itself failed.
+
+    Attributes:
+        entity: as it was claimed.
+        code: SQLSTATE or similar.
+        message: one sentence without values.
+        decision: whether and when it is retried.
+        missing_parent: the reference that Supabase lacks, if known.
+    """
+
+    entity: PendingEntity
+    code: str
+    message: str
+    decision: RetryDecision
+    missing_parent: EntityRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The entity was part of a request that failed as a whole.
+
+    Attributes:
+        entity: as it was claimed.
+        request_limit: most entities of its next request.
+    """
+
+    entity: PendingEntity
+    request_limit: int
+
+
+Outcome = Applied | Failed | Postponed
+
+
+def record_and_claim(
+    session: WriteSession,
+    now: Instant,
+    outcomes: Sequence[Outcome],
+    wanted: Wanted | None,
+    *,
+    token: int | None = None,
+) -> Batch | None:
+    """Record outcomes and claim the next batch, in one transaction; None if nothing is due.
+
+    An outcome counts only for the revision that was claimed: entities that have changed since stay
+    pending. Recording an outcome twice is harmless.
+
+    Args:
+        session: of the store.
+        now: the current time.
+        outcomes: of any number of batches.
+        wanted: the batch to claim; None claims nothing.
+        token: of the lease; None for a store of one relay.
+
+    Raises:
+        LeaseLost: the lease is not held under this token; nothing is recorded.
+    """
+    if token is not None:
+        require_lease(session.connection, token)
+    _record(session, outcomes, now)
+    if session.is_shared and outcomes:
+        refs = [outcome.entity.ref for outcome in outcomes]
+        notify(session.connection, write_settled(refs))
+    return None if wanted is None else claim_with(session.cursor, now, wanted)
+
+
+def _record(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
+    applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    postponed = [outcome for outcome in outcomes if isinstance(outcome, Postponed)]
+    written = [entity for entity in applied if entity.row is not None]
+    deleted = [entity for entity in applied if entity.row is None]
+    cursor = session.cursor
+    trips, users = _key_params(written, Kind.TRIP, now), _key_params(written, Kind.USER, now)
+    cursor.executemany(_REQUEUE_CHILDREN_OF_RECREATED_TRIP, trips)
+    cursor.executemany(REQUEUE_CHILDREN_OF_RECREATED_USER, users)
+    cursor.executemany(_RECORD_APPLIED, [_entity_params(each) | {"now": now} for each in applied])
+    cursor.executemany(_RECORD_FAILURE, [_failure_params(each) for each in failed])
+    cursor.executemany(
+        _POSTPONE,
+        [
+            _entity_params(each.entity) | {"now": now, "request_limit": each.request_limit}
+            for each in postponed
+        ],
+    )
+    cursor.executemany(_REQUEUE_PARENT, list(_parent_params(failed, now)))
+    for kind in _list_conflicting_kinds(failed):
+        values = {
+            "priority": int(Priority.RETRIED_WRITE),
+            "kind": kind.value,
+            "code": _UNIQUE_CONFLICT,
+        }
+        cursor.execute(_GATHER_UNIQUE_CONFLICTS, values)
+    # Last: the children of a deleted parent may have been applied earlier in the same batch.
+    cursor.executemany(_REQUEUE_CHILDREN_OF_TRIP, _key_params(deleted, Kind.TRIP, now))
+    cursor.executemany(_RELEASE_CHILDREN_OF_TRIP, trips)
+    cursor.executemany(REQUEUE_CHILDREN_OF_USER, _key_params(deleted, Kind.USER, now))
+    cursor.executemany(RELEASE_CHILDREN_OF_USER, users)
+
+
+def _list_conflicting_kinds(failed: Collection[Failed]) -> list[Kind]:
+    """List the kinds with a new unique conflict, whose counterparts may be waiting."""
+    return sorted(
+        {
+            each.entity.ref.kind
+            for each in failed
+            if each.code == _UNIQUE_CONFLICT and each.entity.attempts <= 1
+        }
+    )
+
+
+def _entity_params(entity: PendingEntity) -> dict[str, Any]:
+    # Plain str and int: for subclasses the driver first looks for an adapter.
+    return {
+        "kind": entity.ref.kind.value,
+        "key": entity.ref.key,
+        "revision": entity.revision,
+    }
+
+
+def _key_params(
+    entities: Sequence[PendingEntity], kind: Kind, now: Instant
+) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind.value, "key": entity.ref.key, "now": now}
+        for entity in entities
+        if entity.ref.kind is kind
+    ]
+
+
+def _failure_params(failed: Failed) -> dict[str, Any]:
+    decision = failed.decision
+    return _entity_params(failed.entity) | {
+        "state": decision.state.value,
+        "priority": int(decision.priority),
+        "request_limit": decision.request_limit,
+        "attempts": decision.attempts,
+        "due_at": decision.due_at,
+        "awaits_parent": decision.awaits_parent,
+        "waiting_since": decision.waiting_since,
+        "code": failed.code,
+        "message": failed.message,
+    }
+
+
+def _parent_params(failed: Collection[Failed], now: Instant) -> Iterable[dict[str, Any]]:
+    for each in failed:
+        if each.missing_parent is not None and each.decision.state is EntityState.PENDING:
+            yield {
+                "kind": each.missing_parent.kind.value,
+                "key": each.missing_parent.key,
+                "now": now,
+                "due_at": each.decision.due_at,
+            }
