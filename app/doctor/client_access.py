@@ -58,10 +58,7 @@ class _Caller:
 async def check_access(
     project: Project, role: Role, catalog: Catalog | None, *, plans_upserts: bool
 ) -> list[Finding]:
-    """Check what a role can read and write in the permission tables.
-
-    A problem that a request shows stands, whatever the catalog shows; else the catalog decides.
-    """
+    """Check what a role can read and write: by requests, in the catalog, or both."""
     caller = _find_caller(project, role)
     if caller is None and catalog is None:
         return [_no_caller(role)]
@@ -71,18 +68,22 @@ async def check_access(
         policies = [] if catalog is None or table is None else catalog.list_policies(table)
         access = _TableAccess(role, target, project.targets, policies)
         tried: list[Finding] = []
-        rows = await project.relay.read_rows(target, tuple(target.columns.values()))
+        rows = await project.relay.read_rows(target, target.columns.values())
         if caller is not None and isinstance(rows, list):
             tried.append(await access.try_reads(caller, has_rows=bool(rows)))
             tried.append(await access.try_writes(caller, plans_upserts=plans_upserts))
-        if table is None:
-            findings += tried
-            continue
-        read = [access.evaluate_reads(table), access.evaluate_writes(table)]
-        explained = {finding.check for finding in read if finding.status is Status.PROBLEM}
-        holes = [f for f in tried if f.status is Status.PROBLEM and f.check not in explained]
-        findings += [*holes, *(f for f in read if f.check not in {hole.check for hole in holes})]
+        read = []
+        if table is not None:
+            read = [access.evaluate_reads(table), access.evaluate_writes(table)]
+        findings += map(_choose, tried, read) if tried and read else tried or read
     return findings
+
+
+def _choose(tried: Finding, read: Finding) -> Finding:
+    """Choose the catalog's finding, unless only the request shows a problem."""
+    if tried.status is Status.PROBLEM and read.status is not Status.PROBLEM:
+        return tried
+    return read
 
 
 def _find_caller(project: Project, role: Role) -> _Caller | None:
@@ -133,7 +134,7 @@ class _TableAccess:
         rows = await caller.client.read_rows(self.target, self.target.key_columns)
         if isinstance(rows, RequestFailure):
             if rows.code == LACKS_PRIVILEGE:
-                return ok(self._reads, f"{self.role} may not read {self._name}.")
+                return ok(self._reads, f"{self.role} cannot read {self._name}.")
             return self._failed(self._reads, rows)
         if rows and caller.is_stranger:
             return self._reads_others()
@@ -149,8 +150,8 @@ class _TableAccess:
             )
         return skipped(
             self._reads,
-            f"{what}: it is empty.",
-            "Only policies can hide its rows. Check again once it has rows, or read the policies.",
+            f"{what}: the table is empty.",
+            "Check again once the table has rows, or use --db-url to check its policies.",
             fixes.revoke_reads(self.target, self.role) if self.role is Role.ANON else USE_DB_URL,
         )
 
@@ -208,12 +209,12 @@ class _TableAccess:
                 "Users who can insert a membership can join any trip.",
                 USE_DB_URL,
             )
-        return ok(self._writes, f"{self.role} may not write {self._name}.")
+        return ok(self._writes, f"{self.role} cannot write {self._name}.")
 
     def evaluate_reads(self, table: TableFacts) -> Finding:
         """Check in the catalog whether the role can read every row."""
         if "select" not in table.privileges.get(self.role, ()):
-            return ok(self._reads, f"{self.role} may not read {self._name}.")
+            return ok(self._reads, f"{self.role} cannot read {self._name}.")
         if not table.has_row_security:
             what = f"Row Level Security is off on {self._name}: {self.role} can read every row."
             return problem(self._reads, what, _PUBLIC, fixes.close_table(self.target, self.targets))
@@ -228,7 +229,7 @@ class _TableAccess:
         """Check in the catalog whether the role can write rows."""
         held = [verb for verb in _WRITES if verb in table.privileges.get(self.role, ())]
         if not held:
-            return ok(self._writes, f"{self.role} may not write {self._name}.")
+            return ok(self._writes, f"{self.role} cannot write {self._name}.")
         if not table.has_row_security:
             return self._can_insert()
         permitting = [
@@ -283,7 +284,10 @@ class _TableAccess:
 
     def _narrow(self, policies: Sequence[PolicyFacts]) -> Fix:
         own = fixes.own_rows(self.target, self.targets)
-        conditions = {p.name: f"({p.using or 'true'}) and {own}" for p in policies}
+        conditions = {
+            policy.name: own if policy.using in (None, "true") else f"({policy.using}) and {own}"
+            for policy in policies
+        }
         return fixes.alter_policies(self._name, conditions)
 
 

@@ -13,14 +13,11 @@ class Status(StrEnum):
 
 
 class FixKind(StrEnum):
-    """Where a fix belongs."""
+    """Where a fix belongs: in the project's SQL editor, the relay's environment or a shell."""
 
     SQL = "sql"
-    """In the project's SQL editor, or psql."""
     SETTING = "setting"
-    """In the relay's environment."""
     COMMAND = "command"
-    """In a shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def skipped(
 
 
 def sql(*lines: str) -> Fix:
-    """Make a fix of SQL statements."""
+    """Make a fix to run in the project."""
     return Fix(FixKind.SQL, "\n".join(lines))
 
 

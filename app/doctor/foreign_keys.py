@@ -141,7 +141,7 @@ def _recreate(key: ForeignKeyFacts, action: str) -> Iterator[str]:
 
 def _describe_access(key: ForeignKeyFacts, targets: Targets) -> str:
     if key.referenced_name == name_target(targets.memberships):
-        return " Until then the member keeps access."
+        return " Meanwhile the member keeps access."
     if key.referenced_name in [name_target(targets[kind]) for kind in Kind]:
         return ""
     return f" Rows of {key.referenced_name} are deleted with rows of the permission tables."

@@ -9,10 +9,7 @@ from app.doctor.probes import LACKS_PRIVILEGE, NO_SUCH_FUNCTION, ProbeClient
 from app.domain.failures import RequestFailure
 
 _INSTALL: Final = command('relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"')
-_HOW: Final = (
-    "Every change waits until it is installed. Without psql, paste the output of relay sql into the"
-    " dashboard's SQL editor."
-)
+_HOW: Final = "Without psql, paste what relay sql prints into the dashboard's SQL editor."
 # Requests that each function rejects before it changes anything, and the SQLSTATE of the rejection.
 _REJECTED_REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
     "relay_claim": ('{"protocol":0}', "0A000"),
@@ -51,12 +48,8 @@ def _evaluate_function(name: str, function: FunctionFacts | None) -> Finding:
 def _evaluate_result(name: str, result: object, rejection: str) -> Finding:
     check = f"function:{name}"
     if not isinstance(result, RequestFailure):
-        return problem(
-            check,
-            f"public.{name} accepts a request that it should reject.",
-            f"It is another version's function. {_HOW}",
-            _INSTALL,
-        )
+        what = f"public.{name} accepts a request that it should reject."
+        return _reinstall(check, what, "It is the function of another version.")
     if result.code == rejection:
         return _installed(name)
     if result.code in NO_SUCH_FUNCTION:
@@ -67,7 +60,7 @@ def _evaluate_result(name: str, result: object, rejection: str) -> Finding:
         return _no_fence(check)
     return skipped(
         check,
-        f"public.{name} could not be checked: {result.code}, {result.message}.",
+        f"public.{name} was not checked: {result.code}, {result.message}.",
         "The relay writes through this function; without it every change waits.",
         USE_DB_URL,
         # @supabase/lite hides the SQLSTATE.
@@ -80,10 +73,10 @@ def _evaluate_executors(function: FunctionFacts) -> Finding:
     signature = f"public.{function.name}(text)"
     others = [role for role in function.executors if role != "service_role"]
     if not others:
-        return ok(check, f"Only the relay's role may execute public.{function.name}.")
+        return ok(check, f"Only the relay's role can execute public.{function.name}.")
     return problem(
         check,
-        f"{' and '.join(others)} may execute public.{function.name}.",
+        f"{', '.join(others)} can execute public.{function.name}.",
         "It runs with its caller's privileges, so it opens no table by itself; but it would make a"
         " mistaken grant on a table usable.",
         sql(
@@ -95,33 +88,26 @@ def _evaluate_executors(function: FunctionFacts) -> Finding:
 
 
 def _installed(name: str) -> Finding:
-    return ok(f"function:{name}", f"The relay's key may execute public.{name}.")
+    return ok(f"function:{name}", f"The relay's key can execute public.{name}.")
 
 
 def _missing(name: str) -> Finding:
-    return problem(
+    return _reinstall(
         f"function:{name}",
         f"The function public.{name}(request text) does not exist.",
-        f"{_HOW} If you have just installed it, install it again: that reloads the API's schema"
-        " cache.",
-        _INSTALL,
+        "If you have just installed it, install it again: that reloads the API's schema cache.",
     )
 
 
 def _not_executable(name: str) -> Finding:
-    return problem(
-        f"function:{name}",
-        f"The relay's key lacks a privilege to execute public.{name}.",
-        f"Installing it again restores the grants to service_role. {_HOW}",
-        _INSTALL,
-    )
+    what = f"The relay's key lacks a privilege to execute public.{name}."
+    return _reinstall(f"function:{name}", what, "The fix grants it to service_role.")
 
 
 def _no_fence(check: str) -> Finding:
-    return problem(
-        check,
-        "The table relay.fence does not exist, which public.relay_claim and public.relay_apply"
-        " need.",
-        f"It keeps late requests from changing anything. {_HOW}",
-        _INSTALL,
-    )
+    what = "The table relay.fence does not exist, which the functions of the relay need."
+    return _reinstall(check, what, "It keeps late requests from changing anything.")
+
+
+def _reinstall(check: str, what: str, why: str) -> Finding:
+    return problem(check, what, f"Until then every change waits. {why} {_HOW}", _INSTALL)

@@ -23,7 +23,7 @@ _REMOVE: Final = setting('TARGET_MEMBERSHIPS=\'{"inactive": "remove"}\'')
 _WHY: Final = "Former members keep reading the trip."
 _HOW: Final = (
     "Have the policies check the status. Or have the relay remove such rows: add the setting to"
-    " your TARGET_MEMBERSHIPS, then replay all."
+    " your TARGET_MEMBERSHIPS, then run relay replay --all."
 )
 _OPEN: Final = "Removing a membership has no effect on who reads the rows."
 
@@ -76,7 +76,7 @@ async def _try_reads(project: Project, trip_tables: Sequence[str]) -> Finding:
 def _not_checked(reason: str) -> Finding:
     return skipped(
         _CHECK,
-        f"Whether policies require an ACTIVE membership could not be checked: {reason}.",
+        f"Whether policies require an ACTIVE membership was not checked: {reason}.",
         "If they do not, former members keep reading their trips.",
         USE_DB_URL,
     )

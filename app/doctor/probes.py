@@ -17,7 +17,6 @@ back: it keeps the effect of a statement trigger that runs without a row.)
 Source: https://docs.postgrest.org/en/stable/references/api/resource_representation.html
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,7 +52,7 @@ class ProbeClient:
     async def read_rows(
         self,
         table: Target | str,
-        columns: Sequence[str],
+        columns: Iterable[str],
         *,
         filters: Mapping[str, str] | None = None,
         limit: int = 1,
@@ -67,12 +66,9 @@ class ProbeClient:
             limit: of rows.
         """
         name, schema = (table, None) if isinstance(table, str) else (table.table, table.schema)
-        rows = await self._request(
-            "GET",
-            f"/{name}",
-            params={"select": _list(columns), **(filters or {}), "limit": str(limit)},
-            headers={} if schema is None else {"Accept-Profile": schema},
-        )
+        params = {"select": _list(columns), **(filters or {}), "limit": str(limit)}
+        headers = {} if schema is None else {"Accept-Profile": schema}
+        rows = await self._request("GET", f"/{name}", params=params, headers=headers)
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             return rows
         return rows if isinstance(rows, RequestFailure) else _not_postgrest()
@@ -81,19 +77,17 @@ class ProbeClient:
         self, target: Target, conflict_columns: Sequence[str] | None = None
     ) -> RequestFailure | None:
         """Upsert no rows. None: the statement would run."""
-        conflict = _list(conflict_columns or target.key_columns)
-        return await self._probe(
-            "POST",
-            target,
-            params={"on_conflict": conflict, "columns": _list(target.written_columns)},
-            prefer=f"resolution=merge-duplicates,{_ROLL_BACK}",
-            content=[],
-        )
+        params = {
+            "on_conflict": _list(conflict_columns or target.key_columns),
+            "columns": _list(target.written_columns),
+        }
+        prefer = f"resolution=merge-duplicates,{_ROLL_BACK}"
+        return await self._probe("POST", target, params=params, prefer=prefer, json=[])
 
     async def probe_insert(self, target: Target) -> RequestFailure | None:
         """Insert no rows. None: the caller has the privilege."""
         params = {"columns": _list(target.columns.values())}
-        return await self._probe("POST", target, params=params, content=[])
+        return await self._probe("POST", target, params=params, json=[])
 
     async def probe_invalid_insert(self, target: Target, user_id: str) -> RequestFailure | None:
         """Insert two rows for the user that have a null in their key.
@@ -111,14 +105,14 @@ class ProbeClient:
             for number in (1, 2)
         ]
         params = {"columns": _list(target.columns.values())}
-        return await self._probe("POST", target, params=params, content=rows)
+        return await self._probe("POST", target, params=params, json=rows)
 
     async def probe_update(self, target: Target) -> RequestFailure | None:
         """Update no rows. None: the caller has the privilege on some column."""
         failure: RequestFailure | None = None
         for column in target.columns.values():
             failure = await self._probe(
-                "PATCH", target, params=_match_no_row(target), content={column: None}
+                "PATCH", target, params=_match_no_row(target), json={column: None}
             )
             if failure is None or failure.code != LACKS_PRIVILEGE:
                 return failure
@@ -136,7 +130,7 @@ class ProbeClient:
         """
         if target.schema is not None:
             return None
-        description = await self._request("GET", "/", params={}, headers={})
+        description = await self._request("GET", "/")
         try:
             table = description["definitions"][target.table]
             columns, required = table["properties"], table.get("required", [])
@@ -148,54 +142,27 @@ class ProbeClient:
 
     async def call(self, function: str, arguments: Mapping[str, str]) -> Any:
         """Call a function that changes nothing; return its result, or a `RequestFailure`."""
-        return await self._request(
-            "POST",
-            f"/rpc/{function}",
-            params={},
-            headers={"Content-Type": "application/json", "Content-Profile": "public"},
-            content=arguments,
-        )
+        headers = {"Content-Profile": "public"}
+        return await self._request("POST", f"/rpc/{function}", headers=headers, json=arguments)
 
     async def _probe(
-        self,
-        method: str,
-        target: Target,
-        *,
-        params: Mapping[str, Any],
-        prefer: str = _ROLL_BACK,
-        content: object = None,
+        self, method: str, target: Target, *, prefer: str = _ROLL_BACK, **content: Any
     ) -> RequestFailure | None:
-        headers = {
-            "Accept": "application/vnd.pgrst.object+json",
-            "Content-Type": "application/json",
-            "Prefer": prefer,
-        }
+        headers = {"Accept": "application/vnd.pgrst.object+json", "Prefer": prefer}
         if target.schema is not None:
             headers["Content-Profile"] = target.schema
-        result = await self._request(
-            method, f"/{target.table}", params=params, headers=headers, content=content
-        )
+        result = await self._request(method, f"/{target.table}", headers=headers, **content)
         if isinstance(result, RequestFailure) and result.code != _RAN_AND_ROLLED_BACK:
             return result
         return None
 
     async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any],
-        headers: Mapping[str, str],
-        content: object = None,
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
     ) -> Any:
+        """Send a request with httpx's `params` and `json`; return the JSON of the response."""
+        all_headers = {**self.headers, **(headers or {})}
         try:
-            response = await self.http.request(
-                method,
-                path,
-                params=params,
-                headers={**self.headers, **headers},
-                content=None if content is None else json.dumps(content),
-            )
+            response = await self.http.request(method, path, headers=all_headers, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return RequestFailure(
                 RequestFailureKind.UNAVAILABLE, type(error).__name__, "Supabase is unreachable"

@@ -12,7 +12,7 @@ from app.domain.entities import Kind
 
 _UNREACHABLE: Final = skipped(
     "tables",
-    "Tables, functions and policies could not be checked.",
+    "Tables, functions and policies were not checked.",
     "Supabase must be reachable first.",
     command("relay doctor"),
     needs_optional_key=False,

@@ -83,7 +83,7 @@ async def _check_columns(relay: ProbeClient, target: Target) -> Finding:
     if failure is None:
         return _evaluate_columns(target, target.written_columns)
     if failure.code == probes.NOT_EXPOSED:
-        what = f"{name} could not be checked: the API does not expose its schema."
+        what = f"{name} was not checked: the API does not expose its schema."
         why = "The relay can still write to it, through its functions."
         return skipped(check, what, why, USE_DB_URL)
     if failure.code in probes.NO_SUCH_TABLE:
@@ -120,7 +120,7 @@ async def _check_privileges(
     denied = [verb for verb, failure in failures.items() if _is_denied(failure)]
     if denied:
         return _lacks_privilege(check, target, " and ".join(denied))
-    return ok(check, f"The relay's key may write {name_target(target)}.")
+    return ok(check, f"The relay's key can write {name_target(target)}.")
 
 
 def _is_denied(failure: RequestFailure | None) -> bool:
@@ -132,9 +132,7 @@ def _evaluate_upsert(
 ) -> Finding:
     check, name = f"unique:{target.table}", name_target(target)
     if not plans_upserts or _is_denied(upsert):
-        what = (
-            f"Whether ({', '.join(target.key_columns)}) of {name} is unique could not be checked."
-        )
+        what = f"Whether ({', '.join(target.key_columns)}) of {name} is unique was not checked."
         why = "Without a unique key Supabase rejects every upsert."
         return skipped(check, what, why, USE_DB_URL)
     if upsert is None or upsert.code == probes.NO_SUCH_KEY:
@@ -193,7 +191,7 @@ def _evaluate_key(target: Target, *, is_unique: bool) -> Finding:
 def _evaluate_required(target: Target, required: Sequence[str] | None) -> Finding:
     check, name = f"required:{target.table}", name_target(target)
     if required is None:
-        what = f"Whether {name} has other required columns could not be checked."
+        what = f"Whether {name} has other required columns was not checked."
         why = "Supabase rejects new rows that lack a value for a required column."
         return skipped(check, what, why, USE_DB_URL)
     missing = [column for column in required if column not in target.written_columns]
@@ -238,9 +236,8 @@ def _evaluate_enum(table: TableFacts, target: Target, field: str, wanted: Sequen
 def _lacks_privilege(check: str, target: Target, verbs: str) -> Finding:
     return problem(
         check,
-        f"The relay's key may not {verbs} on {name_target(target)}.",
-        "All writes wait: service_role bypasses Row Level Security, but still needs the table's"
-        " privileges.",
+        f"The relay's key lacks the privilege to {verbs} on {name_target(target)}.",
+        "All writes wait. service_role bypasses Row Level Security, but still needs privileges.",
         fixes.grant_to_relay(target),
     )
 
@@ -248,7 +245,7 @@ def _lacks_privilege(check: str, target: Target, verbs: str) -> Finding:
 def _failed(check: str, name: str, failure: RequestFailure) -> Finding:
     return skipped(
         check,
-        f"{name} could not be checked: {failure.code}, {failure.message}.",
+        f"{name} was not checked: {failure.code}, {failure.message}.",
         "The doctor does not know this error; the project's logs may.",
         command("relay doctor"),
         needs_optional_key=False,

@@ -71,12 +71,12 @@ async def test_missing_fence_is_fixed_by_relay_sql(
 @pytest.mark.parametrize(
     ("grant", "named"),
     [
-        ("grant execute on function public.relay_apply(text) to anon", "anon may"),
+        ("grant execute on function public.relay_apply(text) to anon", "anon can"),
         ("grant execute on function public.relay_apply(text) to authenticated, anon",
-         "anon and authenticated may"),
+         "anon, authenticated can"),
         ("grant execute on function public.relay_apply(text) to public;"
          " revoke execute on function public.relay_apply(text) from service_role",
-         "public and anon and authenticated may"),
+         "public, anon, authenticated can"),
     ],
 )  # fmt: skip
 async def test_function_that_apps_may_execute_is_found_in_the_catalog_and_fixed(

@@ -170,7 +170,7 @@ def test_unreachable_relay_is_reported_without_a_failure(trip: Trip) -> None:
     trip.move_member("membership.created")
 
     for changed, silence in (
-        ({"RELAY_URL": "http://127.0.0.1:9"}, "no relay answers at http://127.0.0.1:9"),
+        ({"RELAY_URL": "http://127.0.0.1:9"}, "no relay responds at http://127.0.0.1:9"),
         ({"JWT_SECRET": ""}, "JWT_SECRET"),
         ({"JWT_SECRET": f"not {JWT_SECRET}"}, "does not accept"),
         ({"RELAY_TOKEN": "nonsense"}, "does not accept"),

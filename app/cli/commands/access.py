@@ -17,16 +17,16 @@ from app.cli.output.console import errors, output
 from app.cli.supabase_project import (
     TRIP_TABLES,
     JwtSecret,
+    Keys,
     PublishableKey,
     UserToken,
+    open_project,
     read_supabase_settings,
 )
 from app.doctor.access import Access, Desired, Outcome, check_access
-from app.doctor.project import Project, read_app_key, read_subject
+from app.doctor.project import read_subject
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
-from app.supabase.client import open_http_client
-from app.supabase.keys import read_key
 
 _EXIT_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.ALLOWED: 0,
@@ -73,10 +73,9 @@ def access(
     logging.getLogger("app").addHandler(logging.NullHandler())
     settings, _ = read_supabase_settings()
     desired, relay_error = find_desired_state(url, token, str(trip), str(user))
-    keys = (publishable_key, jwt_secret, user_token)
-    result = asyncio.run(
-        _check(settings, keys, str(user), str(trip), table or TRIP_TABLES, desired)
-    )
+    keys = Keys(publishable_key, jwt_secret, user_token)
+    tables = table or TRIP_TABLES
+    result = asyncio.run(_check(settings, keys, str(user), str(trip), tables, desired))
     if as_json:
         question = {"user": str(user), "trip": str(trip)}
         document = {**question, **asdict(result), "relay_error": relay_error}
@@ -88,21 +87,13 @@ def access(
 
 async def _check(
     settings: Settings,
-    keys: tuple[str | None, str | None, str | None],
+    keys: Keys,
     user_id: str,
     trip_id: str,
     tables: Sequence[str],
     desired: Desired | None,
 ) -> Access:
-    publishable_key, jwt_secret, user_token = keys
-    _, relay_headers = read_key(settings.supabase_service_role_key.get_secret_value())
-    app_headers = None if publishable_key is None else read_app_key(publishable_key)
-    async with open_http_client(
-        settings.supabase_url, {}, timeout_seconds=settings.supabase_timeout_seconds
-    ) as http:
-        project = Project(
-            http, settings.targets, relay_headers, app_headers, jwt_secret, user_token
-        )
+    async with open_project(settings, keys) as project:
         user = project.as_user(user_id) or project.as_token_user()
         if user is None:
             raise ConfigurationInvalid(

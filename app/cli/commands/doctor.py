@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import httpx
@@ -18,34 +18,25 @@ from app.cli.output.finding_views import show_findings
 from app.cli.supabase_project import (
     TRIP_TABLES,
     JwtSecret,
+    Keys,
     PublishableKey,
     UserToken,
+    open_project,
     read_supabase_settings,
 )
 from app.doctor import configuration
 from app.doctor.catalog import Catalog, CatalogUnreadable, read_catalog
 from app.doctor.findings import Finding, Status, ok, problem, setting, skipped
-from app.doctor.project import Project, read_app_key
+from app.doctor.project import read_app_key
 from app.doctor.project_checks import check_project
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
 from app.store.notifications import Pooler
-from app.supabase.client import open_http_client
 from app.supabase.keys import read_key
 from app.supabase.targets import Targets
 
 ReportProgress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """The optional keys."""
-
-    publishable_key: str | None
-    jwt_secret: str | None
-    user_token: str | None
-    db_url: str | None
 
 
 def doctor(
@@ -79,7 +70,7 @@ def doctor(
     """
     # The findings say what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
-    keys = _Keys(publishable_key, jwt_secret, user_token, db_url)
+    keys = Keys(publishable_key, jwt_secret, user_token, db_url)
     with errors.status("Checking the configuration …") as status:
         findings = asyncio.run(
             _check(
@@ -106,7 +97,7 @@ def _choose_exit_code(findings: Sequence[Finding]) -> int:
 
 
 async def _check(
-    keys: _Keys, trip_tables: Sequence[str], report_progress: ReportProgress
+    keys: Keys, trip_tables: Sequence[str], report_progress: ReportProgress
 ) -> list[Finding]:
     try:
         settings, sentences = read_supabase_settings()
@@ -137,39 +128,30 @@ async def _check_configuration(settings: Settings, sentences: Sequence[str]) -> 
 
 
 async def _check_supabase(
-    settings: Settings, keys: _Keys, trip_tables: Sequence[str], report_progress: ReportProgress
+    settings: Settings, keys: Keys, trip_tables: Sequence[str], report_progress: ReportProgress
 ) -> list[Finding]:
     try:
-        kind, relay_headers = read_key(settings.supabase_service_role_key.get_secret_value())
+        kind, _ = read_key(settings.supabase_service_role_key.get_secret_value())
     except ConfigurationInvalid as error:
         fix = setting("SUPABASE_SECRET_KEY=sb_secret_…")
         return [problem("key", str(error), "The relay does not start with this.", fix)]
     findings = [ok("key", f"The relay's key may write ({kind}).")]
-    app_headers = None
     try:
         if keys.publishable_key is not None:
-            app_headers = read_app_key(keys.publishable_key)
+            read_app_key(keys.publishable_key)
     except ConfigurationInvalid as error:
         why = "The doctor cannot check with it what apps can do."
         fix = setting("SUPABASE_PUBLISHABLE_KEY=sb_publishable_…")
         findings.append(problem("app-key", str(error), why, fix))
+        keys = replace(keys, publishable_key=None)
     catalog = None
     if keys.db_url is not None:
         report_progress("the catalog")
         catalog, finding = _read_catalog(keys.db_url, settings.targets)
         findings.append(finding)
-    async with open_http_client(
-        settings.supabase_url, {}, timeout_seconds=settings.supabase_timeout_seconds
-    ) as http:
+    async with open_project(settings, keys) as project:
         return findings + await check_project(
-            Project(
-                http,
-                settings.targets,
-                relay_headers,
-                app_headers,
-                keys.jwt_secret,
-                keys.user_token,
-            ),
+            project,
             catalog,
             trip_tables=trip_tables,
             values={"status": settings.membership_statuses, "role": settings.membership_roles},
