@@ -50,7 +50,7 @@ class Relay:
             "NO_COLOR": "1",
         }
 
-    def send(self, *arguments: str) -> dict[str, Any]:
+    def send(self, *arguments: str, expected_code: int = 0) -> dict[str, Any]:
         """Run `relay send --json` and return the response's body."""
         done = subprocess.run(  # noqa: S603 - ours
             [RELAY, "send", *arguments, "--json"],
@@ -58,11 +58,12 @@ class Relay:
             env=self.caller_environment,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             timeout=60,
         )
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        assert done.returncode == expected_code, done.stdout + done.stderr
+        body: dict[str, Any] = json.loads(done.stdout)
+        return body
 
 
 @contextmanager

@@ -88,8 +88,9 @@ def test_reason_named_on_the_page_is_in_the_code() -> None:
     assert len(reasons) >= 10
     for reason in reasons:
         fixed = re.sub(r": \w{5}, …$", "", reason)  # of a row's failure
-        for part in re.split(r"^membership …|^trip …|…", fixed):
-            assert part.strip(" :") in code, reason
+        parts = [part.strip(" :") for part in re.split(r"^membership …|^trip …|…", fixed)]
+        # A word or two may be a value.
+        assert [part for part in parts if len(part) > 10 and part not in code] == [], reason
 
 
 # --- Diagnosis ------------------------------------------------------------------------------------
@@ -119,7 +120,8 @@ def test_dead_entity_is_found_and_replayed_after_the_fix(
     relay_on_wire: Relay, supabase_wire: SupabaseWire
 ) -> None:
     supabase_wire.row_failure = REFUSED
-    assert relay_on_wire.send("user.created", *USER, "--wait", "10")["status"] == "dead"
+    dead = relay_on_wire.send("user.created", *USER, "--wait", "10", expected_code=1)
+    assert dead["status"] == "dead"
     supabase_wire.row_failure = None
     # No terminal can confirm.
     shown = run_region_with_yes("dead", relay_on_wire)
@@ -196,7 +198,7 @@ def test_signature_check_tells_secrets_apart_and_stores_nothing(
     right = run_region("signature", relay, expected_code=1, BACKEND_SECRET=SECRET)
     assert "422" in right
     wrong = run_region("signature", relay, expected_code=1, BACKEND_SECRET=f"whsec_{'b' * 32}")
-    assert "401" in wrong
+    assert "does not accept the signature" in wrong
     assert read_health(relay)["backlog"]["pending"] == 0
 
 
@@ -275,7 +277,8 @@ def test_hmac_secret_is_rotated_without_a_rejection(tmp_path: Path) -> None:
         assert running.send("user.created", *USER, "--secret", new)["status"] == "accepted"
     with run_relay(tmp_path, UNREACHABLE, WEBHOOK_SECRETS=new) as running:
         assert running.send("user.created", *USER, "--secret", new)["status"] == "accepted"
-        assert "401" in run_region("signature", running, expected_code=1, BACKEND_SECRET=old)
+        wrong = run_region("signature", running, expected_code=1, BACKEND_SECRET=old)
+        assert "does not accept the signature" in wrong
 
 
 def test_ed25519_key_replaces_a_shared_secret(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ psql "$STORE_URL" -c "select holder, token, to_timestamp(expires_at / 1e6) as ex
 
 # region: signature
 date -u                                    # on both machines: at most 300 s apart
-relay send signature.check --secret "$BACKEND_SECRET"  # 422: the secret is correct; 401: it is wrong
+relay send signature.check --secret "$BACKEND_SECRET"  # an error about the event: the secret is correct
 # endregion
 
 # region: hmac
