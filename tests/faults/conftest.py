@@ -8,7 +8,7 @@ import pytest
 
 from app.demo.local_supabase import LocalSupabase
 from app.supabase.client import open_http_client
-from tests.faults.bench import Bench
+from tests.faults.harness import Harness
 from tests.faults.proxy import FaultProxy, run_fault_proxy
 
 HISTORIES_RUN = "histories"
@@ -26,13 +26,15 @@ async def http(
     proxy: FaultProxy, local_supabase: LocalSupabase
 ) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"apikey": local_supabase.secret_key}
+    # Short, for requests that hang; a busy machine may need longer for one that does not, so tests
+    # that a timeout would fail dispatch again later (`settle`).
     async with open_http_client(proxy.url, headers, timeout_seconds=1) as client:
         yield client
 
 
 @pytest.fixture
-async def bench(store_file: Path, http: httpx.AsyncClient) -> AsyncIterator[Bench]:
-    opened = await Bench.open(f"sqlite:///{store_file}", http)
+async def harness(store_file: Path, http: httpx.AsyncClient) -> AsyncIterator[Harness]:
+    opened = await Harness.open(f"sqlite:///{store_file}", http)
     yield opened
     await opened.close()
 

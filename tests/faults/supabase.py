@@ -8,7 +8,7 @@ import httpx
 
 from app.domain.entities import EntityKey, EntityRef, Kind
 from tests.fake_postgrest import FakePostgrest
-from tests.faults.bench import KEY_COLUMNS, TABLES, Rows
+from tests.faults.harness import KEY_COLUMNS, TABLES, Rows
 from tests.faults.proxy import Answer, FaultProxy, Hang, HoldBack, Reset, Twice
 from tests.histories import World
 

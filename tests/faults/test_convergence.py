@@ -22,8 +22,8 @@ from app.domain.entities import EntityState
 from app.domain.events import Event
 from app.supabase.client import open_http_client
 from tests.fake_postgrest import FakePostgrest
-from tests.faults.bench import Bench, find_rows_held, is_orphan
 from tests.faults.conftest import HISTORIES_RUN
+from tests.faults.harness import Harness, find_rows_held, is_orphan
 from tests.faults.proxy import FaultProxy
 from tests.faults.supabase import FaultyFake, FaultyReal, FaultySupabase
 from tests.histories import World, find_desired_rows, histories, ref_of
@@ -104,7 +104,7 @@ plans = st.lists(steps, max_size=6)
 class Trial:
     """Histories on their way through one relay before a Supabase that fails."""
 
-    bench: Bench
+    harness: Harness
     supabase: FaultySupabase
     worlds: tuple[World, ...]
     rest: list[Event]
@@ -114,32 +114,32 @@ class Trial:
         """Receive the next events."""
         events, self.rest = self.rest[:count], self.rest[count:]
         if events:
-            await self.bench.receive(*events)
+            await self.harness.receive(*events)
             self.arrived += events
 
     async def perform(self, step: Step) -> None:
         """Receive some events and let happen what does."""
         await self.take(step.events)
-        bench = self.bench
+        harness = self.harness
         match step.turn:
             case Turn.WAIT:
                 pass
             case Turn.BATCH:
-                await bench.dispatcher.dispatch_due()
+                await harness.dispatcher.dispatch_due()
             case Turn.DRAIN:
-                await bench.drain()
+                await harness.drain()
                 await self.check_access()
             case Turn.REPEAT:
-                await bench.receive(*reversed(self.arrived))
+                await harness.receive(*reversed(self.arrived))
             case Turn.REPLAY:
-                await bench.replay(self.arrived[step.after :])
+                await harness.replay(self.arrived[step.after :])
             case Turn.RESTART:
-                await bench.restart()
+                await harness.restart()
             case Turn.DELIVER:
                 await self.supabase.deliver()
             case Turn.RIVAL:
                 await self.supabase.claim_fence()
-                await bench.dispatcher.dispatch_due()
+                await harness.dispatcher.dispatch_due()
             case (
                 Turn.RACE | Turn.REFUSE | Turn.LOSE | Turn.HOLD_BACK | Turn.TWICE | Turn.DIE
             ) as trouble:
@@ -149,26 +149,26 @@ class Trial:
         self.supabase.heal()
 
     async def _meet(self, trouble: _Trouble, step: Step) -> None:
-        supabase, bench = self.supabase, self.bench
+        supabase, harness = self.supabase, self.harness
         match trouble:
             case Turn.RACE:
                 supabase.hang(after=step.after, lands=step.lands)
-                await bench.dispatch_while(supabase.wait_for_hanging, self.take_and_heal)
+                await harness.dispatch_while(supabase.wait_for_hanging, self.take_and_heal)
             case Turn.REFUSE:
                 supabase.refuse(after=step.after)
-                await bench.suffer(3)
+                await harness.suffer(3)
             case Turn.LOSE:
                 supabase.lose_answers(after=step.after)
-                await bench.suffer(3)
+                await harness.suffer(3)
             case Turn.HOLD_BACK:
                 supabase.hold_back(after=step.after)
-                await bench.suffer(2)
+                await harness.suffer(2)
             case Turn.TWICE:
                 supabase.deliver_twice(after=step.after)
-                await bench.suffer(1)
+                await harness.suffer(1)
             case Turn.DIE:
                 supabase.hang(after=step.after, lands=step.lands)
-                await bench.die_when(supabase.wait_for_hanging)
+                await harness.die_when(supabase.wait_for_hanging)
             case _:
                 assert_never(trouble)
 
@@ -189,7 +189,7 @@ class Trial:
         expected = find_rows_held(desired, has_foreign_keys=has_foreign_keys)
         held = await self.supabase.read(*self.worlds)
         assert held == {ref: json.loads(row) for ref, row in expected.items()}
-        stored = {found.entity.ref: found for found in await self.bench.find(self.arrived)}
+        stored = {found.entity.ref: found for found in await self.harness.find(self.arrived)}
         waiting = {
             ref
             for ref, row in desired.items()
@@ -224,8 +224,8 @@ class Lab:
         self._http = http
         self._supabase = supabase
         self._has_foreign_keys = has_foreign_keys
-        self._bench: Bench | None = None
-        self._benches = 0
+        self._harness: Harness | None = None
+        self._harnesses = 0
         self.histories = 0
 
     async def try_histories(self, two: TwoHistories, plan: Sequence[Step]) -> None:
@@ -233,38 +233,38 @@ class Lab:
         worlds = tuple(world for world, _ in two)
         events = _interleave(*(events for _, events in two))
         # Left behind by a history that failed: the next one must not find what it left.
-        bench, self._bench = self._bench or await self._open_bench(), None
+        harness, self._harness = self._harness or await self._open_harness(), None
         self._supabase.heal()
         self.histories += len(two)
         try:
-            trial = Trial(bench, self._supabase, worlds, list(events), [])
+            trial = Trial(harness, self._supabase, worlds, list(events), [])
             for step in plan:
                 await trial.perform(step)
             await trial.take(len(trial.rest))
-            await bench.settle()
+            await harness.settle()
             await self._supabase.deliver()
             await trial.check_end(has_foreign_keys=self._has_foreign_keys)
-            await end_waiting(bench, worlds, events)
+            await end_waiting(harness, worlds, events)
         except BaseException:
-            await bench.close()
+            await harness.close()
             raise
-        self._bench = bench
+        self._harness = harness
 
     async def close(self) -> None:
-        if self._bench is not None:
-            await self._bench.close()
+        if self._harness is not None:
+            await self._harness.close()
 
-    async def _open_bench(self) -> Bench:
-        store_url = self._make_store_url(self._benches)
-        self._benches += 1
-        return await Bench.open(store_url, self._http)
+    async def _open_harness(self) -> Harness:
+        store_url = self._make_store_url(self._harnesses)
+        self._harnesses += 1
+        return await Harness.open(store_url, self._http)
 
 
 def _interleave(*lists: Sequence[Event]) -> list[Event]:
     return [event for group in zip_longest(*lists) for event in group if event is not None]
 
 
-async def end_waiting(bench: Bench, worlds: Sequence[World], events: Sequence[Event]) -> None:
+async def end_waiting(harness: Harness, worlds: Sequence[World], events: Sequence[Event]) -> None:
     """Leave nothing pending to the next history on the same store."""
     desired = find_desired_rows(events)
     removals = [
@@ -276,8 +276,8 @@ async def end_waiting(bench: Bench, worlds: Sequence[World], events: Sequence[Ev
         if desired.get(ref_of(removal)) is not None and is_orphan(ref_of(removal), desired)
     ]
     if waiting:
-        await bench.receive(*waiting)
-        await bench.settle()
+        await harness.receive(*waiting)
+        await harness.settle()
 
 
 @asynccontextmanager

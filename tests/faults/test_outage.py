@@ -9,7 +9,7 @@ import pytest
 from app.domain.entities import EventStatus
 from app.domain.events import Event
 from app.domain.failures import RequestFailureKind
-from tests.faults.bench import Bench
+from tests.faults.harness import Harness
 from tests.faults.proxy import Answer, Cut, Fault, FaultProxy, Hang, HoldBack, Reset, Twice
 from tests.faults.supabase import LOST_CONNECTION, read_rows
 from tests.histories import World, find_desired_rows
@@ -126,6 +126,8 @@ CASES = (
     Case("hang after it landed", Hang(lands=True), OUTAGE, "ReadTimeout"),
 )
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+KINDS_OF_FAULT = [case for case in CASES if case.name in ("503 PGRST000", "reset", "hang", "429")]
+"""One that each way of failing stands for, where all cases would show nothing more."""
 
 
 def make_trip(world: World) -> list[Event]:
@@ -147,41 +149,46 @@ def assert_holds_what_is_desired(
     assert read_rows(service_role, *worlds) == desired
 
 
-async def assert_nothing_is_used_up(bench: Bench, events: list[Event]) -> None:
-    for stored in await bench.find(events):
+async def assert_nothing_is_used_up(harness: Harness, events: list[Event]) -> None:
+    for stored in await harness.find(events):
         assert stored.status in (EventStatus.PENDING, EventStatus.SUPERSEDED)
         assert stored.entity.attempts == 0
         assert stored.entity.last_error_code is None
 
 
-@every_case
-@pytest.mark.parametrize("has_begun", [False, True])
+@pytest.mark.parametrize(
+    ("case", "has_begun"),
+    [
+        *(pytest.param(case, False, id=case.name) for case in CASES),
+        *(pytest.param(case, True, id=f"{case.name}, later") for case in KINDS_OF_FAULT),
+    ],
+)
 async def test_outage_keeps_everything_uses_up_nothing_and_heals(
-    case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client, *, has_begun: bool
+    case: Case, harness: Harness, proxy: FaultProxy, service_role: httpx.Client, *, has_begun: bool
 ) -> None:
     if has_begun:
-        await bench.receive(World().user("created"))
-        await bench.drain()
+        await harness.receive(World().user("created"))
+        await harness.drain()
     worlds = [World() for _ in range(3)]
     events = [event for world in worlds for event in make_trip(world)]
-    await bench.receive(*events)
+    await harness.receive(*events)
     proxy.inject(case.fault)
     arrived = proxy.arrived
-    await bench.suffer(3)
-    status = bench.dispatcher.status
+    await harness.suffer(3)
+    status = harness.dispatcher.status
     assert status.failure is not None
     assert status.failure is not None
     assert status.failure.kind is case.kind
     assert status.failure.code in (case.code, "TimeoutError" if case.code == "ReadTimeout" else "")
     # Three probes, or claims of the fence, and the request that was the first to fail.
     assert proxy.arrived - arrived <= 5
-    await assert_nothing_is_used_up(bench, events)
+    await assert_nothing_is_used_up(harness, events)
 
     proxy.heal()
-    await bench.drain()
-    assert bench.dispatcher.status.failure is None
-    assert bench.dispatcher.status.failure is None
-    assert {stored.status for stored in await bench.find(events)} <= {
+    await harness.settle()
+    assert harness.dispatcher.status.failure is None
+    assert harness.dispatcher.status.failure is None
+    assert {stored.status for stored in await harness.find(events)} <= {
         EventStatus.APPLIED,
         EventStatus.SUPERSEDED,
     }
@@ -191,53 +198,62 @@ async def test_outage_keeps_everything_uses_up_nothing_and_heals(
 
 @every_case
 async def test_outage_during_which_access_is_granted_and_revoked_leaves_no_access(
-    case: Case, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    case: Case, harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     standing = [world.user("created"), world.trip("created")]
-    await bench.receive(*standing)
-    await bench.drain()
+    await harness.receive(*standing)
+    await harness.drain()
     granted, revoked = world.membership("created", at=1), world.membership("deleted", at=2)
     proxy.inject(case.fault)
-    await bench.receive(granted)
-    await bench.suffer(1)
-    await bench.receive(revoked)
-    await bench.suffer(1)
+    await harness.receive(granted)
+    await harness.suffer(1)
+    await harness.receive(revoked)
+    await harness.suffer(1)
     proxy.heal()
-    await bench.drain()
+    await harness.settle()
     await proxy.deliver()
     events = [*standing, granted, revoked]
-    assert [stored.status for stored in await bench.find(events[2:])] == [
+    assert [stored.status for stored in await harness.find(events[2:])] == [
         EventStatus.SUPERSEDED,
         EventStatus.APPLIED,
     ]
     assert_holds_what_is_desired(service_role, events, world)
 
 
-@every_case
-@pytest.mark.parametrize("passed", [0, 1, 2], ids=["claim", "request", "probe or next request"])
+@pytest.mark.parametrize(
+    ("case", "passed"),
+    [
+        *(pytest.param(case, 1, id=f"request, {case.name}") for case in CASES),
+        *(
+            pytest.param(case, passed, id=f"{request}, {case.name}")
+            for passed, request in ((0, "claim"), (2, "probe or next request"))
+            for case in KINDS_OF_FAULT
+        ),
+    ],
+)
 async def test_single_request_that_fails_delays_what_it_holds_by_a_moment(
-    case: Case, passed: int, bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    case: Case, passed: int, harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     events = [world.user("created"), world.trip("created"), world.membership("created")]
-    await bench.receive(*events)
+    await harness.receive(*events)
     proxy.inject(case.fault, after=passed, requests=1)
-    await bench.drain()
-    bench.clock.advance(10)
-    await bench.drain()
-    assert {stored.status for stored in await bench.find(events)} == {EventStatus.APPLIED}
+    await harness.drain()
+    harness.clock.advance(10)
+    await harness.settle()
+    assert {stored.status for stored in await harness.find(events)} == {EventStatus.APPLIED}
     await proxy.deliver()
     assert_holds_what_is_desired(service_role, events, world)
 
 
 async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
-    bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     standing = [world.user("created"), world.trip("created"), world.membership("created")]
-    await bench.receive(*standing)
-    await bench.drain()
+    await harness.receive(*standing)
+    await harness.drain()
     proxy.inject(HoldBack())
     events = [*standing]
     for event in (
@@ -245,14 +261,14 @@ async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
         world.membership("deleted", at=2),
         world.trip("deleted", at=3),
     ):
-        await bench.receive(event)
+        await harness.receive(event)
         events.append(event)
-        await bench.suffer(2)
+        await harness.suffer(2)
     proxy.heal()
     last = [world.trip("created", at=4), world.membership("created", at=5)]
-    await bench.receive(*last)
+    await harness.receive(*last)
     events += last
-    await bench.settle()
+    await harness.settle()
     assert_holds_what_is_desired(service_role, events, world)
     statuses = await proxy.deliver()
     assert len(statuses) >= 2
@@ -261,32 +277,32 @@ async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
 
 
 async def test_requests_delivered_twice_are_applied_once(
-    bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     events = make_trip(world)
-    await bench.receive(*events[:3])
+    await harness.receive(*events[:3])
     # The second claim is a claim as well; of the request the second answer is that it is stale.
     proxy.inject(Twice(), requests=2)
-    await bench.drain()
+    await harness.drain()
     proxy.heal()
-    await bench.receive(*events[3:])
-    await bench.drain()
+    await harness.receive(*events[3:])
+    await harness.drain()
     assert_holds_what_is_desired(service_role, events, world)
-    assert not bench.dispatcher.status.has_rival
+    assert not harness.dispatcher.status.has_rival
 
 
 async def test_outage_that_never_ends_kills_nothing_in_a_week(
-    bench: Bench, proxy: FaultProxy, service_role: httpx.Client
+    harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
     events = make_trip(world)
-    await bench.receive(*events)
+    await harness.receive(*events)
     proxy.inject(Answer(503, LOST_CONNECTION))
     for _ in range(7 * 24):
-        await bench.dispatcher.dispatch_due()
-        bench.clock.advance(3600)
-    await assert_nothing_is_used_up(bench, events)
+        await harness.dispatcher.dispatch_due()
+        harness.clock.advance(3600)
+    await assert_nothing_is_used_up(harness, events)
     proxy.heal()
-    await bench.drain()
+    await harness.settle()
     assert_holds_what_is_desired(service_role, events, world)

@@ -32,7 +32,7 @@ Rows = dict[EntityRef, dict[str, str | None]]
 """What Supabase holds, by entity."""
 
 
-class Bench:
+class Harness:
     """Receives, dispatches and replays on one store, which outlives the process.
 
     Attributes:
@@ -49,7 +49,7 @@ class Bench:
         self.dispatcher = self._start_dispatcher()
 
     @classmethod
-    async def open(cls, store_url: str, http: httpx.AsyncClient) -> "Bench":
+    async def open(cls, store_url: str, http: httpx.AsyncClient) -> "Harness":
         """Start on this store."""
         return cls(await Store.open(store_url), store_url, http)
 
