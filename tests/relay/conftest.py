@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from tests.fake_postgrest import FakePostgrest
-from tests.relay.harness import Bench, run_bench
+from tests.relay.harness import Harness, run_harness
 
 
 @pytest.fixture
-async def bench(store_url: str) -> AsyncIterator[Bench]:
+async def harness(store_url: str) -> AsyncIterator[Harness]:
     """A dispatcher on either database, with a Supabase that has foreign keys."""
-    async with run_bench(store_url, FakePostgrest(has_foreign_keys=True)) as running:
+    async with run_harness(store_url, FakePostgrest(has_foreign_keys=True)) as running:
         yield running
 
 
 @pytest.fixture
-async def sqlite_bench(store_file: Path) -> AsyncIterator[Bench]:
+async def sqlite_harness(store_file: Path) -> AsyncIterator[Harness]:
     """The same on SQLite only, for long tests of what does not depend on the database."""
     postgrest = FakePostgrest(has_foreign_keys=True)
-    async with run_bench(f"sqlite:///{store_file}", postgrest) as running:
+    async with run_harness(f"sqlite:///{store_file}", postgrest) as running:
         yield running

@@ -39,7 +39,7 @@ class RunningClock(Clock):
         return self.seconds + time.monotonic() - self.started_at
 
 
-class Bench:
+class Harness:
     """A dispatcher that the test drives request by request, or that runs.
 
     Attributes:
@@ -149,7 +149,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def run_bench(
+async def run_harness(
     store_url: str,
     postgrest: FakePostgrest,
     targets: Targets = MINIMAL_TARGETS,
@@ -157,13 +157,13 @@ async def run_bench(
     make_clock: Callable[[float], Clock] = Clock,
     jitter: Jitter = lambda: 0.999,
     timeout_seconds: float = 5,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[Harness]:
     store = await Store.open(store_url)
     http = open_http_client(
         "http://supabase.test", {}, timeout_seconds=timeout_seconds, transport=postgrest.transport()
     )
     async with http:
-        yield Bench(store, postgrest, http, targets=targets, make_clock=make_clock, jitter=jitter)
+        yield Harness(store, postgrest, http, targets=targets, make_clock=make_clock, jitter=jitter)
     await store.close()
 
 

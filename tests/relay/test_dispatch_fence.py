@@ -16,7 +16,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
 from tests.postgres import PostgresServer
-from tests.relay.harness import Bench, count_rows, run_bench
+from tests.relay.harness import Harness, count_rows, run_harness
 from tests.stores import create_postgres_store
 
 
@@ -24,9 +24,9 @@ def is_claim(request: httpx.Request) -> bool:
     return request.url.path.endswith("relay_claim")
 
 
-async def claim_elsewhere(bench: Bench) -> None:
+async def claim_elsewhere(harness: Harness) -> None:
     """Claim the fence, as another relay would."""
-    await bench.postgrest.answer(next(filter(is_claim, bench.postgrest.requests)))
+    await harness.postgrest.answer(next(filter(is_claim, harness.postgrest.requests)))
 
 
 # --- late requests ---------------------------------------------------------------------------
@@ -34,94 +34,94 @@ async def claim_elsewhere(bench: Bench) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_requests_delivered_twice_in_any_order_change_nothing(
-    bench: Bench, seed: int
+    harness: Harness, seed: int
 ) -> None:
     world, other = World(), World()
     for at in range(3):
-        await bench.receive(world.user("created", at=10 * at), world.trip("created", at=10 * at))
-        await bench.receive(world.membership("created", at=10 * at + 1), other.user("created"))
-        await bench.drain()
-        await bench.receive(world.membership("updated", at=10 * at + 2, role="ADMIN"))
-        await bench.drain()
-        await bench.receive(world.membership("deleted", at=10 * at + 3))
-        await bench.drain()
-        await bench.receive(world.trip("deleted", at=10 * at + 4))
-        await bench.drain()
-        bench.dispatcher = bench.start_dispatcher()
-    await bench.receive(last := world.trip("created", at=40))
-    await bench.drain()
-    tables = deepcopy(bench.postgrest.tables)
-    late = [*bench.postgrest.requests, *bench.postgrest.requests]
+        await harness.receive(world.user("created", at=10 * at), world.trip("created", at=10 * at))
+        await harness.receive(world.membership("created", at=10 * at + 1), other.user("created"))
+        await harness.drain()
+        await harness.receive(world.membership("updated", at=10 * at + 2, role="ADMIN"))
+        await harness.drain()
+        await harness.receive(world.membership("deleted", at=10 * at + 3))
+        await harness.drain()
+        await harness.receive(world.trip("deleted", at=10 * at + 4))
+        await harness.drain()
+        harness.dispatcher = harness.start_dispatcher()
+    await harness.receive(last := world.trip("created", at=40))
+    await harness.drain()
+    tables = deepcopy(harness.postgrest.tables)
+    late = [*harness.postgrest.requests, *harness.postgrest.requests]
     random.Random(seed).shuffle(late)  # noqa: S311 - an order, and no secret
     for request in late:
-        answer = await bench.postgrest.answer(request)
+        answer = await harness.postgrest.answer(request)
         assert answer.status_code == (200 if is_claim(request) else 409)
-        assert bench.postgrest.tables == tables
+        assert harness.postgrest.tables == tables
     # Later events are applied, although the fence has advanced.
     revocation = world.trip("deleted", at=41)
-    await bench.receive(revocation)
-    await bench.drain()
-    assert await bench.status_of(revocation) is EventStatus.APPLIED
-    assert ref_of(last) not in bench.held()
+    await harness.receive(revocation)
+    await harness.drain()
+    assert await harness.status_of(revocation) is EventStatus.APPLIED
+    assert ref_of(last) not in harness.held()
 
 
-async def test_grant_delivered_after_its_revocation_gives_no_access(bench: Bench) -> None:
+async def test_grant_delivered_after_its_revocation_gives_no_access(harness: Harness) -> None:
     world = World()
-    await bench.receive(world.user("created"), world.trip("created"))
-    await bench.drain()
-    bench.postgrest.break_connection(httpx.ReadTimeout, of=is_write)
-    await bench.receive(world.membership("created", at=1))
-    await bench.drain()
-    grant = bench.postgrest.writes[-1]
-    bench.postgrest.heal()
+    await harness.receive(world.user("created"), world.trip("created"))
+    await harness.drain()
+    harness.postgrest.break_connection(httpx.ReadTimeout, of=is_write)
+    await harness.receive(world.membership("created", at=1))
+    await harness.drain()
+    grant = harness.postgrest.writes[-1]
+    harness.postgrest.heal()
     revocation = world.membership("deleted", at=2)
-    await bench.receive(revocation)
-    await bench.drain()
-    assert await bench.status_of(revocation) is EventStatus.APPLIED
-    assert (await bench.postgrest.answer(grant)).status_code == 409
-    assert bench.postgrest.rows("trip_memberships") == []
+    await harness.receive(revocation)
+    await harness.drain()
+    assert await harness.status_of(revocation) is EventStatus.APPLIED
+    assert (await harness.postgrest.answer(grant)).status_code == 409
+    assert harness.postgrest.rows("trip_memberships") == []
 
 
 async def test_grant_of_a_killed_process_delivered_after_the_restart_gives_no_access(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     world = World()
-    await bench.receive(world.user("created"), world.trip("created"))
-    await bench.drain()
-    await bench.receive(world.membership("created", at=1))
-    gate = bench.postgrest.hang(of=is_write)
-    killed = asyncio.create_task(bench.dispatcher.dispatch_due())
-    await bench.postgrest.wait_for_hanging()
-    grant = bench.postgrest.writes[-1]
+    await harness.receive(world.user("created"), world.trip("created"))
+    await harness.drain()
+    await harness.receive(world.membership("created", at=1))
+    gate = harness.postgrest.hang(of=is_write)
+    killed = asyncio.create_task(harness.dispatcher.dispatch_due())
+    await harness.postgrest.wait_for_hanging()
+    grant = harness.postgrest.writes[-1]
     killed.cancel()
     await asyncio.wait([killed])
-    bench.dispatcher = bench.start_dispatcher()
-    await bench.receive(world.membership("deleted", at=2))
+    harness.dispatcher = harness.start_dispatcher()
+    await harness.receive(world.membership("deleted", at=2))
     gate.set()
-    await bench.drain()
-    await bench.postgrest.answer(grant)
-    assert bench.postgrest.rows("trip_memberships") == []
+    await harness.drain()
+    await harness.postgrest.answer(grant)
+    assert harness.postgrest.rows("trip_memberships") == []
 
 
 async def test_delete_of_a_parent_delivered_late_deletes_no_newer_rows(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     world = World()
-    await bench.receive(world.user("created"), world.trip("created"))
-    await bench.receive(world.membership("created"))
-    await bench.drain()
-    bench.postgrest.lose_answers(of=is_write)
-    await bench.receive(world.trip("deleted", at=1))
-    await bench.drain()
-    deletes = bench.postgrest.writes[-2:]
-    bench.postgrest.heal()
+    await harness.receive(world.user("created"), world.trip("created"))
+    await harness.receive(world.membership("created"))
+    await harness.drain()
+    harness.postgrest.lose_answers(of=is_write)
+    await harness.receive(world.trip("deleted", at=1))
+    await harness.drain()
+    deletes = harness.postgrest.writes[-2:]
+    harness.postgrest.heal()
     joined = world.membership("created", at=3)
-    await bench.receive(world.trip("created", at=2), joined)
-    await bench.settle(rounds=2)
+    await harness.receive(world.trip("created", at=2), joined)
+    await harness.settle(rounds=2)
     for request in deletes:
-        await bench.postgrest.answer(request)
-    assert ref_of(joined) in bench.held()
-    assert await bench.status_of(joined) is EventStatus.APPLIED
+        await harness.postgrest.answer(request)
+    assert ref_of(joined) in harness.held()
+    assert await harness.status_of(joined) is EventStatus.APPLIED
 
 
 # --- busy ------------------------------------------------------------------------------------
@@ -129,77 +129,77 @@ async def test_delete_of_a_parent_delivered_late_deletes_no_newer_rows(
 
 @pytest.mark.parametrize("has_begun", [True, False])
 async def test_busy_fence_is_retried_at_once_without_a_split_or_a_penalty(
-    bench: Bench, *, has_begun: bool
+    harness: Harness, *, has_begun: bool
 ) -> None:
     if has_begun:
-        await bench.receive(World().trip("created"))
-        await bench.drain()
-    before = len(bench.postgrest.requests)
+        await harness.receive(World().trip("created"))
+        await harness.drain()
+    before = len(harness.postgrest.requests)
     trips = [World().trip("created") for _ in range(50)]
-    await bench.receive(*trips)
-    unlock = bench.postgrest.lock_fence()
-    dispatching = asyncio.create_task(bench.drain())
-    await bench.postgrest.wait_for_requests(before + 4)
+    await harness.receive(*trips)
+    unlock = harness.postgrest.lock_fence()
+    dispatching = asyncio.create_task(harness.drain())
+    await harness.postgrest.wait_for_requests(before + 4)
     unlock()
     await dispatching
-    assert set(await bench.statuses_of(*trips)) == {EventStatus.APPLIED}
-    assert {count_rows(write) for write in bench.postgrest.writes[int(has_begun) :]} == {50}
-    assert bench.dispatcher.status.failure is None
+    assert set(await harness.statuses_of(*trips)) == {EventStatus.APPLIED}
+    assert {count_rows(write) for write in harness.postgrest.writes[int(has_begun) :]} == {50}
+    assert harness.dispatcher.status.failure is None
 
 
-async def test_fence_busy_for_long_is_reported(bench: Bench) -> None:
-    await bench.receive(World().trip("created"))
-    await bench.drain()
-    await bench.receive(trip := World().trip("created"))
-    unlock = bench.postgrest.lock_fence()
-    async with bench.running():
-        before = len(bench.postgrest.requests)
-        await bench.postgrest.wait_for_requests(before + 2)
-        assert not bench.dispatcher.status.is_fence_busy
-        bench.advance(11)
-        health = await bench.report_health()
+async def test_fence_busy_for_long_is_reported(harness: Harness) -> None:
+    await harness.receive(World().trip("created"))
+    await harness.drain()
+    await harness.receive(trip := World().trip("created"))
+    unlock = harness.postgrest.lock_fence()
+    async with harness.running():
+        before = len(harness.postgrest.requests)
+        await harness.postgrest.wait_for_requests(before + 2)
+        assert not harness.dispatcher.status.is_fence_busy
+        harness.advance(11)
+        health = await harness.report_health()
         assert health.supabase.status is HealthStatus.DEGRADED
         assert "relay.fence" in (health.supabase.reason or "")
         unlock()
-        await bench.wait_until_applied(trip)
-    assert (await bench.report_health()).supabase.status is HealthStatus.OK
+        await harness.wait_until_applied(trip)
+    assert (await harness.report_health()).supabase.status is HealthStatus.OK
 
 
 # --- stale -----------------------------------------------------------------------------------
 
 
 async def test_stale_request_claims_the_fence_again_without_a_warning(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await bench.receive(World().trip("created"))
-    await bench.drain()
-    await claim_elsewhere(bench)
+    await harness.receive(World().trip("created"))
+    await harness.drain()
+    await claim_elsewhere(harness)
     trips = [World().trip("created") for _ in range(50)]
-    await bench.receive(*trips)
-    await bench.drain()
-    assert set(await bench.statuses_of(*trips)) == {EventStatus.APPLIED}
-    assert [count_rows(write) for write in bench.postgrest.writes] == [1, 50, 50]
-    assert not bench.dispatcher.status.has_rival
+    await harness.receive(*trips)
+    await harness.drain()
+    assert set(await harness.statuses_of(*trips)) == {EventStatus.APPLIED}
+    assert [count_rows(write) for write in harness.postgrest.writes] == [1, 50, 50]
+    assert not harness.dispatcher.status.has_rival
     assert caplog.records == []
 
 
 async def test_rival_relay_with_another_store_is_reported_and_both_continue(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     trips = [World().trip("created") for _ in range(4)]
     for trip in trips:
-        await bench.receive(trip)
-        await bench.drain()
-        await claim_elsewhere(bench)
-        bench.advance(1)
-    assert set(await bench.statuses_of(*trips)) == {EventStatus.APPLIED}
-    assert bench.dispatcher.status.has_rival
-    health = await bench.report_health()
+        await harness.receive(trip)
+        await harness.drain()
+        await claim_elsewhere(harness)
+        harness.advance(1)
+    assert set(await harness.statuses_of(*trips)) == {EventStatus.APPLIED}
+    assert harness.dispatcher.status.has_rival
+    health = await harness.report_health()
     assert health.dispatcher.status is HealthStatus.DEGRADED
     assert "stop one" in (health.dispatcher.reason or "")
     assert caplog.text.count("another relay writes to this project") == 1
-    bench.advance(61)
-    assert (await bench.report_health()).dispatcher.status is HealthStatus.OK
+    harness.advance(61)
+    assert (await harness.report_health()).dispatcher.status is HealthStatus.OK
 
 
 # --- leaders ---------------------------------------------------------------------------------
@@ -211,32 +211,32 @@ def shared_store_url(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-async def first(shared_store_url: str, postgrest: FakePostgrest) -> AsyncIterator[Bench]:
-    async with run_bench(shared_store_url, postgrest) as bench:
-        yield bench
+async def first(shared_store_url: str, postgrest: FakePostgrest) -> AsyncIterator[Harness]:
+    async with run_harness(shared_store_url, postgrest) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def second(shared_store_url: str, postgrest: FakePostgrest) -> AsyncIterator[Bench]:
-    async with run_bench(shared_store_url, postgrest) as bench:
-        yield bench
+async def second(shared_store_url: str, postgrest: FakePostgrest) -> AsyncIterator[Harness]:
+    async with run_harness(shared_store_url, postgrest) as harness:
+        yield harness
 
 
-def share(bench: Bench, name: str, boot_clock: Clock) -> Leadership:
-    assert bench.store.replicas is not None
+def share(harness: Harness, name: str, boot_clock: Clock) -> Leadership:
+    assert harness.store.replicas is not None
     leadership = Leadership(
-        bench.store.replicas,
+        harness.store.replicas,
         holder=name,
-        on_gain=bench.dispatcher.wake,
-        get_status=lambda: bench.dispatcher.status,
+        on_gain=harness.dispatcher.wake,
+        get_status=lambda: harness.dispatcher.status,
         clock=boot_clock,
     )
-    bench.dispatcher.require_leadership(leadership)
+    harness.dispatcher.require_leadership(leadership)
     return leadership
 
 
 async def test_new_leader_claims_the_fence_and_makes_old_requests_stale(
-    first: Bench, second: Bench, postgrest: FakePostgrest
+    first: Harness, second: Harness, postgrest: FakePostgrest
 ) -> None:
     boot_clock = Clock()
     one, two = share(first, "first", boot_clock), share(second, "second", Clock())
@@ -268,14 +268,14 @@ async def test_new_leader_claims_the_fence_and_makes_old_requests_stale(
 
 
 async def test_lease_held_again_after_another_leader_claims_the_fence_again(
-    first: Bench, second: Bench, postgrest: FakePostgrest
+    first: Harness, second: Harness, postgrest: FakePostgrest
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())
-    for leadership, bench in ((one, first), (two, second), (one, first)):
+    for leadership, harness in ((one, first), (two, second), (one, first)):
         await leadership.acquire_or_renew()
-        await bench.receive(trip := World().trip("created"))
-        await bench.drain()
-        assert await bench.status_of(trip) is EventStatus.APPLIED
+        await harness.receive(trip := World().trip("created"))
+        await harness.drain()
+        assert await harness.status_of(trip) is EventStatus.APPLIED
         await leadership.release()
     assert postgrest.epoch == 3
     assert len(list(filter(is_write, postgrest.requests))) == 3, "none was stale"
@@ -283,7 +283,7 @@ async def test_lease_held_again_after_another_leader_claims_the_fence_again(
 
 
 async def test_leader_deposed_during_a_request_records_nothing_and_warns(
-    first: Bench, second: Bench, postgrest: FakePostgrest, caplog: pytest.LogCaptureFixture
+    first: Harness, second: Harness, postgrest: FakePostgrest, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = share(first, "first", Clock()), share(second, "second", Clock())
     await one.acquire_or_renew()

@@ -15,7 +15,7 @@ from app.store import event_queries
 from tests.examples import with_shared_fixtures
 from tests.fake_postgrest import FakePostgrest, is_write, read_operations
 from tests.histories import World, find_desired_rows, histories
-from tests.relay.harness import Bench
+from tests.relay.harness import Harness
 
 
 class Step(StrEnum):
@@ -53,16 +53,16 @@ TROUBLES: dict[Step, Callable[[FakePostgrest, str], object]] = {
 }
 
 
-async def perform(bench: Bench, step: Step, table: str, seed: int) -> None:
+async def perform(harness: Harness, step: Step, table: str, seed: int) -> None:
     """Cause a trouble, dispatch, and heal it."""
-    fake = bench.postgrest
+    fake = harness.postgrest
     match step:
         case Step.WAIT:
             return
         case Step.RIVAL:
             await _claim_elsewhere(fake)
         case Step.RESTART:
-            bench.dispatcher = bench.start_dispatcher()
+            harness.dispatcher = harness.start_dispatcher()
         case Step.LATE:
             late = fake.requests[-20:]
             random.Random(seed).shuffle(late)  # noqa: S311 - an order, and no secret
@@ -72,9 +72,9 @@ async def perform(bench: Bench, step: Step, table: str, seed: int) -> None:
             pass
         case _:
             TROUBLES[step](fake, table)
-    await bench.dispatcher.dispatch_due()
+    await harness.dispatcher.dispatch_due()
     fake.heal()
-    bench.advance(1)
+    harness.advance(1)
 
 
 async def _claim_elsewhere(fake: FakePostgrest) -> None:
@@ -97,25 +97,27 @@ steps = st.lists(
 @with_shared_fixtures
 @given(history=histories(), plan=steps)
 async def test_dispatch_of_any_history_with_any_trouble_ends_in_the_oracles_state(
-    bench: Bench, history: tuple[World, list[Event]], plan: list[tuple[int, Step, str, int]]
+    harness: Harness, history: tuple[World, list[Event]], plan: list[tuple[int, Step, str, int]]
 ) -> None:
     _, events = history
     rest = list(events)
     for count, step, table, seed in plan:
         some, rest = rest[:count], rest[count:]
         if some:
-            await bench.receive(*some)
-        await perform(bench, step, table, seed)
+            await harness.receive(*some)
+        await perform(harness, step, table, seed)
     if rest:
-        await bench.receive(*rest)
-    await bench.settle(rounds=6)
-    bench.postgrest.requests.clear()
+        await harness.receive(*rest)
+    await harness.settle(rounds=6)
+    harness.postgrest.requests.clear()
     desired = find_desired_rows(events)
-    held = bench.held()
+    held = harness.held()
     for ref, row in desired.items():
         expected = None if row is None or _is_orphan(ref, desired) else json.loads(row)
         assert held.get(ref) == expected, ref
-    found = await bench.store.read(event_queries.find_events, [event.event_id for event in events])
+    found = await harness.store.read(
+        event_queries.find_events, [event.event_id for event in events]
+    )
     for stored in found.values():
         row = desired[stored.entity.ref]
         is_waiting = row is not None and _is_orphan(stored.entity.ref, desired)

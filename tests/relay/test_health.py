@@ -11,7 +11,7 @@ from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest
 from tests.histories import World
 from tests.postgres import PostgresServer
-from tests.relay.harness import Bench, run_bench
+from tests.relay.harness import Harness, run_harness
 from tests.stores import create_postgres_store
 
 
@@ -21,17 +21,19 @@ def store_url(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-async def bench(store_url: str) -> AsyncIterator[Bench]:
-    async with run_bench(store_url, FakePostgrest()) as bench:
-        yield bench
+async def harness(store_url: str) -> AsyncIterator[Harness]:
+    async with run_harness(store_url, FakePostgrest()) as harness:
+        yield harness
 
 
 async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
-    bench: Bench, store_url: str
+    harness: Harness, store_url: str
 ) -> None:
     """Events are still accepted, so the store is not down."""
-    await bench.receive(World().trip("created"))
-    reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=Clock())
+    await harness.receive(World().trip("created"))
+    reporter = HealthReporter(
+        harness.store, harness.dispatcher, clock=harness.clock, monotonic=Clock()
+    )
     with psycopg.connect(store_url) as other:
         other.execute("LOCK TABLE entities IN ACCESS EXCLUSIVE MODE")
         before = time.monotonic()
@@ -46,14 +48,16 @@ async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
     assert healed.backlog is not None
 
 
-async def test_report_after_the_clock_was_set_back_shows_true_ages(bench: Bench) -> None:
+async def test_report_after_the_clock_was_set_back_shows_true_ages(harness: Harness) -> None:
     monotonic = Clock()
-    reporter = HealthReporter(bench.store, bench.dispatcher, clock=bench.clock, monotonic=monotonic)
-    await bench.receive(World().membership("deleted"))
+    reporter = HealthReporter(
+        harness.store, harness.dispatcher, clock=harness.clock, monotonic=monotonic
+    )
+    await harness.receive(World().membership("deleted"))
     # Set back by an hour after the event.
-    bench.clock.advance(-3600)
+    harness.clock.advance(-3600)
     await reporter.report()
     monotonic.advance(70)
-    bench.clock.advance(70)
+    harness.clock.advance(70)
     health = await reporter.report()
     assert (health.oldest_pending_seconds, health.oldest_removal_seconds) == (70.0, 70.0)
