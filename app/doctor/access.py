@@ -119,10 +119,7 @@ async def check_access(
             " relay doctor finds the cause.",
             desired=desired,
         )
-    readings = [
-        await _read_as_user(relay, user, targets.trips, targets.trips.columns["id"], trip_id),
-        *[await _read_as_user(relay, user, table, "trip_id", trip_id) for table in tables],
-    ]
+    readings = await read_trip(project, user, trip_id, tables)
     result = await user.call("is_trip_member", {"trip_id": trip_id})
     is_trip_member = result if isinstance(result, bool) else None
     access = Access(
@@ -136,6 +133,17 @@ async def check_access(
         desired,
     )
     return replace(access, sentence=_explain(access, targets.memberships.inactive))
+
+
+async def read_trip(
+    project: Project, user: ProbeClient, trip_id: str, tables: Sequence[str]
+) -> list[Reading]:
+    """Read a trip, and its rows in further tables, as a user."""
+    relay, trips = project.relay, project.targets.trips
+    return [
+        await _read_as_user(relay, user, trips, trips.columns["id"], trip_id),
+        *[await _read_as_user(relay, user, table, "trip_id", trip_id) for table in tables],
+    ]
 
 
 async def _read_as_user(

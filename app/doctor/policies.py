@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from app.doctor.access import Outcome, read_trip
 from app.doctor.catalog import Catalog, FunctionFacts, TableFacts
 from app.doctor.findings import USE_DB_URL, Finding, Status, ok, problem, setting, skipped, sql
 from app.doctor.fixes import alter_policies, enable_row_security, is_member, name_table, quote
 from app.doctor.project import Project
 from app.domain.failures import RequestFailure
-from app.supabase.targets import Inactive, Target, Targets
+from app.supabase.targets import Inactive, Targets
 
 _CHECK: Final = "status"
 _REMOVED: Final = ok(
@@ -53,18 +54,9 @@ async def _try_reads(project: Project, trip_tables: Sequence[str]) -> Finding:
     member = project.as_user(str(rows[0][user]))
     if member is None:
         return _not_checked("that needs the app's key and the project's JWT secret")
-    filters = f"eq.{rows[0][trip]}"
-    readable: list[str] = []
-    hidden: list[str] = []
-    trips = project.targets.trips
-    columns: dict[str | Target, str] = dict.fromkeys(trip_tables, "trip_id")
-    for table, column in [(trips, trips.columns["id"]), *columns.items()]:
-        existing = await project.relay.read_rows(table, (column,), filters={column: filters})
-        if isinstance(existing, RequestFailure) or not existing:
-            continue
-        seen = await member.read_rows(table, (column,), filters={column: filters})
-        name = table if isinstance(table, str) else table.table
-        (readable if isinstance(seen, list) and seen else hidden).append(name)
+    readings = await read_trip(project, member, str(rows[0][trip]), trip_tables)
+    readable = [reading.table for reading in readings if reading.outcome is Outcome.ALLOWED]
+    hidden = [reading.table for reading in readings if reading.outcome is Outcome.DENIED]
     if readable:
         what = f"A member who is not ACTIVE still reads {', '.join(readable)}."
         return problem(_CHECK, what, f"{_WHY} {_HOW}", _REMOVE)

@@ -68,7 +68,7 @@ async def check(
     async with open_project(hosted, targets, app_key=app_key, user_token=user_token) as project:
         return await check_project(
             project,
-            read_catalog(hosted.db_url, ["public"]) if with_catalog else None,
+            read_catalog(hosted.db_url, ["app", "public"]) if with_catalog else None,
             values={"role": ("OWNER", "ADMIN", "MEMBER"), "status": ("ACTIVE", "INACTIVE")},
             trip_tables=TABLES,
             report_progress=lambda _: None,

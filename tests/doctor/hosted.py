@@ -10,7 +10,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from email.utils import formatdate
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,63 +39,74 @@ _OPERATORS: Final = {"eq": "=", "neq": "<>"}
 
 
 class HostedProject:
-    """One project: its database, and its PostgREST at the wire."""
+    """One project: its database, and PostgREST as an `httpx` transport.
+
+    Attributes:
+        db_url: of the database, as its owner.
+        requests: every request that PostgREST received.
+        ahead_seconds: how far PostgREST's clock is ahead.
+        refuses_connections: whether requests fail.
+    """
 
     def __init__(self, db_url: str) -> None:
         self.db_url = db_url
         self.requests: list[httpx.Request] = []
         self.ahead_seconds = 0.0
         self.refuses_connections = False
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connections = ExitStack()
 
     def close(self) -> None:
-        """End its PostgREST's connection; the next request opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections to the database."""
+        self._connections.close()
+
+    @cached_property
+    def _owner(self) -> psycopg.Connection[Any]:
+        # The owner's name is relay, and the default search_path has the schema of that name.
+        options = "-c search_path=public"
+        connection = psycopg.connect(self.db_url, autocommit=True, options=options)
+        return self._connections.enter_context(closing(connection))
+
+    @cached_property
+    def _authenticator(self) -> psycopg.Connection[Any]:
+        return self._connections.enter_context(closing(psycopg.connect(self.db_url)))
 
     @property
     def transport(self) -> httpx.MockTransport:
-        return httpx.MockTransport(self.answer)
+        return httpx.MockTransport(self.respond)
 
     def run(self, script: str) -> list[tuple[Any, ...]]:
         """Run SQL as the owner of the database."""
-        # The owner's name is relay, and the default search_path has the schema of that name.
-        options = "-c search_path=public"
-        with psycopg.connect(self.db_url, autocommit=True, options=options) as connection:
-            cursor = connection.execute(script)
-            return cursor.fetchall() if cursor.description else []
+        cursor = self._owner.execute(script)
+        return cursor.fetchall() if cursor.description else []
 
     def digest(self) -> str:
         """Digest every row outside the system's schemas."""
-        names = sql.SQL(
+        names = self.run(
             "select format('%I.%I', schemaname, tablename) from pg_tables"
             " where schemaname not in ('pg_catalog', 'information_schema') order by 1"
         )
-        with psycopg.connect(self.db_url, autocommit=True) as connection:
-            rows = [
-                (name, sorted(connection.execute(f"select t::text from {name} as t").fetchall()))  # noqa: S608
-                for (name,) in connection.execute(names).fetchall()
-            ]
+        rows = [(name, sorted(self.run(f"select t::text from {name} as t"))) for (name,) in names]  # noqa: S608
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def respond(self, request: httpx.Request) -> httpx.Response:
         if self.refuses_connections:
             raise httpx.ConnectError("refused")
         self.requests.append(request)
-        response = self._answer(request)
+        response = self._route(request)
         response.headers["date"] = formatdate(time.time() + self.ahead_seconds, usegmt=True)
         return response
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _route(self, request: httpx.Request) -> httpx.Response:
         role, claims = _authenticate(request)
         if role is None:
             return _error(401, None, "Invalid API key")
+        for header in ("accept-profile", "content-profile"):
+            if request.headers.get(header, "public") != "public":
+                return _error(406, "PGRST106", "The schema must be one of the following: public")
         name = request.url.path.removeprefix("/rest/v1/")
         if not name:
             return self._describe() if role == "service_role" else _error(403, None, "no")
-        # One for all requests, as PostgREST's pool has: connecting takes longer than any of them.
-        connection = self._connection = self._connection or psycopg.connect(self.db_url)
+        connection = self._authenticator
         try:
             connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
             connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
@@ -220,35 +233,38 @@ def _error(status: int, code: str | None, message: str) -> httpx.Response:
 
 
 class HostedServer:
-    """Any number of projects in one PostgreSQL."""
+    """Any number of projects in one PostgreSQL; the connections of the latest are open."""
 
     def __init__(self, postgres: PostgresServer) -> None:
         self._postgres = postgres
         self._latest: HostedProject | None = None
-        self._bare = self._make(_BASE)
-        self._migrated = self._make(list_migrations(), template=self._bare)
+        self._bare = self._make_template(_BASE)
+        self._migrated = self._make_template(list_migrations(), self._bare)
 
     def close(self) -> None:
         if self._latest is not None:
             self._latest.close()
 
     def make_project(self, script: str | None = None) -> HostedProject:
-        """Make one with the tables of our migrations, or those that a script makes.
+        """Make a project with the tables of our migrations, or with those of a script.
 
-        Either has the functions that the relay writes through.
+        Either has the functions through which the relay writes.
         """
         self.close()
-        template = self._migrated if script is None else self._bare
-        project = self._latest = self._make((), template=template)
+        project = self._latest = self._copy(self._migrated if script is None else self._bare)
         if script is not None:
             project.run(script)
         return project
 
-    def _make(
-        self, scripts: Sequence[Path], *, template: HostedProject | None = None
+    def _make_template(
+        self, scripts: Sequence[Path], template: HostedProject | None = None
     ) -> HostedProject:
-        name = None if template is None else template.db_url.rpartition("/")[2]
-        project = HostedProject(self._postgres.create_database(template=name))
+        project = self._copy(template)
         for script in scripts:
             project.run(script.read_text())
+        project.close()
         return project
+
+    def _copy(self, template: HostedProject | None) -> HostedProject:
+        name = None if template is None else template.db_url.rpartition("/")[2]
+        return HostedProject(self._postgres.create_database(template=name))

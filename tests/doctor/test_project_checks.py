@@ -39,6 +39,33 @@ async def test_fresh_project_without_catalog_skips_what_needs_rows(
     }
 
 
+async def test_project_without_optional_keys_skips_only_checks_that_need_one(
+    hosted: HostedServer,
+) -> None:
+    findings = await check(hosted.make_project(), with_catalog=False, app_key=None)
+
+    skipped = [finding for finding in findings if finding.status is Status.SKIPPED]
+    assert {"access-by-anon", "access-by-authenticated"} <= pick(findings, Status.SKIPPED)
+    assert all(finding.needs_optional_key for finding in skipped)
+    assert pick(findings, Status.PROBLEM) == set()
+
+
+async def test_missing_table_of_a_schema_that_is_not_exposed_is_found_in_the_catalog(
+    hosted: HostedServer,
+) -> None:
+    project = hosted.make_project()
+    project.run("create schema app")
+    targets = Targets(users=read_target(Kind.USER, '{"table": "app.people"}'))
+
+    over_http = await check(project, with_catalog=False, targets=targets)
+    in_catalog = await check(project, with_catalog=True, targets=targets)
+
+    assert "columns:people" in pick(over_http, Status.SKIPPED)
+    assert pick(in_catalog, Status.PROBLEM) == {"columns:people"}
+    apply_fixes(project, in_catalog, targets, Status.PROBLEM)
+    assert list_faults(await check(project, with_catalog=True, targets=targets)) == []
+
+
 NO_ROW_SECURITY = """
 alter table trip_memberships disable row level security;
 grant all on trip_memberships to anon, authenticated;
@@ -108,7 +135,7 @@ async def test_broken_project_is_found_and_fixed(
     assert list_faults(left) == []
 
 
-DEEPLY_BROKEN = [
+BROKEN_IN_CATALOG = [
     ("update by policy", 'grant update on trip_memberships to authenticated; create policy "p" on'
      " trip_memberships for update to authenticated using (user_id = (select auth.uid()))",
      {"writes-by-authenticated:trip_memberships"}),
@@ -133,7 +160,7 @@ DEEPLY_BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("script", "wanted"), [b[1:] for b in DEEPLY_BROKEN], ids=[b[0] for b in DEEPLY_BROKEN]
+    ("script", "wanted"), [b[1:] for b in BROKEN_IN_CATALOG], ids=[b[0] for b in BROKEN_IN_CATALOG]
 )
 async def test_project_broken_in_its_catalog_only_is_found_and_fixed(
     hosted: HostedServer, script: str, wanted: set[str]

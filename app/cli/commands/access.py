@@ -54,8 +54,8 @@ def access(
     """Explain why a user can or cannot read a trip.
 
     Reads Supabase as the user, with a token signed by the project's JWT secret
-    or the user's own, and with the relay's key; then asks the relay for the
-    desired state. If the relay cannot be asked, the explanation goes without.
+    or the user's own, and with the relay's key; then queries the relay for the
+    desired state. Without the relay, the explanation lacks that state.
 
     Exit code 0: the user can read; 1: cannot; 2: unknown; 3: Supabase is
     unreachable.
