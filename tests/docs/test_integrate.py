@@ -115,14 +115,6 @@ def test_curl_command_that_relay_send_prints_is_accepted(relay: Relay) -> None:
     assert json.loads(done.stdout)["status"] == "accepted"
 
 
-def test_readme_command_prints_applied(relay_on_wire: Relay, supabase_wire: SupabaseWire) -> None:
-    command = read_region("sh/send.sh#send")
-    assert "applied" in run_script(command, relay_on_wire.folder, relay_on_wire.caller_environment)
-    assert [(verb, table) for verb, table, _ in supabase_wire.writes] == [
-        ("upsert", "public.trip_memberships")
-    ]
-
-
 # --- With a JWT -----------------------------------------------------------------------------------
 
 

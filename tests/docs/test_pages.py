@@ -151,3 +151,14 @@ def test_page_that_code_names_exists() -> None:
             if file.suffix in (".py", ".sql"):
                 for path in re.findall(r"docs/[\w/-]+\.md", file.read_text()):
                     assert (CHECKOUT / path).exists(), f"{file}: {path}"
+
+
+def test_picture_of_the_demo_has_the_words_of_the_demo() -> None:
+    (picture,) = [
+        code for language, _, code in read_blocks(CHECKOUT / "README.md") if language == "console"
+    ]
+    demo = (CHECKOUT / "app" / "cli" / "commands" / "demo.py").read_text()
+    title, header = picture.splitlines()[3], picture.splitlines()[5]
+    assert [
+        word for word in (title, *re.findall(r"[a-z][a-z ]+[a-z]", header)) if word not in demo
+    ] == []
