@@ -10,14 +10,7 @@ from app.domain.failures import RequestFailure
 
 @dataclass(frozen=True, slots=True)
 class HeldTable:
-    """A misconfigured table whose writes or deletes wait.
-
-    Attributes:
-        table: its name, with the schema.
-        action: `writes` or `deletes`.
-        code: SQLSTATE.
-        message: one sentence without row values.
-    """
+    """A misconfigured table whose `action` (`writes` or `deletes`) waits."""
 
     table: str
     action: str

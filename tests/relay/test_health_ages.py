@@ -1,9 +1,9 @@
-"""Ages, with clocks that step."""
+"""Ages in the health report, with clocks that step."""
 
 import pytest
 
 from app.domain.instants import Instant, after
-from app.relay.ages import AgeObserver
+from app.relay.health import AgeObserver
 from tests.auth.issuer import Clock
 from tests.histories import NOW
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.relay.request_limit import RequestLimit
+from app.relay.claim_policy import RequestLimit
 
 limits = st.builds(
     lambda maximum, is_single: RequestLimit(maximum, single_after_failure=is_single),
