@@ -19,7 +19,7 @@ class DaemonError(RuntimeError):
 def run_daemon(
     command: Sequence[str | Path], folder: Path, port: int, owner: Owner
 ) -> Iterator[None]:
-    """Run a program as `owner` in a folder of its own; it ends with us too if we are killed.
+    """Run a program as `owner` in its folder; it also ends if the tests are killed.
 
     Raises:
         DaemonError: it does not listen on the port.
@@ -30,7 +30,7 @@ def run_daemon(
         _await_start(guard, port, folder / "log")
         yield
     finally:
-        # Once nobody holds its standard input, the guard ends what it runs.
+        # The guard ends its program when its standard input closes.
         if guard.stdin is not None:
             guard.stdin.close()
         guard.wait(STOP_SECONDS)

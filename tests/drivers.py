@@ -1,4 +1,4 @@
-"""Programs of Node.js that do as they are told: a JSON line in, a JSON line out."""
+"""Node.js programs that read a command per JSON line and write a result per line."""
 
 import json
 import subprocess
@@ -11,17 +11,17 @@ from app.demo.node import Node, read_tail
 
 
 class Driver:
-    """A running program; `ask` is for one thread."""
+    """A running program; `ask` is not thread-safe."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process = process
         self._log = log
 
     def ask(self, **command: Any) -> Any:
-        """Send a command and give its answer.
+        """Send a command and return its result.
 
         Raises:
-            AssertionError: the program ended, or answered `{"fault": …}`.
+            AssertionError: the program ended, or returned `{"fault": …}`.
         """
         # Both are pipes, see `run_driver`.
         assert self._process.stdin is not None

@@ -1,4 +1,4 @@
-"""Stores that hang: nothing fails, and nothing is committed."""
+"""Stores that hang: no statement fails, and no commit ends."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _FILE_SYSTEM_BYTES: Final = 64 * 1024 * 1024
 
 
 class Stall:
-    """Holds every commit up where it is about to be made, from when it begins until it ends."""
+    """Blocks every commit between `begin` and `end`."""
 
     def __init__(self) -> None:
         self._may_commit = threading.Event()
@@ -38,7 +38,7 @@ class Stall:
 
 @contextmanager
 def mount_file_system(folder: Path) -> Iterator[Path]:
-    """Give a file system that can be frozen; skips the test where there can be none."""
+    """Mount a file system that can be frozen; skips the test where that is impossible."""
     if os.geteuid() != 0 or shutil.which("fsfreeze") is None or shutil.which("mkfs.ext4") is None:
         pytest.skip("freezing a file system takes root, fsfreeze and mkfs.ext4")
     image, mounted = folder / "image", folder / "mounted"
@@ -58,7 +58,7 @@ def mount_file_system(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def freeze(mounted: Path) -> Iterator[None]:
-    """Have everything that writes to a file system hang; for a minute at most, whatever happens."""
+    """Freeze a file system, so that writes hang; for a minute at most."""
     script = 'fsfreeze -f "$1" && echo frozen; timeout 60 head -c 1 > /dev/null; fsfreeze -u "$1"'
     with subprocess.Popen(  # noqa: S603
         ["sh", "-c", script, "sh", mounted],  # noqa: S607

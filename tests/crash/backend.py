@@ -1,4 +1,4 @@
-"""A backend that tells of generated changes and remembers what was acknowledged."""
+"""A backend that sends generated changes and remembers which were acknowledged."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from tests.crash.process import CrashingRelay
 
 _THREADS: Final = 4
 _TIMEOUT_SECONDS: Final = 60.0
-# Enough to meet each other, few enough that most events of a history move the same entities.
+# Few enough that most events of a history change the same entities.
 _USERS: Final = 4
 _TRIPS: Final = 3
 _BEGINNING: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -42,7 +42,7 @@ _CHANGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event as it is sent, however often."""
+    """One event as it is sent."""
 
     event_id: str
     body: bytes
@@ -53,8 +53,8 @@ class Backend:
 
     Attributes:
         sent: every event that was ever made, by id.
-        acknowledged: the ids that were answered with success.
-        surprises: answers that no sender should ever get.
+        acknowledged: the ids of events with a successful response.
+        surprises: responses that no sender should receive.
     """
 
     def __init__(self, randomness: random.Random) -> None:
@@ -68,7 +68,7 @@ class Backend:
 
     @property
     def unacknowledged(self) -> list[Delivery]:
-        """What a sender would send again."""
+        """The events that a sender would repeat."""
         return [event for id_, event in self.sent.items() if id_ not in self.acknowledged]
 
     def make_parents(self) -> list[Delivery]:
@@ -84,7 +84,7 @@ class Backend:
         return self.make_event(f"{kind}.created", row)
 
     def make_history(self, count: int) -> list[Delivery]:
-        """Make so many changes, in an order near to that in which they happen, some repeated."""
+        """Make this many changes, slightly out of order, some repeated."""
         changes = self._random.choices(list(_CHANGES), list(_CHANGES.values()), k=count)
         events = [self.make_event(change, self._pick_data(change)) for change in changes]
         arrivals = [(n + self._random.uniform(0, 12), event) for n, event in enumerate(events)]
@@ -141,7 +141,7 @@ class Backend:
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, HTTPException):
-            return  # it died before it could answer
+            return  # it died before it could respond
         finally:
             connection.close()
         results = [content] * len(deliveries)

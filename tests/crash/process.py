@@ -1,4 +1,4 @@
-"""A relay that is there to be killed."""
+"""A relay process for tests that kill it."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ DEATH_SECONDS: Final = 60.0
 
 @dataclass
 class CrashingRelay(RelayProcess):
-    """A relay of its own folder; `RelayProcess` with a failpoint, and no surprise at its death.
+    """A `RelayProcess` with a failpoint that may die.
 
     Attributes:
         failpoint: where it kills itself, `<name>` or `<name>:<n>`; None nowhere.
@@ -38,7 +38,7 @@ class CrashingRelay(RelayProcess):
         return self.process is not None and self.process.poll() is None
 
     def health(self) -> dict[str, Any]:
-        """Ask it; RuntimeError once it has died."""
+        """Get /health; RuntimeError once it has died."""
         if not self.is_alive:
             raise RuntimeError(f"the relay ended: {self.log}")
         _, health = self._get("/health")
@@ -50,7 +50,7 @@ class CrashingRelay(RelayProcess):
         super().launch()
 
     def restart(self, failpoint: str | None = None) -> None:
-        """Start it and wait until it takes events."""
+        """Start it and wait until it accepts events."""
         self.launch(failpoint)
         await_that(self.is_up, READY_SECONDS, lambda: self.log)
 
@@ -62,7 +62,7 @@ class CrashingRelay(RelayProcess):
         self.await_death()
 
     def await_death(self) -> None:
-        """Wait until SIGKILL has ended it, from wherever that came."""
+        """Wait until SIGKILL has ended it."""
         if self.process is None:
             raise RuntimeError("it is not running")
         try:
@@ -82,7 +82,7 @@ class CrashingRelay(RelayProcess):
         return status == HTTPStatus.OK
 
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
-        # Asked every few milliseconds while a relay starts: httpx would read all CAs each time.
+        # Polled every few milliseconds while a relay starts: httpx would read all CAs each time.
         connection = HTTPConnection("127.0.0.1", self.port, timeout=DEATH_SECONDS)
         with closing(connection):
             connection.request("GET", path)

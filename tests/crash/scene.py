@@ -1,4 +1,4 @@
-"""Backend, relay and Supabase together, and what must be true of them once it is quiet."""
+"""Backend, relay and Supabase together, and the checks once nothing is pending."""
 
 import json
 import random
@@ -37,7 +37,7 @@ class Scene:
 
     def read_stored_ids(self) -> list[str]:
         """Give the ids of the events that the store holds, in the order of receipt."""
-        # From a copy: whoever opens the file that a dead relay has left would recover it.
+        # From a copy: opening the file of a dead relay would recover it.
         with tempfile.TemporaryDirectory() as folder:
             for path in self.relay.folder.glob("relay.db*"):
                 shutil.copy(path, folder)
@@ -47,7 +47,7 @@ class Scene:
         """Wait until nothing is pending and check that Supabase holds what it must.
 
         Args:
-            refused: what Supabase does not take; all else must be there.
+            refused: the entities that Supabase rejects; all others must exist.
         """
         self._complete_parents()
         self.relay.await_settled()
@@ -67,9 +67,9 @@ class Scene:
         assert dead == len(refused), f"{dead} are dead, not {len(refused)}: {self.relay.log}"
 
     def _complete_parents(self) -> None:
-        """Have the backend create what stored memberships need, and what was never told of.
+        """Have the backend create the missing parents of stored memberships.
 
-        They would wait for it, as they must, and nothing would ever settle.
+        Those memberships would stay pending.
         """
         desired = find_desired_rows(self._read_arrived())
         orphaned = {
@@ -103,8 +103,8 @@ class Scene:
 
 @contextmanager
 def open_scene(folder: Path, seed: int) -> Iterator[Scene]:
-    """Set a scene in an empty folder; the relay is not started, and ends with the block."""
-    # Its own randomness: who asks when differs from run to run, and must not move the history.
+    """Create a scene in an empty folder; the relay is not started, and ends with the block."""
+    # Separate randomness: the order of requests varies and must not change the history.
     pauses = random.Random(seed)  # noqa: S311 - pauses, not secrets
     supabase = FakePostgrest(has_foreign_keys=True)
     with serve_postgrest(supabase, lambda: pauses.uniform(0, _LONGEST_PAUSE_SECONDS)) as url:

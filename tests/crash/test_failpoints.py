@@ -1,4 +1,4 @@
-"""`kill -9` at each named failpoint: nothing that is promised depends on the process living on."""
+"""`kill -9` at each named failpoint: every promise survives the process."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from tests.fake_postgrest import is_write
 
 _EVENTS: Final = 160
 _PATIENCE_SECONDS: Final = 60.0
-# At most: of the first look at the health, and of the purge.
+# At most: those of the first health check and of the purge.
 _COMMITS_OF_A_START: Final = 3
 
 
@@ -36,7 +36,7 @@ def test_relay_killed_at_one_event_holds_all_of_it_or_nothing(
     assert scene.read_stored_ids() == ([event.event_id] if is_stored else [])
     assert len(scene.supabase.rows("users")) == is_in_supabase
     assert is_stored or event.event_id not in scene.backend.acknowledged
-    # Nobody sends it again: what is stored is applied all the same, what is not leaves no trace.
+    # Nobody repeats it: a stored event is applied all the same, any other leaves no trace.
     scene.relay.restart()
     scene.settle()
     assert len(scene.supabase.rows("users")) == is_stored
@@ -49,7 +49,7 @@ def test_relay_killed_at_one_event_holds_all_of_it_or_nothing(
 def test_relay_killed_at_a_commit_has_acknowledged_only_those_before_it(
     scene: Scene, failpoint: Failpoint, *, is_stored: bool
 ) -> None:
-    # While Supabase is away, no outcome is committed; the relay itself commits little at a start.
+    # While Supabase is unavailable, the relay commits no outcome and little else.
     scene.supabase.answer_with(503, of=is_write)
     scene.relay.restart(f"{failpoint}:{_COMMITS_OF_A_START + 2}")
     rows = [scene.backend.user_row() for _ in range(_COMMITS_OF_A_START + 2)]
@@ -84,7 +84,7 @@ def test_relay_killed_under_load_applies_what_it_acknowledged(scene: Scene, fail
     assert scene.backend.acknowledged
     scene.relay.restart()
     scene.settle()
-    # A sender repeats what it was never told of, however late.
+    # A sender repeats unacknowledged events, however late.
     scene.backend.deliver(scene.relay, scene.backend.unacknowledged)
     assert scene.backend.unacknowledged == []
     scene.settle()
@@ -94,7 +94,7 @@ def test_relay_killed_under_load_applies_what_it_acknowledged(scene: Scene, fail
 def test_relay_killed_while_splitting_applies_all_but_the_rejected_row(
     scene: Scene, writes_before: int
 ) -> None:
-    """A request that fails as a whole is split; how far that went, the next process learns anew."""
+    """A request that fails as a whole is split; the next process starts splitting again."""
     users = [scene.backend.user_row(name=f"user-{n}") for n in range(7)]
     users.append(scene.backend.user_row(name="poison"))
     events = [scene.backend.make_event("user.created", user) for user in users]
@@ -109,7 +109,7 @@ def test_relay_killed_while_splitting_applies_all_but_the_rejected_row(
     scene.relay.await_death()
 
     scene.relay.restart()
-    # Whether the batch was answered before the death is chance.
+    # Whether the relay responded before its death is chance.
     scene.backend.deliver(scene.relay, scene.backend.unacknowledged)
     await_that(
         lambda: scene.relay.health()["backlog"]["pending"] == 1,
@@ -169,10 +169,8 @@ def test_relay_killed_after_the_commit_of_an_erasure_leaves_no_trace_once_starte
 
 
 @pytest.mark.parametrize("kind", ["trip", "user"])
-def test_membership_that_an_unrecorded_removal_cascaded_to_stands_again(
-    scene: Scene, kind: str
-) -> None:
-    """Supabase removed the parent and its children, the relay died, and the parent came back."""
+def test_membership_removed_by_an_unrecorded_cascade_is_restored(scene: Scene, kind: str) -> None:
+    """Supabase removed parent and children, the relay died, and the parent was created again."""
     backend = scene.backend
     user = backend.user_row()
     trip = {"id": backend.user_row()["id"], "name": "Lisbon", "created_by": user["id"]}
@@ -193,7 +191,7 @@ def test_membership_that_an_unrecorded_removal_cascaded_to_stands_again(
     backend.deliver(scene.relay, [removed])
     scene.relay.await_death()
     assert scene.supabase.rows("trip_memberships") == []
-    # Supabase is away until the relay knows that the parent stands again.
+    # Supabase is unavailable until the relay knows that the parent exists again.
     scene.supabase.answer_with(503, of=is_write)
     scene.relay.restart()
     backend.deliver(scene.relay, backend.unacknowledged)
@@ -206,7 +204,7 @@ def test_membership_that_an_unrecorded_removal_cascaded_to_stands_again(
 def _deliver_until_death(
     scene: Scene, event_type: str, rows: list[dict[str, str]]
 ) -> list[Delivery]:
-    """Send events one after another, each in a commit of its own, and give those sent."""
+    """Send events one after another, each in a separate commit; return those sent."""
     sent: list[Delivery] = []
     for row in rows:
         sent.append(scene.backend.make_event(event_type, row))

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments under load: what was acknowledged is applied, and nothing else is."""
+"""`kill -9` at random moments under load: acknowledged events are applied, and no others."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from tests.crash.scene import Scene, open_scene
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
 SEED: Final = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
-# The oracle reads the whole store after every round; a long one would only slow the rounds down.
+# The oracle reads the whole store after every round; a larger store slows every round.
 _ROUNDS_OF_A_STORE: Final = 10
 _EVENTS: Final = 240
 # The load lasts about half a second, and a start about one.

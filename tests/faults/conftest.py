@@ -12,7 +12,7 @@ from tests.faults.harness import Harness
 from tests.faults.proxy import FaultProxy, run_fault_proxy
 
 HISTORIES_RUN = "histories"
-"""The property of a test that says how many it has tried; it reaches whoever runs the tests."""
+"""The test property that counts the histories tried, for the summary."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A relay's real parts in one process, driven batch by batch, whose process can die."""
+"""The real parts of a relay, driven batch by batch, with simulated crashes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,15 +29,15 @@ KEY_COLUMNS = {
 }
 
 Rows = dict[EntityRef, dict[str, str | None]]
-"""What Supabase holds, by entity."""
+"""The rows in Supabase, by entity."""
 
 
 class Harness:
-    """Receives, dispatches and replays on one store, which outlives the process.
+    """Receives, dispatches and replays on one store, which survives simulated crashes.
 
     Attributes:
         clock: of all of its parts.
-        dispatcher: of the process that runs now.
+        dispatcher: of the current process.
     """
 
     def __init__(self, store: Store, store_url: str, http: httpx.AsyncClient) -> None:
@@ -61,7 +61,7 @@ class Harness:
         await self._store.store_events(events, from_seconds(self.clock()))
 
     async def replay(self, events: Sequence[Event]) -> None:
-        """Have the entities of these events written again."""
+        """Replay the entities of these events."""
         replayer = Replayer(self._store, clock=self.clock, wake_dispatcher=self.dispatcher.wake)
         marking = asyncio.create_task(replayer.run())
         ids = tuple(event.event_id for event in events)
@@ -85,7 +85,7 @@ class Harness:
         await self.drain()
 
     async def suffer(self, batches: int) -> None:
-        """Try to dispatch so many times, a while apart."""
+        """Dispatch this many times, longer than the longest backoff apart."""
         for _ in range(batches):
             await self.dispatcher.dispatch_due()
             self.clock.advance(BACKOFF_LIMIT_SECONDS + 1)
@@ -93,7 +93,7 @@ class Harness:
     async def dispatch_while(
         self, reached: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[None]]
     ) -> None:
-        """Dispatch a batch, and do something once it has come to a point, or to its end."""
+        """Dispatch a batch, and run `meanwhile` once `reached` completes or the batch ends."""
         running = asyncio.create_task(self.dispatcher.dispatch_due())
         reaching = asyncio.ensure_future(reached())
         await asyncio.wait({running, reaching}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,11 +106,11 @@ class Harness:
             await asyncio.gather(running, reaching, return_exceptions=True)
 
     async def die_when(self, reached: Callable[[], Awaitable[None]]) -> None:
-        """Die during a batch once it has come to a point: nothing more of it is recorded."""
+        """Crash once `reached` completes during a batch: nothing more of it is recorded."""
         running = asyncio.create_task(self.dispatcher.dispatch_due())
         reaching = asyncio.ensure_future(reached())
         await asyncio.wait({running, reaching}, return_when=asyncio.FIRST_COMPLETED)
-        # First the store, so that what the dispatcher does at its end has no effect, as in a kill.
+        # First the store, so that the cleanup of the dispatcher has no effect, as in a kill.
         await self._store.close()
         running.cancel()
         reaching.cancel()
@@ -122,12 +122,12 @@ class Harness:
             raise ending
 
     async def restart(self) -> None:
-        """Die between batches and start again."""
+        """Crash between batches and start again."""
         await self._store.close()
         await self._start()
 
     async def find(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """Read where events stand."""
+        """Read the state of these events."""
         found = await self._store.read(
             event_queries.find_events, [event.event_id for event in events]
         )
@@ -151,7 +151,7 @@ class Harness:
 def find_rows_held(
     desired: dict[EntityRef, str | None], *, has_foreign_keys: bool
 ) -> dict[EntityRef, str]:
-    """Say which of the desired rows Supabase can hold: all whose parents stand."""
+    """Return the desired rows that Supabase can hold: those whose parents exist."""
     return {
         ref: row
         for ref, row in desired.items()
@@ -160,12 +160,12 @@ def find_rows_held(
 
 
 def is_orphan(ref: EntityRef, desired: dict[EntityRef, str | None]) -> bool:
-    """Tell a membership whose trip or user shall not stand."""
+    """Return whether a membership has no desired trip or user."""
     return any(desired.get(parent) is None for parent in name_parents(ref))
 
 
 def name_parents(ref: EntityRef) -> tuple[EntityRef, ...]:
-    """Give the trip and the user of a membership; nothing else has parents here."""
+    """Return the trip and the user of a membership; other entities have no parents."""
     if ref.kind is not Kind.MEMBERSHIP:
         return ()
     trip_id, user_id = split_membership_key(ref.key)

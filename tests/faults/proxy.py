@@ -1,4 +1,4 @@
-"""A proxy before a real PostgREST that can be told to answer as an ailing hosted Supabase does."""
+"""A proxy before a real PostgREST that injects the faults of a hosted Supabase."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import httpx
 
-# Belong to one connection, not to the request or the answer; httpx has decoded the body.
+# Belong to one connection, not to the request or the response; httpx has decoded the body.
 _HOP_BY_HOP: Final = frozenset(
     ("connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding")
 )
@@ -21,7 +21,7 @@ _HEAD_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer in place of Supabase.
+    """Respond in place of Supabase.
 
     Attributes:
         status: of the answer.
@@ -47,7 +47,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Send half of an answer's body, then close.
+    """Send half of a response body, then close.
 
     Attributes:
         status: of the answer.
@@ -60,7 +60,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Never answer: not until healed.
+    """Send no response until healed.
 
     Attributes:
         lands: whether Supabase does what the request asks for before it hangs.
@@ -76,7 +76,7 @@ class HoldBack:
 
 @dataclass(frozen=True, slots=True)
 class Twice:
-    """Forward the request twice and give the second answer."""
+    """Forward the request twice and return the second response."""
 
 
 Fault = Answer | Reset | Cut | Hang | HoldBack | Twice
@@ -91,11 +91,11 @@ class _Request:
 
 
 class _ConnectionEnds(Exception):
-    """There is nothing more to say on this connection."""
+    """The connection ends."""
 
 
 class FaultProxy:
-    """Forwards to Supabase what no fault is told for.
+    """Forwards to Supabase all requests that meet no fault.
 
     Attributes:
         port: of 127.0.0.1.
@@ -143,7 +143,7 @@ class FaultProxy:
         await self._hanging.wait()
 
     async def deliver(self) -> list[int]:
-        """Forward what was held back, the latest first; give the statuses of the answers."""
+        """Forward what was held back, the latest first; return the response statuses."""
         held_back, self._held_back = self._held_back, []
         return [(await self._forward(request))[0] for request in reversed(held_back)]
 
@@ -224,7 +224,7 @@ class FaultProxy:
         landed = await self._forward(request) if lands else None
         self._hanging.set()
         healed = asyncio.create_task(self._healed.wait())
-        # A caller that has given up is gone: what it asked for must not land afterwards.
+        # A caller that has given up is gone: its request must not land afterwards.
         gone = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({healed, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -22,37 +22,37 @@ CLAIM = {"request": '{"protocol": 1}'}
 
 
 class FaultySupabase(Protocol):
-    """What both can be told. Each fault begins `after` so many requests and lasts until healed."""
+    """The faults of both. Each begins after `after` requests and lasts until healed."""
 
     def refuse(self, *, after: int) -> None:
-        """Answer that the database is away."""
+        """Respond that the database is unavailable."""
 
     def lose_answers(self, *, after: int) -> None:
-        """Do what is asked for and answer nothing."""
+        """Execute requests and send no response."""
 
     def hang(self, *, after: int, lands: bool) -> None:
-        """Leave requests without an answer, done or not."""
+        """Send no response, whether or not the request lands."""
 
     def hold_back(self, *, after: int) -> None:
-        """Keep requests on their way until they are delivered; callers lose their connection."""
+        """Hold requests back until they are delivered; callers lose their connection."""
 
     def deliver_twice(self, *, after: int) -> None:
-        """Do what the next request asks for twice, and give the second answer."""
+        """Execute the next request twice and return the second response."""
 
     async def wait_for_hanging(self) -> None:
         """Wait until a request hangs."""
 
     def heal(self) -> None:
-        """End the fault; what hangs goes on, what is held back stays so."""
+        """End the fault; hanging requests resume, held-back ones stay held back."""
 
     async def deliver(self) -> None:
-        """Let what was held back arrive, the latest first."""
+        """Deliver the held-back requests, the latest first."""
 
     async def claim_fence(self) -> None:
         """Claim the fence, as another relay would."""
 
     async def read(self, *worlds: World) -> Rows:
-        """Give what it holds of worlds."""
+        """Return the rows of these worlds."""
 
 
 class FaultyFake:
@@ -103,7 +103,7 @@ class FaultyFake:
         )
 
     async def read(self, *worlds: World) -> Rows:
-        # Each history has made its requests, and nobody looks at them any more.
+        # The requests of a finished history are not needed again.
         self._postgrest.requests.clear()
         held: Rows = {}
         for ref in (ref for world in worlds for ref in world.refs()):
@@ -114,7 +114,7 @@ class FaultyFake:
 
 
 class FaultyReal:
-    """The real one; it is read past the proxy, so that a fault does not hide what it holds."""
+    """The real one; reads bypass the proxy, so a fault hides no rows."""
 
     def __init__(self, proxy: FaultProxy, service_role: httpx.Client) -> None:
         self._proxy = proxy
@@ -153,7 +153,7 @@ class FaultyReal:
 
 
 def read_rows(service_role: httpx.Client, *worlds: World) -> Rows:
-    """Give what the real Supabase holds of worlds."""
+    """Return the rows of these worlds in the real Supabase."""
     users = ",".join(user for world in worlds for user in world.users)
     trips = ",".join(trip for world in worlds for trip in world.trips)
     filters = {

@@ -1,4 +1,4 @@
-"""Any history, through any faults, ends where the oracle says: Supabase holds what is desired.
+"""Any history through any faults converges: Supabase holds the desired rows of the oracle.
 
 More than the default: `make converge HISTORIES=20000`.
 """
@@ -34,7 +34,7 @@ from tests.stores import create_postgres_store
 HISTORIES: Final = int(os.environ.get("HISTORIES", "200"))
 REAL_HISTORIES: Final = max(10, HISTORIES // 80)
 POSTGRES_HISTORIES: Final = max(20, HISTORIES // 20)
-# Ten times what a history takes here.
+# Ten times the usual time of a history.
 _BULK_SECONDS: Final = 60 + HISTORIES * 0.15
 _REAL_SECONDS: Final = 60 + REAL_HISTORIES * 5
 _POSTGRES_SECONDS: Final = 60 + POSTGRES_HISTORIES * 1.5
@@ -47,18 +47,18 @@ relaxed = (
 
 
 class Turn(StrEnum):
-    """What happens after some events have come in."""
+    """An action after the relay has received some events."""
 
     WAIT = "nothing is dispatched"
     BATCH = "one batch is dispatched"
     DRAIN = "everything is dispatched"
-    REPEAT = "the backend sends again what it has sent"
-    REPLAY = "an operator has it replayed"
-    RACE = "more comes in while a request is on its way"
-    REFUSE = "Supabase refuses for a while"
-    LOSE = "writes land, but their answers are lost"
-    HOLD_BACK = "requests are on their way for long"
-    DELIVER = "what was held back arrives, after others"
+    REPEAT = "the backend repeats its events"
+    REPLAY = "an operator replays events"
+    RACE = "events arrive while a request is in flight"
+    REFUSE = "Supabase is unavailable for a while"
+    LOSE = "writes land, but their responses are lost"
+    HOLD_BACK = "requests are delayed"
+    DELIVER = "delayed requests arrive after later ones"
     TWICE = "requests are delivered twice"
     RIVAL = "another relay claims the fence"
     DIE = "the process dies during a batch"
@@ -67,19 +67,19 @@ class Turn(StrEnum):
 
 _Trouble = Literal[Turn.RACE, Turn.REFUSE, Turn.LOSE, Turn.HOLD_BACK, Turn.TWICE, Turn.DIE]
 
-# All but the explanation, which tries a failing history hundreds of times more.
+# Without explanation, which repeats a failing history hundreds of times.
 phases = tuple(phase for phase in Phase if phase is not Phase.explain)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Some events come in, then something happens.
+    """Some events arrive, then an action follows.
 
     Attributes:
-        events: so many come in.
-        turn: what happens then.
-        after: the number of requests that pass before it does.
-        lands: whether the request that it happens to is carried out.
+        events: the number that arrive.
+        turn: the action.
+        after: the number of requests that pass before it begins.
+        lands: whether the affected request is executed.
     """
 
     events: int
@@ -95,14 +95,14 @@ steps = st.builds(
     after=st.integers(0, 4),
     lands=st.booleans(),
 )
-# Two at a time meet in the same batches, where the one must not hold up the other.
+# Two at a time share batches, where neither may delay the other.
 TwoHistories = tuple[tuple[World, list[Event]], tuple[World, list[Event]]]
 plans = st.lists(steps, max_size=6)
 
 
 @dataclass
 class Trial:
-    """Histories on their way through one relay before a Supabase that fails."""
+    """Histories that pass through one relay to a Supabase with faults."""
 
     harness: Harness
     supabase: FaultySupabase
@@ -118,7 +118,7 @@ class Trial:
             self.arrived += events
 
     async def perform(self, step: Step) -> None:
-        """Receive some events and let happen what does."""
+        """Receive some events and perform the action."""
         await self.take(step.events)
         harness = self.harness
         match step.turn:
@@ -173,18 +173,18 @@ class Trial:
                 assert_never(trouble)
 
     async def take_and_heal(self) -> None:
-        """Receive more while a request hangs, then let it go on."""
+        """Receive more while a request hangs, then resume it."""
         await self.take(16)
         self.supabase.heal()
 
     async def check_access(self) -> None:
-        """Nothing stands that should not, once all that is due is dispatched."""
+        """Check that no undesired row exists once all due entities are dispatched."""
         desired = find_desired_rows(self.arrived)
         held = await self.supabase.read(*self.worlds)
         assert {ref for ref in held if desired.get(ref) is None} == set()
 
     async def check_end(self, *, has_foreign_keys: bool) -> None:
-        """Supabase holds what the oracle says, and nothing else."""
+        """Check that Supabase holds exactly the rows of the oracle."""
         desired = find_desired_rows(self.arrived)
         expected = find_rows_held(desired, has_foreign_keys=has_foreign_keys)
         held = await self.supabase.read(*self.worlds)
@@ -229,10 +229,10 @@ class Lab:
         self.histories = 0
 
     async def try_histories(self, two: TwoHistories, plan: Sequence[Step]) -> None:
-        """Lead histories through the same steps, then see where they have ended."""
+        """Lead histories through the same steps, then check the end state."""
         worlds = tuple(world for world, _ in two)
         events = _interleave(*(events for _, events in two))
-        # Left behind by a history that failed: the next one must not find what it left.
+        # A history that fails discards its store: the next one must not find its entities.
         harness, self._harness = self._harness or await self._open_harness(), None
         self._supabase.heal()
         self.histories += len(two)
@@ -352,7 +352,7 @@ async def test_convergence_on_postgresql_of_any_history_through_any_faults(
 @pytest.mark.timeout(_REAL_SECONDS)
 @settings(max_examples=REAL_HISTORIES // 2, phases=phases, suppress_health_check=relaxed)
 @given(two=st.tuples(histories(), histories()), plan=plans)
-async def test_convergence_of_the_real_supabase_through_any_faults(
+async def test_convergence_on_the_real_supabase_of_any_history_through_any_faults(
     real_lab: Lab, two: TwoHistories, plan: list[Step]
 ) -> None:
     await real_lab.try_histories(two, plan)

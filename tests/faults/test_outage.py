@@ -1,4 +1,4 @@
-"""Every way in which Supabase can fail: nothing is lost, nothing dies, nothing is used up."""
+"""Every failure of Supabase: no event is lost or dead, and no attempt is counted."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def postgrest_error(code: str, message: str) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, how it must be read, and the code that a person is shown."""
+    """A fault, how the relay must classify it, and the code that operators see."""
 
     name: str
     fault: Fault
@@ -131,7 +131,7 @@ KINDS_OF_FAULT = [case for case in CASES if case.name in ("503 PGRST000", "reset
 
 
 def make_trip(world: World) -> list[Event]:
-    """Make a trip with one member, who has joined and whose role has changed."""
+    """Make a trip with one member, whose role changes."""
     return [
         world.user("created"),
         world.trip("created"),
@@ -140,7 +140,7 @@ def make_trip(world: World) -> list[Event]:
     ]
 
 
-def assert_holds_what_is_desired(
+def assert_supabase_holds_desired_rows(
     service_role: httpx.Client, events: list[Event], *worlds: World
 ) -> None:
     desired = {
@@ -149,7 +149,7 @@ def assert_holds_what_is_desired(
     assert read_rows(service_role, *worlds) == desired
 
 
-async def assert_nothing_is_used_up(harness: Harness, events: list[Event]) -> None:
+async def assert_no_attempt_is_counted(harness: Harness, events: list[Event]) -> None:
     for stored in await harness.find(events):
         assert stored.status in (EventStatus.PENDING, EventStatus.SUPERSEDED)
         assert stored.entity.attempts == 0
@@ -163,7 +163,7 @@ async def assert_nothing_is_used_up(harness: Harness, events: list[Event]) -> No
         *(pytest.param(case, True, id=f"{case.name}, later") for case in KINDS_OF_FAULT),
     ],
 )
-async def test_outage_keeps_everything_uses_up_nothing_and_heals(
+async def test_outage_loses_no_event_counts_no_attempt_and_heals(
     case: Case, harness: Harness, proxy: FaultProxy, service_role: httpx.Client, *, has_begun: bool
 ) -> None:
     if has_begun:
@@ -182,7 +182,7 @@ async def test_outage_keeps_everything_uses_up_nothing_and_heals(
     assert status.failure.code in (case.code, "TimeoutError" if case.code == "ReadTimeout" else "")
     # Three probes, or claims of the fence, and the request that was the first to fail.
     assert proxy.arrived - arrived <= 5
-    await assert_nothing_is_used_up(harness, events)
+    await assert_no_attempt_is_counted(harness, events)
 
     proxy.heal()
     await harness.settle()
@@ -193,7 +193,7 @@ async def test_outage_keeps_everything_uses_up_nothing_and_heals(
         EventStatus.SUPERSEDED,
     }
     await proxy.deliver()
-    assert_holds_what_is_desired(service_role, events, *worlds)
+    assert_supabase_holds_desired_rows(service_role, events, *worlds)
 
 
 @every_case
@@ -218,7 +218,7 @@ async def test_outage_during_which_access_is_granted_and_revoked_leaves_no_acces
         EventStatus.SUPERSEDED,
         EventStatus.APPLIED,
     ]
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_outage_during_which_access_is_granted_and_revoked_leaves_no_acces
         ),
     ],
 )
-async def test_single_request_that_fails_delays_what_it_holds_by_a_moment(
+async def test_single_request_that_fails_delays_its_rows_by_seconds(
     case: Case, passed: int, harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
@@ -244,10 +244,10 @@ async def test_single_request_that_fails_delays_what_it_holds_by_a_moment(
     await harness.settle()
     assert {stored.status for stored in await harness.find(events)} == {EventStatus.APPLIED}
     await proxy.deliver()
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)
 
 
-async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
+async def test_requests_delivered_minutes_late_change_nothing(
     harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
@@ -269,11 +269,11 @@ async def test_requests_held_back_for_minutes_change_nothing_when_they_arrive(
     await harness.receive(*last)
     events += last
     await harness.settle()
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)
     statuses = await proxy.deliver()
     assert len(statuses) >= 2
     assert set(statuses) == {409}
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)
 
 
 async def test_requests_delivered_twice_are_applied_once(
@@ -282,17 +282,17 @@ async def test_requests_delivered_twice_are_applied_once(
     world = World()
     events = make_trip(world)
     await harness.receive(*events[:3])
-    # The second claim is a claim as well; of the request the second answer is that it is stale.
+    # The second claim counts too; the second response to the request is that it is stale.
     proxy.inject(Twice(), requests=2)
     await harness.drain()
     proxy.heal()
     await harness.receive(*events[3:])
     await harness.drain()
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)
     assert not harness.dispatcher.status.has_rival
 
 
-async def test_outage_that_never_ends_kills_nothing_in_a_week(
+async def test_outage_of_a_week_leaves_no_event_dead(
     harness: Harness, proxy: FaultProxy, service_role: httpx.Client
 ) -> None:
     world = World()
@@ -302,7 +302,7 @@ async def test_outage_that_never_ends_kills_nothing_in_a_week(
     for _ in range(7 * 24):
         await harness.dispatcher.dispatch_due()
         harness.clock.advance(3600)
-    await assert_nothing_is_used_up(harness, events)
+    await assert_no_attempt_is_counted(harness, events)
     proxy.heal()
     await harness.settle()
-    assert_holds_what_is_desired(service_role, events, world)
+    assert_supabase_holds_desired_rows(service_role, events, world)

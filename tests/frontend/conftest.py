@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with the app: his own client, and signed in unless he is nobody.
+    """A user of the app with a separate client, signed in unless anonymous.
 
     Attributes:
         id: what Supabase Auth calls him, and so what the backend's events call him.

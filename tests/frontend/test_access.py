@@ -1,4 +1,4 @@
-"""What a person with the app sees before, while and after he belongs to a trip.
+"""What a user of the app sees before, during and after their membership of a trip.
 
 Access is given and taken away by signed webhooks to a running relay, and by nothing else.
 """
@@ -16,7 +16,7 @@ ONE_A_MEMBER = "trip_id,user_id"
 
 
 class Trip:
-    """A trip whose owner, Ana, has written, reacted, read and is there; Bo is a stranger."""
+    """A trip whose owner, Ana, has written, reacted, read and is present; Bo is no member."""
 
     def __init__(self, relay: RelayProcess, app: App) -> None:
         self._relay = relay
@@ -44,7 +44,7 @@ class Trip:
         return person.insert("chat_messages", trip_id=self.id, user_id=person.id, body=body)
 
     def join_in(self, person: Person) -> list[Answer]:
-        """React, mark as read and be there, as the app's screen does when it opens."""
+        """React, mark as read and set presence, as the app's screen does when it opens."""
         own = {"trip_id": self.id, "user_id": person.id}
         return [
             person.insert("chat_reactions", **own, message_id=self.message_id, emoji="👍"),
@@ -122,7 +122,7 @@ def assert_all_refused(trip: Trip, person: Person) -> None:
     assert (edited.status, edited.data) == (200, [])
 
 
-def test_stranger_reads_nothing_and_takes_no_part(trip: Trip) -> None:
+def test_user_who_is_no_member_reads_and_writes_nothing(trip: Trip) -> None:
     assert trip.open_screen(trip.bo) == NOTHING
     assert is_member(trip, trip.bo) is False
     assert_all_refused(trip, trip.bo)
@@ -140,12 +140,12 @@ def test_signed_out_app_is_refused_everywhere(trip: Trip, app: App) -> None:
     assert trip.write(nobody, "let me in").status == 401
 
 
-def test_new_member_reads_everything_and_takes_part(trip: Trip) -> None:
+def test_new_member_reads_and_writes_everything(trip: Trip) -> None:
     trip.add_member(trip.bo)
 
     seen = trip.open_screen(trip.bo)
     assert seen.pop("members") == [
-        # A fellow's account is not his to read: the join finds nothing, no e-mail and no name.
+        # The account of another member is not readable: the join returns no e-mail and no name.
         {"user_id": str(trip.ana.id), "role": "OWNER", "users": None},
         {"user_id": str(trip.bo.id), "role": "MEMBER", "users": {"username": "bo"}},
     ]
@@ -213,7 +213,7 @@ def delete_trip(trip: Trip) -> None:
 
 
 @pytest.mark.parametrize("take_away", [remove, make_inactive, delete_user, delete_trip])
-def test_former_member_keeps_nothing_by_the_session_he_has_nor_by_a_new_one(
+def test_former_member_reads_nothing_in_the_old_session_or_a_new_one(
     trip: Trip, take_away: Callable[[Trip], None]
 ) -> None:
     trip.add_member(trip.bo)
@@ -223,7 +223,7 @@ def test_former_member_keeps_nothing_by_the_session_he_has_nor_by_a_new_one(
 
     take_away(trip)
 
-    # That he is INACTIVE he may know: his own membership, and nothing of the others'.
+    # An INACTIVE member may read their own membership, and no other.
     own = {"user_id": str(trip.bo.id), "role": "MEMBER", "users": {"username": "bo"}}
     left = NOTHING | {"members": [own] if take_away is make_inactive else []}
     for _ in range(2):
@@ -234,7 +234,7 @@ def test_former_member_keeps_nothing_by_the_session_he_has_nor_by_a_new_one(
 
 
 @pytest.mark.parametrize("take_away", [remove, make_inactive, delete_user])
-def test_fellow_goes_on_reading_what_the_former_member_said(
+def test_remaining_member_still_reads_the_messages_of_the_former_member(
     trip: Trip, take_away: Callable[[Trip], None]
 ) -> None:
     trip.add_member(trip.bo)

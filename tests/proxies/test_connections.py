@@ -1,4 +1,4 @@
-"""A proxy keeps its connections to the relay, whatever was sent over them."""
+"""A proxy keeps its connections to the relay after every kind of request."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Whatever the contract accepts is accepted through a proxy too."""
+"""Every request that the contract accepts is accepted through a proxy too."""
 
 import json
 from typing import Final
@@ -74,7 +74,7 @@ def test_signatures_on_several_header_lines_are_one_list(
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_sender_that_waits_for_100_continue_is_told_to_continue(
+def test_sender_that_waits_for_100_continue_receives_it(
     relay: RelayProcess, client: Client, is_chunked: bool
 ) -> None:
     event = make_event(relay.secret)

@@ -1,4 +1,4 @@
-"""docs/guides/deploy.md: what it says of its two configurations holds for them."""
+"""The two configurations of docs/guides/deploy.md behave as the page says."""
 
 import re
 import signal
@@ -33,9 +33,9 @@ def configuration(request: pytest.FixtureRequest) -> Configuration:
 
 @contextmanager
 def serve_upstream(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Read a request of each connection, answer it so, or with nothing, and close.
+    """Read one request of each connection, send `answer`, and close.
 
-    Gives the port, and the requests so far.
+    Yields the port, and the requests so far.
     """
     requests: list[bytes] = []
 
@@ -99,9 +99,9 @@ def test_offer_to_upgrade_is_not_forwarded(configuration: Configuration) -> None
 
 
 def send_events(relay: RelayProcess, client: Client) -> list[int]:
-    """Send so many events that each replica would get some, and give the answers' statuses.
+    """Send enough events for each replica, and return the response statuses.
 
-    Each that is answered 202 is answered for itself and stored.
+    Each 202 names the event that was sent, and that event is stored.
     """
     statuses = []
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""No body of one request becomes another request, whatever stands before the relay."""
+"""No body of one request becomes another request, behind any proxy."""
 
 import itertools
 import random
@@ -16,15 +16,15 @@ from tests.proxies.wire import Answer, Client, Event, make_event, write_request
 
 SENDERS: Final = 2
 
-# What becomes a request if the relay takes the body for one. Empty lines before it are ignored;
-# so many of them do not reach the relay in one piece with the head.
+# Bodies that become requests if the relay parses them. Empty lines before them are ignored; this
+# many do not reach the relay in one piece with the head.
 PAYLOADS: Final = (
     b"GET /health/live HTTP/1.1\r\nX-Pad: ",
     b"\r\n" * 25_000 + b"GET /health/live HTTP/1.1\r\nX-Pad: ",
     b"GET /health/live HTTP/1.1\r\nHost: relay\r\n\r\n",
     b"POST /webhooks HTTP/1.1\r\nHost: relay\r\nContent-Length: 400\r\n\r\n",
 )
-# Targets with the status of an answer to an unsigned POST.
+# Targets with the response status of an unsigned POST.
 TARGETS: Final = {"/webhooks": 401, "/nothing": 404}
 HEALTH: Final = write_request("/health/ready", {}, method="GET")
 
@@ -50,7 +50,7 @@ class Attack:
     def launch(self, proxy: Proxy) -> list[int]:
         """Send it, and then what anybody may ask on the same connection.
 
-        Gives the statuses of the answers: fewer than two if the connection was closed instead.
+        Returns the response statuses: fewer than two if the connection was closed instead.
         """
         chunk_bytes = len(self.payload) // 2 if self.is_chunked else None
         headers = {
@@ -93,7 +93,7 @@ def send_until(
 
 
 def send_event(client: Client, secret: str) -> tuple[Event, Answer | None]:
-    """Send a signed event; no answer if the connection was closed instead."""
+    """Send a signed event; return no response if the connection was closed instead."""
     event = make_event(secret)
     try:
         return event, client.post(event)
@@ -102,7 +102,7 @@ def send_event(client: Client, secret: str) -> tuple[Event, Answer | None]:
         return event, None
 
 
-def test_signed_event_is_never_answered_for_another_request(
+def test_signed_event_never_receives_the_response_of_another_request(
     relay: RelayProcess, proxy: Proxy
 ) -> None:
     """Attacks and signed events share the proxy's connections to the relay.
@@ -127,7 +127,7 @@ def test_signed_event_is_never_answered_for_another_request(
 
 
 def assert_all_are_accepted(relay: RelayProcess, sent: list[tuple[Event, Answer | None]]) -> None:
-    """Check that each answer is about the sender's own event, and that it is stored."""
+    """Check that each response names the sender's own event, and that it is stored."""
     stored = read_stored_ids(relay)
     answers = Counter("none" if answer is None else f"{answer.status}" for _, answer in sent)
     foreign = [

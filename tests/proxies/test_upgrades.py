@@ -1,4 +1,4 @@
-"""Clients that offer HTTP/2 are answered as any other: by HTTP/1.1, with their body read."""
+"""Clients that offer HTTP/2 receive HTTP/1.1 responses, and their body is read."""
 
 import os
 import shutil
@@ -100,7 +100,7 @@ def list_headers(headers: Mapping[str, str]) -> list[str]:
 
 
 def run(*command: str) -> str:
-    """Run a program and give all that it printed."""
+    """Run a program and return its output."""
     done = subprocess.run(  # noqa: S603 - the commands are ours
         command, capture_output=True, text=True, check=False, timeout=60
     )

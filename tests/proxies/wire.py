@@ -1,4 +1,4 @@
-"""Requests and answers in bytes, over a connection to a proxy or to the relay itself."""
+"""Requests and responses in bytes, over a connection to a proxy or to the relay itself."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ class Event:
 
 
 def make_event(secret: str, *, size_bytes: int = 0) -> Event:
-    """Sign the creation of a user of its own, in a body of at least so many bytes."""
+    """Sign the creation of a new user, in a body of at least this many bytes."""
     user_id = str(uuid.uuid4())
     data = {"id": user_id, "email": f"{user_id}@example.com", "username": user_id, "avatar": ""}
     missing = size_bytes - len(make_body("user.created", data))
@@ -40,7 +40,7 @@ def make_event(secret: str, *, size_bytes: int = 0) -> Event:
 
 
 def make_batch(secret: str, count: int, *, size_bytes: int = 0) -> Event:
-    """Sign a batch of the creations of so many users, in a body of at least so many bytes."""
+    """Sign a batch that creates `count` users, in a body of at least this many bytes."""
     events = [
         {"id": event.event_id, **json.loads(event.body)}
         for event in (make_event(secret) for _ in range(count))
@@ -59,7 +59,7 @@ def write_request(
     method: str = "POST",
     chunk_bytes: int | None = None,
 ) -> bytes:
-    """Write a request; its body in chunks of so many bytes, or with its length declared."""
+    """Write a request; its body in chunks of this size, or with its length declared."""
     fields = [*headers.items()] if isinstance(headers, Mapping) else headers
     framing = (
         ("Content-Length", str(len(body)))
@@ -80,7 +80,7 @@ def write_chunks(body: bytes, chunk_bytes: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, by lower-case names of headers."""
+    """One response, with lower-case header names."""
 
     status: int
     headers: Mapping[str, str]
@@ -116,7 +116,7 @@ class Client:
         self._socket, self._unread = None, b""
 
     def ask(self, *pieces: bytes, method: str = "POST") -> Answer:
-        """Send a request and read its answer."""
+        """Send a request and read its response."""
         for piece in pieces:
             self.send(piece)
         return self.read(method)
@@ -131,13 +131,13 @@ class Client:
         return self.ask(write_request(target, event.headers, event.body, **options))
 
     def read(self, method: str = "POST") -> Answer:
-        """Read an answer, and the interim ones before it."""
+        """Read a final response, past the interim ones."""
         while (answer := self.read_any(method)).status < HTTPStatus.OK:
             pass
         return answer
 
     def read_any(self, method: str = "POST") -> Answer:
-        """Read an answer, be it an interim one."""
+        """Read a response, interim or final."""
         *head, _ = self._read_until(b"\r\n\r\n").split(b"\r\n")[:-1]
         status = int(head[0].split()[1])
         pairs = (line.decode("latin-1").split(": ", 1) for line in head[1:])

@@ -1,4 +1,4 @@
-"""A project with tables of its own, and a relay that is configured to fit it."""
+"""An existing project, and a relay that is configured for its tables."""
 
 import json
 import time
@@ -70,7 +70,7 @@ def realistic_supabase(postgres: PostgresServer) -> Iterator[LocalSupabase]:
 
 
 def write_settings(supabase: LocalSupabase, **changes: dict[str, Any]) -> dict[str, str]:
-    """Give the settings of a relay that fits, with `changes` to parts of a target."""
+    """Return the settings of the configured relay, with `changes` to parts of a target."""
     return {
         "SUPABASE_URL": supabase.url,
         "SUPABASE_SECRET_KEY": supabase.secret_key,
@@ -80,12 +80,12 @@ def write_settings(supabase: LocalSupabase, **changes: dict[str, Any]) -> dict[s
 
 @dataclass(frozen=True)
 class Project:
-    """The relay that fits, the tables as it sees them, and the people.
+    """The configured relay, its tables, and the users.
 
     Attributes:
         relay: a process of its own.
         tables: PostgREST as service_role.
-        read_as: PostgREST as one who is signed in.
+        read_as: PostgREST as a signed-in user.
     """
 
     relay: RelayProcess
@@ -93,32 +93,32 @@ class Project:
     read_as: Callable[[str], httpx.Client]
 
     def sign_up(self, user: str | None = None) -> str:
-        """Have somebody sign up, which is what `auth.users` knows of."""
+        """Sign a user up, which adds them to `auth.users`."""
         user = user or str(uuid.uuid4())
         self.tables.post("rpc/sign_up", json={"id": user}).raise_for_status()
         return user
 
     def change(self, event_type: str, **data: Any) -> None:
-        """Have a change applied."""
+        """Send a change and check that it is applied."""
         answer = self.relay.post(event_type, data)
         assert (answer.status_code, answer.json()["status"]) == (200, "applied"), answer.text
 
     def look_up(self, event_type: str, **data: Any) -> dict[str, Any]:
-        """Send a change that does not come to be applied, and give what the relay knows of it."""
+        """Send a change that is not applied, and return its event as the relay reports it."""
         answer = self.relay.post(event_type, data, wait=2)
         with self.relay.operator("events:read") as operator:
             event: dict[str, Any] = operator.get(f"/events/{answer.json()['event_id']}").json()
         return event
 
     def add_user(self, user: str, name: str, **extra: Any) -> None:
-        """Have a user created; names are made unique by the id."""
+        """Create a user; the id makes names unique."""
         row = {"id": user, "email": f"{name}-{user}@example.com", "username": f"{name}-{user}"}
         self.change(
             "user.created", **row, **{"displayName": name.title(), "avatarUrl": None} | extra
         )
 
     def add_trip(self, owner: str) -> str:
-        """Have a trip with a message in its chat."""
+        """Create a trip with a message in its chat."""
         trip = str(uuid.uuid4())
         self.change("trip.created", id=trip, name="Lisbon", created_by=owner, **PLACE_AND_TIME)
         self.say(trip)
@@ -135,13 +135,13 @@ class Project:
         return [row["body"] for row in answer.json()]
 
     def rows(self, table: str, **filters: str) -> list[dict[str, Any]]:
-        """Give rows as they stand, whatever the rules are."""
+        """Return rows, past Row Level Security."""
         params = {"select": "*"} | {name: f"eq.{value}" for name, value in filters.items()}
         rows: list[dict[str, Any]] = self.tables.get(table, params=params).raise_for_status().json()
         return rows
 
     def touch(self, table: str, column: str, value: str, change: dict[str, Any]) -> None:
-        """Change a row behind the relay's back."""
+        """Change a row without the relay."""
         self.tables.patch(table, params={column: f"eq.{value}"}, json=change).raise_for_status()
 
 
@@ -156,7 +156,7 @@ def make_relay(tmp_path: Path) -> Iterator[RelayMaker]:
 def project(
     tmp_path_factory: pytest.TempPathFactory, realistic_supabase: LocalSupabase
 ) -> Iterator[Project]:
-    """Shared by a file of tests: use ids of your own."""
+    """Shared by a file of tests: use fresh ids."""
     with ExitStack() as stack:
         make = stack.enter_context(run_relays(tmp_path_factory.mktemp("relays")))
 

@@ -1,4 +1,4 @@
-"""`relay doctor` and `relay access` on a project with tables of its own, closed and open."""
+"""`relay doctor` and `relay access` on an existing project with and without open policies."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Shows that the relay fits tables that were not made for it, by configuration alone."""
+"""The relay writes to an existing project's tables by configuration alone."""
 
 import json
 import uuid
@@ -69,7 +69,9 @@ def test_all_nine_event_types_land_in_columns_of_other_names(project: Project) -
     assert project.rows("profiles", id=user) == []
 
 
-def test_membership_is_felt_by_the_user_where_any_row_is_access(project: Project) -> None:
+def test_membership_change_takes_effect_for_the_user_where_any_row_is_access(
+    project: Project,
+) -> None:
     owner, user = project.sign_up(), project.sign_up()
     trip = project.add_trip(owner)
     ids = {"trip_id": trip, "user_id": user, "role": "MEMBER"}
@@ -102,7 +104,7 @@ def test_row_that_was_deleted_softly_is_revived_by_every_kind_of_write(project: 
     assert project.read_chat(user, trip) == ["Tram 28 at nine?"]
 
 
-def test_new_row_without_what_it_must_not_lack_says_so_and_heals_by_a_whole_event(
+def test_new_row_without_a_required_column_names_it_and_heals_by_a_complete_event(
     project: Project,
 ) -> None:
     owner, trip = project.sign_up(), str(uuid.uuid4())
@@ -120,7 +122,7 @@ def test_new_row_without_what_it_must_not_lack_says_so_and_heals_by_a_whole_even
     assert [found["title"] for found in project.rows("trips", id=trip)] == ["Secret plans"]
 
 
-def test_row_whose_user_has_not_signed_up_waits_and_is_written_when_he_comes(
+def test_row_whose_user_has_not_signed_up_waits_until_the_user_does(
     project: Project,
 ) -> None:
     owner, trip = str(uuid.uuid4()), str(uuid.uuid4())
@@ -130,7 +132,7 @@ def test_row_whose_user_has_not_signed_up_waits_and_is_written_when_he_comes(
     assert event["status"] == "pending"
     assert event["entity"]["last_error_code"] == "23503"
     project.sign_up(owner)
-    # Whom the foreign key names is one of ours under another name: the trip is due with him.
+    # The relay knows the referenced user by another key: the trip becomes due with the user.
     project.add_user(owner, "late")
     project.relay.await_settled()
     assert [row["created_by"] for row in project.rows("trips", id=trip)] == [owner]
@@ -141,7 +143,7 @@ def test_usernames_that_two_users_swap_are_swapped(project: Project) -> None:
     project.add_user(one, "one")
     project.add_user(other, "other")
     names = {one: f"one-{one}", other: f"other-{other}"}
-    # Without the display name that a new row needs: what is contested is an update.
+    # Without the display name that a new row needs: the conflict is between updates.
     send(
         project,
         ("user.updated", {"id": one, "email": f"{one}@example.com", "username": names[other]}),
@@ -154,7 +156,7 @@ def test_usernames_that_two_users_swap_are_swapped(project: Project) -> None:
     ]
 
 
-def test_batch_of_whole_and_lacking_rows_lands_and_none_holds_up_another(
+def test_batch_of_complete_and_incomplete_rows_lands_and_none_delays_another(
     project: Project,
 ) -> None:
     owner = project.sign_up()
@@ -199,7 +201,7 @@ def test_new_user_without_a_field_is_dead_and_the_column_is_named(project: Proje
     assert project.rows("profiles", id=user) == []
 
 
-def test_user_deleted_erases_what_was_let_through_too(project: Project) -> None:
+def test_user_deleted_erases_extra_fields_too(project: Project) -> None:
     user = project.sign_up()
     picture = f"https://example.com/{uuid.uuid4()}.png"
     project.add_user(user, "ada", avatarUrl=picture)
@@ -223,7 +225,7 @@ def test_user_deleted_erases_what_was_let_through_too(project: Project) -> None:
         ({"copy": {"auth_id": "id"}}, "42703", "auth_id"),
     ],
 )
-def test_target_that_is_not_there_holds_its_table_alone_and_is_named_by_health(
+def test_missing_target_holds_its_table_alone_and_is_named_by_health(
     make_relay: RelayMaker,
     realistic_supabase: LocalSupabase,
     changes: dict[str, Any],
@@ -242,7 +244,7 @@ def test_target_that_is_not_there_holds_its_table_alone_and_is_named_by_health(
 
     await_that(reads_reason, SETTLE_SECONDS, lambda: str(relay.health()))
     assert relay.health()["status"] == "degraded"
-    # Nothing else waits: what has no row needs no table of users.
+    # Nothing else waits: a removal needs no table of users.
     removal = {"trip_id": str(uuid.uuid4()), "user_id": str(uuid.uuid4())}
     answer = relay.post("membership.deleted", removal)
     assert answer.json()["status"] == "applied"
