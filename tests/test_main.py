@@ -1,4 +1,4 @@
-"""The application as a whole: how it starts, what stops it from starting, and how it ends."""
+"""The application as a whole: start, rejected settings, and stop."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ def test_app_made_has_opened_nothing_yet(starter: RelayStarter) -> None:
         ("jwt_algorithms", "RS256", "JWT_JWKS_URL"),
     ],
 )
-def test_app_with_a_setting_that_cannot_be_used_names_it_and_opens_nothing(
+def test_app_with_an_unusable_setting_names_it_and_opens_nothing(
     starter: RelayStarter, setting: str, value: str, words: str
 ) -> None:
     with nothing_opened(starter):
@@ -126,7 +126,7 @@ async def test_app_takes_the_tolerance_of_its_settings(starter: RelayStarter) ->
         assert (await relay.post("/webhooks/batch", content, headers)).status_code == 401
 
 
-async def test_app_sends_its_key_to_supabase_and_to_nobody_else(starter: RelayStarter) -> None:
+async def test_app_sends_its_key_to_supabase_only(starter: RelayStarter) -> None:
     starter.key_server.keys.append(public_jwk("ES256"))
     async with starter.start(jwt_jwks_url=KEY_SET_URL) as relay:
         await relay.send_and_wait(make_body("trip.created"))
@@ -139,7 +139,7 @@ async def test_app_sends_its_key_to_supabase_and_to_nobody_else(starter: RelaySt
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/rest/v1", "/rest/v1/"])
-async def test_app_reaches_supabase_however_its_url_is_written(
+async def test_app_with_any_form_of_the_supabase_url_reaches_supabase(
     starter: RelayStarter, suffix: str
 ) -> None:
     async with starter.start(supabase_url=f"https://project.supabase.test{suffix}") as relay:
@@ -168,7 +168,7 @@ async def test_app_writes_in_an_order_that_foreign_keys_allow(starter: RelayStar
     }
 
 
-async def test_app_started_again_writes_what_the_last_one_left(
+async def test_app_restarted_applies_pending_entities(
     starter: RelayStarter, postgrest: FakePostgrest
 ) -> None:
     postgrest.break_connection()
@@ -234,5 +234,5 @@ async def test_app_stopped_leaves_no_task_and_no_connection(starter: RelayStarte
     assert not (starter.folder / "relay.db-wal").exists()
 
 
-def test_api_alone_is_enough_for_its_document() -> None:
+def test_api_without_a_lifespan_has_its_document() -> None:
     assert create_api().openapi()["info"]["title"]

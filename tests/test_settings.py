@@ -215,7 +215,7 @@ def test_jwt_algorithms_are_those_set_or_those_that_have_a_key(
     assert read().effective_jwt_algorithms == algorithms
 
 
-def test_webhook_tolerance_has_no_upper_bound(set_environment: SetEnvironment) -> None:
+def test_webhook_tolerance_has_no_upper_limit(set_environment: SetEnvironment) -> None:
     set_environment({"WEBHOOK_TOLERANCE_SECONDS": str(10**30)})
     assert read().webhook_tolerance_seconds == 10**30
 
@@ -407,7 +407,7 @@ def test_setting_with_any_value_is_accepted_or_reported_in_plain_words(
 
 
 @pytest.mark.parametrize("secret", ["x", "x" * 31, "é" * 15, " " * 31])
-def test_jwt_secret_that_could_be_found_by_trying_is_refused(
+def test_jwt_secret_that_could_be_found_by_trying_is_rejected(
     set_environment: SetEnvironment, secret: str
 ) -> None:
     set_environment({"JWT_SECRET": secret})
@@ -417,7 +417,7 @@ def test_jwt_secret_that_could_be_found_by_trying_is_refused(
 
 
 @pytest.mark.parametrize("character", ["x", "0", "é", " "])
-def test_jwt_secret_of_one_repeated_character_is_refused(
+def test_jwt_secret_of_one_repeated_character_is_rejected(
     set_environment: SetEnvironment, character: str
 ) -> None:
     set_environment({"JWT_SECRET": character * 40})

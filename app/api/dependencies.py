@@ -51,8 +51,8 @@ def _require(scope: Scope) -> Any:
     return Depends(authorize)
 
 
-EventReader = Annotated[Claims, _require(Scope.EVENTS_READ)]
-ReplayWriter = Annotated[Claims, _require(Scope.REPLAY_WRITE)]
+EventAccess = Annotated[Claims, _require(Scope.EVENTS_READ)]
+ReplayAccess = Annotated[Claims, _require(Scope.REPLAY_WRITE)]
 
 
 def _reject_repeated_parameters(request: Request) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from app.api.cursors import read_cursor, write_cursor
-from app.api.dependencies import EventReader, ServicesDependency, UniqueParameters
+from app.api.dependencies import EventAccess, ServicesDependency, UniqueParameters
 from app.api.filters import EntityPath, InstantText, Moment, TypesParameter, check_range
 from app.api.problems import OPERATOR_ERRORS, describe_problems
 from app.domain.criteria import Criteria, write_criteria
@@ -119,7 +119,7 @@ class EventQuery(BaseModel):
     responses=describe_problems(InputInvalid),
 )
 async def list_events(
-    _: EventReader,
+    _: EventAccess,
     __: UniqueParameters,
     query: Annotated[EventQuery, Query()],
     services: ServicesDependency,
@@ -151,7 +151,7 @@ async def list_events(
 )
 async def get_event(
     event_id: Annotated[str, Path(description="The webhook-id.")],
-    _: EventReader,
+    _: EventAccess,
     services: ServicesDependency,
 ) -> EventBody:
     """Get an event, its entity, status, attempts and last error. Needs `events:read`."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.api.cursors import read_cursor, write_cursor
-from app.api.dependencies import ReplayWriter, ServicesDependency, UniqueParameters
+from app.api.dependencies import ReplayAccess, ServicesDependency, UniqueParameters
 from app.api.filters import Entity, InstantText, Moment, Types, check_range
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
 from app.api.request_body import REPLAY_BYTES, parse_body, read_body, read_headers, require_json
@@ -204,7 +204,7 @@ async def _read_content(request: Request) -> bytes:
 async def post_replay(
     # FastAPI would parse a body before it resolves the authorization.
     content: Annotated[bytes, Depends(_read_content)],
-    operator: ReplayWriter,
+    operator: ReplayAccess,
     response: Response,
     services: ServicesDependency,
 ) -> ReplayResult:
@@ -238,7 +238,7 @@ async def post_replay(
     responses=describe_problems(InputInvalid),
 )
 async def list_replays(
-    _: ReplayWriter,
+    _: ReplayAccess,
     __: UniqueParameters,
     query: Annotated[ReplayQuery, Query()],
     services: ServicesDependency,
@@ -263,7 +263,7 @@ async def list_replays(
 )
 async def get_replay(
     replay_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
-    _: ReplayWriter,
+    _: ReplayAccess,
     services: ServicesDependency,
 ) -> ReplayReport:
     """Get a replay and its progress. Needs `replay:write`."""

@@ -1,4 +1,4 @@
-"""Logs: one line an event, for people or for machines."""
+"""Logging: one record per line, as text or as JSON."""
 
 import logging
 import logging.config
@@ -12,7 +12,7 @@ _INDENT: Final = "  "
 
 
 class _UtcFormatter(logging.Formatter):
-    """Writes times in UTC as RFC 3339 has them, with milliseconds."""
+    """Writes times by RFC 3339, in UTC with milliseconds."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - its name and arguments are logging's
         moment = datetime.fromtimestamp(record.created, UTC)
@@ -22,15 +22,15 @@ class _UtcFormatter(logging.Formatter):
 class _TextFormatter(_UtcFormatter):
     """Writes lines that cannot control a terminal.
 
-    Paths, ids and error messages come from strangers: control characters and invisible ones are
-    escaped. Only a record begins at the margin, so that nothing logged can pass for one.
+    Escapes control and invisible characters, as paths and ids come from unauthenticated callers.
+    Indents further lines, so that only records begin at the margin.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         record.message = record.getMessage()
         record.asctime = self.formatTime(record)
         lines = [_escape(self.formatMessage(record))]
-        # Not `record.exc_text`, which another handler's formatter may have left there.
+        # Not `record.exc_text`, which another handler's formatter may have set.
         traceback = self.formatException(record.exc_info) if record.exc_info else ""
         for text in (traceback, record.stack_info or ""):
             lines += [_INDENT + _escape(line) for line in text.split("\n") if line]
@@ -38,11 +38,11 @@ class _TextFormatter(_UtcFormatter):
 
 
 class _JsonFormatter(JsonFormatter, _UtcFormatter):
-    """Writes one JSON object a line, in ASCII."""
+    """Writes one JSON object per line, in ASCII."""
 
 
 def _escape(text: str) -> str:
-    """Escape what is not printable: control characters, line separators, bidi marks, surrogates."""
+    """Escape control characters, line separators, bidirectional marks and surrogates."""
     if text.isprintable():
         return text
     return "".join(
@@ -52,7 +52,7 @@ def _escape(text: str) -> str:
 
 
 def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> None:
-    """Send all logs to standard error in one form, the server's own included."""
+    """Write all logs to standard error, those of libraries too."""
     logging.config.dictConfig(
         {
             "version": 1,
@@ -66,14 +66,14 @@ def configure_logging(*, level: str, format_name: Literal["text", "json"]) -> No
                     "()": _JsonFormatter,
                     "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                    # uvicorn's messages once more, with colours.
+                    # uvicorn's messages again, with colours.
                     "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
                 },
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": format_name}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
-                # One line a request to Supabase says nothing that metrics do not say better.
+                # A line per request to Supabase; the metrics count them.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""Relays with a history."""
+"""Fixtures: relays with a history."""
 
 import pytest
 

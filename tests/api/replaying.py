@@ -1,4 +1,4 @@
-"""What a test does with replays in more than one step."""
+"""Steps of tests with replays."""
 
 import asyncio
 

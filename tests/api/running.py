@@ -1,4 +1,4 @@
-"""A whole relay for tests: the real app on a real SQLite file, with only Supabase made up."""
+"""A whole relay for tests: the real app on a real SQLite file, with a fake Supabase."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,7 @@ HISTORY: Final = {
 
 
 def refuse_rows(postgrest: FakePostgrest, *, of: str | None = None) -> None:
-    """Have Supabase say that it will never take a row: any, or any of one table."""
+    """Have Supabase reject rows for good: any, or those of one table."""
     postgrest.fail_row(
         lambda _operation, table, _row: of in (None, table),
         "23514",
@@ -81,7 +81,7 @@ def refuse_rows(postgrest: FakePostgrest, *, of: str | None = None) -> None:
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> Body:
-    """Check that an answer is this RFC 9457 problem, and give its body."""
+    """Check that a response is this RFC 9457 problem, and return its body."""
     assert (response.status_code, response.headers["content-type"]) == (
         status,
         "application/problem+json",
@@ -96,14 +96,14 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> Body:
 
 
 def pointers(problem: Body) -> list[str]:
-    """Give the places that a 422 names."""
+    """Return the pointers of a 422."""
     assert all(error["detail"] for error in problem["errors"])
     return [error["pointer"] for error in problem["errors"]]
 
 
 @dataclass(frozen=True)
 class RunningRelay:
-    """A started relay, and the hands to work it.
+    """A started relay.
 
     Attributes:
         app: the application.
@@ -181,13 +181,13 @@ class RunningRelay:
         return await self.send({"events": list(events)}, "batch_1", path="/webhooks/batch")
 
     async def replay(self, filter_: object, **claims: Any) -> httpx.Response:
-        """Post to /replay as one who may."""
+        """Post to /replay with a valid token."""
         return await self.post(
             "/replay", json.dumps(filter_).encode(), self.bear("replay:write", **claims)
         )
 
     async def look_up(self, quoted_event_id: str) -> httpx.Response:
-        """Get an event as one who may."""
+        """Get an event with a valid token."""
         return await self.http.get(f"/events/{quoted_event_id}", headers=self.bear("events:read"))
 
     async def watch_health(self, is_awaited: Callable[[Body], bool]) -> Body:
@@ -199,7 +199,7 @@ class RunningRelay:
                     return body
 
     async def break_off(self, path: str, content: bytes, headers: Fields) -> list[Message]:
-        """Post half of a body and be gone; gives what the relay sent to nobody."""
+        """Post half of a body and disconnect; return what the relay sent nevertheless."""
         received: list[Message] = [
             {"type": "http.request", "body": content[:9], "more_body": True},
             {"type": "http.disconnect"},
@@ -296,7 +296,7 @@ class RelayStarter:
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Let this process write to no file: what a full disk does, and nobody need be root for it."""
+    """Let this process write to no file, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -307,7 +307,7 @@ def full_disk() -> Iterator[None]:
 
 @dataclass
 class SlowBody:
-    """A body that has begun to arrive and goes on when told to.
+    """A body that arrives in two parts, the second one on demand.
 
     Attributes:
         begun: set as soon as the relay reads it.
@@ -337,6 +337,6 @@ def number_ids(count: int) -> Iterator[str]:
 
 
 async def in_time(awaitable: Awaitable[None]) -> None:
-    """Wait for something that must happen."""
+    """Wait for something that must happen soon."""
     async with asyncio.timeout(_PATIENCE_SECONDS):
         await awaitable

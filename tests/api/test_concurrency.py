@@ -11,7 +11,7 @@ from tests.api.running import RelayStarter, RunningRelay, assert_problem, make_b
 from tests.fake_postgrest import is_write
 
 
-def test_limiter_without_a_free_slot_refuses_until_one_is_released() -> None:
+def test_limiter_without_a_free_slot_rejects_until_one_is_released() -> None:
     limiter = ConcurrencyLimiter(2)
     with limiter.acquire():
         with limiter.acquire(), pytest.raises(Overloaded), limiter.acquire():
@@ -65,7 +65,7 @@ async def test_batches_have_slots_of_their_own_and_leave_room_for_events(
     assert (await relay.send(batch, "batch_1", path="/webhooks/batch")).status_code == 202
 
 
-async def test_strangers_use_no_slot(starter: RelayStarter) -> None:
+async def test_unauthenticated_requests_use_no_slot(starter: RelayStarter) -> None:
     async with starter.start(max_in_flight=1) as relay:
         in_flight = relay.app.state.services.in_flight
         for path in ("/webhooks", "/webhooks/batch"):

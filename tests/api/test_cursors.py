@@ -1,4 +1,4 @@
-"""A cursor leads on in its own listing, and nowhere else."""
+"""A cursor is valid in its own listing only."""
 
 import pytest
 from hypothesis import given
@@ -22,9 +22,7 @@ def assert_refused(cursor: str, listing: str = LISTING, *, count: int = 2) -> No
 
 
 @given(place=st.tuples(numbers, numbers), listing=st.text(max_size=20))
-def test_cursor_leads_back_to_the_place_it_was_written_for(
-    place: tuple[int, int], listing: str
-) -> None:
+def test_cursor_leads_back_to_its_position(place: tuple[int, int], listing: str) -> None:
     cursor = write_cursor(place, listing)
     assert read_cursor(cursor, listing, length=2) == place
     assert cursor.isascii()
@@ -37,25 +35,25 @@ def test_cursor_of_a_position_is_that_of_its_numbers() -> None:
 
 
 @given(place=st.tuples(numbers, numbers), other=st.text(max_size=20))
-def test_cursor_of_another_listing_is_refused(place: tuple[int, int], other: str) -> None:
+def test_cursor_of_another_listing_is_rejected(place: tuple[int, int], other: str) -> None:
     if other != LISTING:
         assert_refused(write_cursor(place, other))
 
 
-def test_cursor_of_fewer_or_more_numbers_is_refused() -> None:
+def test_cursor_of_fewer_or_more_numbers_is_rejected() -> None:
     for place in ((), (1,), (1, 2, 3)):
         assert_refused(write_cursor(place, LISTING))
 
 
 @given(place=st.tuples(numbers, numbers), at=st.integers(0, 1), by=st.integers(1, 9))
-def test_cursor_that_was_altered_is_refused(place: tuple[int, int], at: int, by: int) -> None:
+def test_cursor_that_was_altered_is_rejected(place: tuple[int, int], at: int, by: int) -> None:
     parts = write_cursor(place, LISTING).split(".")
     parts[at] = str(place[at] + by)
     assert_refused(".".join(parts))
 
 
 @given(cursor=st.text(max_size=60))
-def test_cursor_from_nowhere_is_refused(cursor: str) -> None:
+def test_cursor_of_any_text_is_rejected(cursor: str) -> None:
     assert_refused(cursor)
 
 
@@ -77,10 +75,10 @@ def test_cursor_from_nowhere_is_refused(cursor: str) -> None:
     ],
     ids=lambda cursor: repr(cursor[:20]),
 )
-def test_cursor_of_an_odd_form_is_refused(cursor: str) -> None:
+def test_cursor_that_is_malformed_is_rejected(cursor: str) -> None:
     assert_refused(cursor)
 
 
-def test_cursor_past_what_a_store_can_hold_is_refused() -> None:
+def test_cursor_beyond_64_bits_is_rejected() -> None:
     assert_refused(write_cursor((2**63, 1), LISTING))
     assert_refused(write_cursor((1, -(2**63)), LISTING))

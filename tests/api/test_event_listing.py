@@ -1,4 +1,4 @@
-"""What an operator is told of many events: which, in what order, page by page."""
+"""`GET /events`: filters, order and pages."""
 
 from typing import Any
 
@@ -113,7 +113,7 @@ async def test_events_in_a_list_are_shown_as_each_alone_is(dated: RunningRelay) 
         assert event == (await dated.look_up(event["event_id"])).json()
 
 
-async def test_events_of_a_list_show_nothing_of_a_person_but_his_id(dated: RunningRelay) -> None:
+async def test_events_of_a_list_show_no_personal_data_but_ids(dated: RunningRelay) -> None:
     response = await list_events(dated)
     assert USER in response.text
     assert "ada" not in response.text
@@ -192,20 +192,20 @@ async def test_events_are_fifty_to_a_page_by_default(relay: RunningRelay) -> Non
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_events_by_a_wrong_query_are_refused_at_every_place(
+async def test_events_by_an_invalid_query_names_every_invalid_parameter(
     relay: RunningRelay, query: str, expected: list[str]
 ) -> None:
     problem = assert_problem(await list_events(relay, query), 422, "input-invalid")
     assert pointers(problem) == expected
 
 
-async def test_events_by_thousands_of_parameters_are_refused(relay: RunningRelay) -> None:
+async def test_events_by_thousands_of_parameters_are_rejected(relay: RunningRelay) -> None:
     query = "&".join(f"p{n}=1" for n in range(5000))
     problem = assert_problem(await list_events(relay, query), 422, "input-invalid")
     assert len(pointers(problem)) == 5000
 
 
-async def test_events_by_a_cursor_of_another_listing_are_refused(dated: RunningRelay) -> None:
+async def test_events_by_a_cursor_of_another_listing_are_rejected(dated: RunningRelay) -> None:
     cursor = (await read_page(dated, "limit=1&types=trip.*"))["next_cursor"]
     assert cursor is not None
     replays = await dated.http.get("/replay", headers=dated.bear("replay:write"))
@@ -222,9 +222,7 @@ async def test_events_by_a_cursor_of_another_listing_are_refused(dated: RunningR
 
 
 @pytest.mark.parametrize("query", ["", "limit=0", "more=1", "cursor=x"])
-async def test_events_are_listed_to_nobody_without_the_scope(
-    relay: RunningRelay, query: str
-) -> None:
+async def test_events_without_the_scope_are_not_listed(relay: RunningRelay, query: str) -> None:
     path = f"/events?{query}"
     assert_problem(await relay.http.get(path), 401, "unauthenticated")
     other = relay.bear("replay:write webhooks:write")
@@ -236,7 +234,7 @@ async def test_events_without_jwt_settings_are_not_listed(starter: RelayStarter)
         assert_problem(await list_events(relay), 403, "operator-access-not-configured")
 
 
-async def test_events_of_a_store_that_cannot_be_read_are_told_to_come_back(
+async def test_events_of_an_unreadable_store_get_a_503(
     relay: RunningRelay,
 ) -> None:
     relay.query("ALTER TABLE events RENAME TO hidden")

@@ -1,4 +1,4 @@
-"""What an operator is told of one event."""
+"""`GET /events/{event_id}`."""
 
 import json
 import re
@@ -49,7 +49,7 @@ async def test_event_applied_is_shown_with_its_entity(relay: RunningRelay) -> No
     }
 
 
-async def test_event_pending_says_when_it_is_tried(relay: RunningRelay) -> None:
+async def test_event_pending_shows_its_next_attempt(relay: RunningRelay) -> None:
     relay.postgrest.hang(of=is_write)
     await relay.send(CREATED)
     body = (await relay.look_up("evt_1")).json()
@@ -60,7 +60,9 @@ async def test_event_pending_says_when_it_is_tried(relay: RunningRelay) -> None:
     assert body["entity"]["applied_version_at"] is None
 
 
-async def test_event_refused_for_now_says_why_and_how_often(relay: RunningRelay) -> None:
+async def test_event_with_failed_attempts_shows_the_error_and_their_number(
+    relay: RunningRelay,
+) -> None:
     sentence = 'duplicate key value violates unique constraint "users_email_key"'
     error = {"code": "23505", "message": sentence, "details": "Key (email)=(ada@example.com)"}
     relay.postgrest.answer_with(409, error, of=is_write)
@@ -84,7 +86,7 @@ async def test_event_superseded_shows_where_its_entity_stands(relay: RunningRela
     assert (await relay.look_up("evt_2")).json()["status"] == "applied"
 
 
-async def test_event_dead_says_why(relay: RunningRelay) -> None:
+async def test_event_dead_shows_its_error(relay: RunningRelay) -> None:
     sentence = 'new row for relation "users" violates check constraint "users_email_check"'
     relay.postgrest.fail_row(lambda *_: True, "23514", sentence)
     assert await relay.send_and_wait(make_body("user.created")) == "dead"
@@ -123,7 +125,9 @@ async def test_event_of_a_person_shows_the_id_only(relay: RunningRelay) -> None:
         "replay",
     ],
 )
-async def test_event_with_an_odd_id_is_found(relay: RunningRelay, event_id: str) -> None:
+async def test_event_with_unusual_characters_in_its_id_is_found(
+    relay: RunningRelay, event_id: str
+) -> None:
     assert (await relay.send(CREATED, event_id)).status_code == 202
     scope_path = f"/events/{event_id}"
     # By ASGI itself: a client would take the dots of "/events/.." for a way up.
@@ -159,9 +163,7 @@ async def test_event_that_is_not_stored_is_not_found(relay: RunningRelay, quoted
 
 
 @pytest.mark.parametrize("event_id", ["evt_1", "evt_none"])
-async def test_event_is_shown_to_nobody_without_the_scope(
-    relay: RunningRelay, event_id: str
-) -> None:
+async def test_event_without_the_scope_is_not_shown(relay: RunningRelay, event_id: str) -> None:
     await relay.send(CREATED, "evt_1")
     path = f"/events/{event_id}"
     assert_problem(await relay.http.get(path), 401, "unauthenticated")
@@ -178,7 +180,7 @@ async def test_event_without_jwt_settings_is_not_configured(starter: RelayStarte
         assert_problem(await relay.look_up("evt_1"), 403, "operator-access-not-configured")
 
 
-async def test_event_in_a_store_that_cannot_be_read_is_told_to_come_back(
+async def test_event_in_an_unreadable_store_gets_a_503(
     relay: RunningRelay,
 ) -> None:
     relay.query("ALTER TABLE events RENAME TO hidden")

@@ -1,4 +1,4 @@
-"""What monitoring is told: the truth, and nothing secret."""
+"""`GET /health` is correct, and shows no secret."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -56,7 +56,7 @@ async def test_health_of_a_relay_that_is_well_is_ok(relay: RunningRelay) -> None
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
-async def test_health_is_open_and_not_kept_by_anybody(relay: RunningRelay, path: str) -> None:
+async def test_health_needs_no_token_and_is_not_cached(relay: RunningRelay, path: str) -> None:
     response = await relay.http.get(path)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/health+json"
@@ -160,7 +160,7 @@ async def assert_events_are_taken(relay: RunningRelay, body: Body, event_id: str
 
 
 @pytest.mark.parametrize(("cause", "words"), TROUBLES, ids=name_cause)
-async def test_health_with_supabase_in_trouble_is_degraded_says_which_and_recovers(
+async def test_health_with_failing_supabase_is_degraded_names_the_cause_and_recovers(
     starter: RelayStarter,
     postgrest: FakePostgrest,
     cause: Callable[[FakePostgrest], None],
@@ -181,7 +181,7 @@ async def test_health_with_supabase_in_trouble_is_degraded_says_which_and_recove
 
 
 @pytest.mark.parametrize(("cause", "reason"), TROUBLES_OF_TRIPS, ids=name_cause)
-async def test_health_with_a_table_in_trouble_is_degraded_says_which_and_recovers(
+async def test_health_with_a_failing_table_is_degraded_names_it_and_recovers(
     relay: RunningRelay, cause: Callable[[FakePostgrest], None], reason: str
 ) -> None:
     cause(relay.postgrest)
@@ -206,7 +206,7 @@ async def test_health_with_a_table_in_trouble_is_degraded_says_which_and_recover
     assert is_well((await relay.http.get("/health")).json())
 
 
-async def test_health_with_a_column_missing_on_write_says_which(relay: RunningRelay) -> None:
+async def test_health_with_a_missing_column_names_it(relay: RunningRelay) -> None:
     error = {
         "code": "PGRST204",
         "message": "Could not find the 'username' column of 'users' in the schema cache",
@@ -225,7 +225,7 @@ async def test_health_with_a_column_missing_on_write_says_which(relay: RunningRe
     }
 
 
-async def test_health_counts_what_waits_and_for_how_long(relay: RunningRelay) -> None:
+async def test_health_counts_pending_entities_and_their_age(relay: RunningRelay) -> None:
     await relay.watch_health(is_well)
     relay.postgrest.break_connection()
     await relay.send(make_body("user.created"), "evt_1")
@@ -242,7 +242,7 @@ async def test_health_counts_what_waits_and_for_how_long(relay: RunningRelay) ->
     }
 
 
-async def test_health_gives_what_takes_access_away_an_age_of_its_own(relay: RunningRelay) -> None:
+async def test_health_shows_the_age_of_revocations(relay: RunningRelay) -> None:
     relay.postgrest.break_connection()
     await relay.send(make_body("trip.created"), "evt_grant")
     relay.clock.advance(5)

@@ -1,4 +1,4 @@
-"""What monitoring is told of a store that hangs, and that it is told in time."""
+"""`GET /health` responds in time while the store hangs."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""`GET /metrics`: figures for Prometheus."""
+"""`GET /metrics`."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -38,7 +38,7 @@ async def test_metrics_give_the_lag_of_removals_its_own_figure(relay: RunningRel
     assert "relay_lag_seconds_count,takes_access=false" not in samples
 
 
-async def test_metrics_show_the_backlog_and_what_stops_it(relay: RunningRelay) -> None:
+async def test_metrics_show_the_backlog_and_its_cause(relay: RunningRelay) -> None:
     relay.postgrest.break_connection()
     await relay.send(make_body("trip.created"), "evt_grant")
     relay.clock.advance(5)

@@ -1,4 +1,4 @@
-"""What is not permission data is nowhere: not on disk, not in the log, not at Supabase."""
+"""Data other than permission data is neither stored, logged nor sent to Supabase."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def places(relay: RunningRelay, log: str) -> dict[str, bytes]:
     }
 
 
-async def test_unknown_fields_of_accepted_events_are_nowhere(
+async def test_unknown_fields_of_accepted_events_are_not_stored_or_sent(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -69,7 +69,7 @@ async def test_unknown_fields_of_accepted_events_are_nowhere(
     assert USERNAME not in caplog.text
 
 
-async def test_unknown_fields_of_a_batch_are_nowhere(
+async def test_unknown_fields_of_a_batch_are_not_stored_or_sent(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -82,7 +82,7 @@ async def test_unknown_fields_of_a_batch_are_nowhere(
         assert STRANGE.encode() not in content, place
 
 
-async def test_content_of_rejected_requests_is_nowhere(
+async def test_content_of_rejected_requests_is_not_stored(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -155,7 +155,7 @@ async def test_user_deleted_is_erased_from_the_disk(relay: RunningRelay) -> None
     assert EMAIL.encode() in relay.read_files()
     await relay.send_and_wait(make_body("user.deleted", at="2026-01-02T03:00:01Z"), "evt_3")
     assert_erased(relay)
-    # Also when an older event of his arrives afterwards.
+    # Also when an older event of the user arrives afterwards.
     assert await relay.send_and_wait(make_strange("user.updated"), "evt_4") == "superseded"
     assert_erased(relay)
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, on disk, and what the relay in fact answers."""
+"""The OpenAPI document is valid, complete and on disk, and describes the relay's responses."""
 
 import json
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ def test_document_gives_examples_that_fit_their_schemas(document: dict[str, Any]
                 assert example.keys() <= schema["properties"].keys(), name
 
 
-def test_document_gives_an_example_of_what_every_operation_of_events_takes_and_answers(
+def test_document_has_examples_of_every_request_and_response(
     document: dict[str, Any],
 ) -> None:
     for method, path, operation in find_operations(document):
@@ -158,7 +158,7 @@ async def test_document_gives_examples_that_are_accepted(
         assert (await relay.replay(example)).status_code in (200, 202)
 
 
-async def test_document_describes_what_webhooks_are_answered(
+async def test_document_describes_responses_to_webhooks(
     document: dict[str, Any], relay: RunningRelay
 ) -> None:
     body = make_body("trip.created")
@@ -181,7 +181,7 @@ async def test_document_describes_what_webhooks_are_answered(
         check_answer(document, response, "/webhooks")
 
 
-async def test_document_describes_what_batches_are_answered(
+async def test_document_describes_responses_to_batches(
     document: dict[str, Any], relay: RunningRelay
 ) -> None:
     item = {"id": "evt_1", **make_body("trip.created")}
@@ -195,7 +195,7 @@ async def test_document_describes_what_batches_are_answered(
         check_answer(document, response, "/webhooks/batch")
 
 
-async def test_document_describes_what_operators_are_answered(
+async def test_document_describes_responses_to_operators(
     document: dict[str, Any], relay: RunningRelay
 ) -> None:
     await relay.send_and_wait(make_body("trip.created"))
@@ -233,7 +233,7 @@ async def test_document_describes_what_operators_are_answered(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
-async def test_document_describes_what_monitoring_is_answered(
+async def test_document_describes_responses_to_monitoring(
     document: dict[str, Any], relay: RunningRelay, path: str
 ) -> None:
     check_answer(document, await relay.http.get(path), path)
@@ -274,7 +274,7 @@ def test_document_describes_replays_by_the_form_that_is_read(document: dict[str,
     assert reference["schema"] == {"$ref": "#/components/schemas/ReplayBody"}
 
 
-def test_document_says_who_may_call(document: dict[str, Any]) -> None:
+def test_document_describes_authentication(document: dict[str, Any]) -> None:
     schemes = set(document["components"]["securitySchemes"])
     for method, path, operation in find_operations(document):
         named = {name for entry in operation.get("security", []) for name in entry}

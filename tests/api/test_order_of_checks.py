@@ -1,4 +1,4 @@
-"""The order of the checks, which is part of the contract: every set of faults at once."""
+"""The order of the checks, which is part of the contract, for every combination of faults."""
 
 import itertools
 import json
@@ -53,7 +53,7 @@ async def commit(relay: RunningRelay, path: str, faults: tuple[str, ...]) -> tup
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_request_with_several_faults_is_told_the_first_in_order(
+async def test_request_with_several_faults_gets_the_first_in_order(
     starter: RelayStarter, path: str
 ) -> None:
     async with starter.start(webhook_auth="both") as relay:
@@ -65,7 +65,7 @@ async def test_request_with_several_faults_is_told_the_first_in_order(
 
 @pytest.mark.parametrize("path", ["/webhooks", "/webhooks/batch"])
 @pytest.mark.parametrize(("forged", "status"), [(True, 401), (False, 403)])
-async def test_request_with_a_forged_signature_is_not_told_of_its_scope(
+async def test_request_with_a_forged_signature_learns_nothing_of_its_scope(
     starter: RelayStarter, path: str, forged: bool, status: int
 ) -> None:
     async with starter.start(webhook_auth="both") as relay:

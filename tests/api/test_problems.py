@@ -1,4 +1,4 @@
-"""Every error has its one place in the table, and a fault of ours gives nothing away."""
+"""Every error has one row of the table, and an unexpected error reveals nothing."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +14,7 @@ from app.domain.errors import ConfigurationInvalid, FieldError, LeaseLost, Relay
 from app.main import create_api
 from tests.api.running import assert_problem
 
-# These end a start or a batch, and nobody is there to answer.
+# These end a start or a batch; no request waits for a response.
 NEVER_ANSWERED = {ConfigurationInvalid, LeaseLost}
 SECRET = "the password is swordfish"
 
@@ -42,7 +42,7 @@ def test_problems_have_codes_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_problem_of_each_error_blames_who_is_to_blame(kind: type[RelayError]) -> None:
+def test_problem_of_each_error_has_a_status_of_its_class(kind: type[RelayError]) -> None:
     status, _ = PROBLEMS[kind]
     if issubclass(kind, errors.TemporarilyUnavailable):
         assert status in (429, 503)
@@ -111,7 +111,7 @@ async def faulty() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("name", ["fault", "configuration", "surrogate"])
-async def test_fault_of_ours_is_a_problem_that_shows_nothing_of_it(
+async def test_unexpected_error_is_a_problem_without_details(
     faulty: httpx.AsyncClient, name: str
 ) -> None:
     response = await faulty.get(f"/faults/{name}")
@@ -120,7 +120,7 @@ async def test_fault_of_ours_is_a_problem_that_shows_nothing_of_it(
     assert "swordfish" not in str(response.headers)
 
 
-async def test_exception_of_the_framework_is_a_problem_that_shows_nothing_of_it(
+async def test_exception_of_the_framework_is_a_problem_without_details(
     faulty: httpx.AsyncClient,
 ) -> None:
     response = await faulty.get("/faults/teapot")

@@ -1,4 +1,4 @@
-"""Having Supabase written to again: what is matched, and what is written."""
+"""`POST /replay`: matching events, and applied entities."""
 
 import json
 
@@ -32,7 +32,7 @@ async def test_replay_of_ids_writes_their_entities_again(storied: RunningRelay) 
     ]
 
 
-async def test_replay_restores_what_supabase_lost(storied: RunningRelay) -> None:
+async def test_replay_restores_rows_that_supabase_lost(storied: RunningRelay) -> None:
     rows = {table: storied.postgrest.rows(table) for table in storied.postgrest.tables}
     for table in storied.postgrest.tables.values():
         table.clear()
@@ -98,7 +98,7 @@ async def test_replay_of_the_dead_gives_them_another_life(relay: RunningRelay) -
     assert (response.status_code, response.json()["matched_events"]) == (202, 0)
 
 
-async def test_replay_by_status_matches_events_that_stand_there(relay: RunningRelay) -> None:
+async def test_replay_by_status_matches_events_with_that_status(relay: RunningRelay) -> None:
     await relay.send_and_wait(HISTORY["evt_trip"], "evt_trip")
     relay.postgrest.hang(of=is_write)
     await relay.send(HISTORY["evt_user"], "evt_user")
@@ -121,7 +121,7 @@ async def test_replay_of_ids_and_a_status_takes_those_that_meet_both(
     assert storied.query("SELECT count(*) FROM replays") == [(1,)]
 
 
-async def test_replay_while_supabase_is_gone_is_done_when_it_is_back(
+async def test_replay_while_supabase_is_unavailable_completes_afterwards(
     storied: RunningRelay,
 ) -> None:
     storied.postgrest.hang(of=is_write)

@@ -1,4 +1,4 @@
-"""Having Supabase written to again for some of the events, by what they are."""
+"""`POST /replay` with filters."""
 
 import json
 from typing import Any
@@ -58,7 +58,7 @@ async def dated(relay: RunningRelay) -> RunningRelay:
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )  # fmt: skip
-async def test_replay_by_any_filter_writes_what_its_dry_run_has_counted(
+async def test_replay_by_any_filter_applies_the_entities_of_its_dry_run(
     dated: RunningRelay,
     filter_: dict[str, Any],
     matched: int,
@@ -100,7 +100,7 @@ async def test_replay_by_any_filter_writes_what_its_dry_run_has_counted(
     ],
     ids=lambda value: json.dumps(value)[:60],
 )  # fmt: skip
-async def test_replay_by_a_wrong_filter_names_every_place_and_marks_nothing(
+async def test_replay_by_an_invalid_filter_names_every_field_and_queues_nothing(
     storied: RunningRelay, filter_: dict[str, Any], expected: list[str]
 ) -> None:
     states, writes = read_states(storied), len(storied.postgrest.writes)

@@ -1,4 +1,4 @@
-"""Who may have Supabase written to again, and what is refused."""
+"""`POST /replay`: authorization, and rejected requests."""
 
 import json
 
@@ -45,7 +45,7 @@ from tests.fake_postgrest import read_operations
     ],
     ids=lambda value: json.dumps(value)[:50],
 )
-async def test_replay_of_another_form_names_every_place_and_marks_nothing(
+async def test_replay_with_an_invalid_body_names_every_field_and_queues_nothing(
     storied: RunningRelay, filter_: object, expected: list[str]
 ) -> None:
     states, writes = read_states(storied), len(storied.postgrest.writes)
@@ -56,7 +56,7 @@ async def test_replay_of_another_form_names_every_place_and_marks_nothing(
 
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("unknown", ["evt_none", "", "\x00", "\ud800", "x" * 1000, "é"])
-async def test_replay_of_an_unknown_id_names_its_place_and_marks_nothing(
+async def test_replay_of_an_unknown_id_names_its_position_and_queues_nothing(
     storied: RunningRelay, unknown: str, dry_run: bool
 ) -> None:
     states, writes = read_states(storied), len(storied.postgrest.writes)
@@ -108,7 +108,7 @@ async def test_replay_without_jwt_settings_is_not_configured(starter: RelayStart
 
 
 @pytest.mark.parametrize("subject", ["\ud800", "\x00", "x" * 5000])
-async def test_replay_by_an_odd_subject_is_done_or_refused(
+async def test_replay_by_an_unusual_subject_is_done_or_rejected(
     relay: RunningRelay, subject: str
 ) -> None:
     response = await relay.replay({"all": True}, sub=subject)
@@ -133,7 +133,7 @@ async def test_replay_not_of_json_is_unsupported(relay: RunningRelay) -> None:
     assert_problem(response, 415, "media-type-unsupported")
 
 
-async def test_replay_that_cannot_be_committed_is_told_to_come_back(
+async def test_replay_that_cannot_be_committed_gets_a_503(
     storied: RunningRelay,
 ) -> None:
     states = read_states(storied)
@@ -145,16 +145,16 @@ async def test_replay_that_cannot_be_committed_is_told_to_come_back(
     assert (await storied.replay({"all": True})).status_code == 202
 
 
-async def test_replay_whose_sender_is_gone_is_no_fault(
+async def test_replay_of_a_disconnected_sender_is_no_error(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # What the application raises, the server logs as an error: nobody need look at this.
+    # The server logs exceptions as errors, and this is none.
     await relay.break_off("/replay", b'{"all": true}', relay.bear("replay:write"))
     assert relay.query("SELECT count(*) FROM replays") == [(0,)]
     assert "ERROR" not in caplog.text
 
 
-async def test_replay_resends_what_is_known_of_a_removed_user_only(storied: RunningRelay) -> None:
+async def test_replay_of_a_removed_user_applies_the_removal_only(storied: RunningRelay) -> None:
     removal = make_body("user.deleted", at="2026-01-02T03:00:01Z")
     await storied.send_and_wait(removal, "evt_gone")
     before = len(storied.postgrest.writes)

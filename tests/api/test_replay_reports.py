@@ -1,4 +1,4 @@
-"""What came of replays: one, all of them, and those that a restart met."""
+"""`GET /replay`: progress of replays, also after a restart."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ from tests.fake_postgrest import is_write
 from tests.store.store_steps import advance_replay, begin_replay
 
 
-async def test_replay_is_told_of_as_it_was_asked_for(storied: RunningRelay) -> None:
+async def test_replay_is_shown_with_its_requested_filter(storied: RunningRelay) -> None:
     filter_ = {
         "event_ids": ["evt_member", "evt_user"],
         "since": "2026-01-02T03:00:00Z",
@@ -51,20 +51,20 @@ async def test_replay_is_told_of_as_it_was_asked_for(storied: RunningRelay) -> N
     }
 
 
-async def test_replay_of_everything_is_told_of_with_an_empty_filter(storied: RunningRelay) -> None:
+async def test_replay_of_everything_is_shown_with_an_empty_filter(storied: RunningRelay) -> None:
     replay_id = (await storied.replay({"all": True}, sub=None)).json()["replay_id"]
     report = await watch_replay(storied, replay_id)
     assert (report["filter"], report["requested_by"]) == ({}, None)
     assert (report["matched_events"], report["entities"]) == (4, 3)
 
 
-async def test_replay_by_types_alone_is_told_of_without_any_instant(storied: RunningRelay) -> None:
+async def test_replay_by_types_only_shows_no_instant(storied: RunningRelay) -> None:
     replay_id = (await storied.replay({"types": ["trip.*"]})).json()["replay_id"]
     report = await watch_replay(storied, replay_id)
     assert report["filter"] == {"types": ["trip.created", "trip.updated", "trip.deleted"]}
 
 
-async def test_replay_tells_what_waits_and_what_died(storied: RunningRelay) -> None:
+async def test_replay_counts_waiting_and_dead_entities(storied: RunningRelay) -> None:
     storied.postgrest.hang(of=is_write)
     replay_id = (await storied.replay({"all": True})).json()["replay_id"]
     report = (await look_at_replay(storied, replay_id)).json()
@@ -75,7 +75,7 @@ async def test_replay_tells_what_waits_and_what_died(storied: RunningRelay) -> N
     assert (report["applied"], report["dead"], report["waiting"]) == (2, 1, 0)
 
 
-async def test_replay_taken_over_by_another_says_so(storied: RunningRelay) -> None:
+async def test_replay_superseded_by_another_shows_it(storied: RunningRelay) -> None:
     storied.postgrest.hang(of=is_write)
     ids = [
         (await storied.replay(filter_)).json()["replay_id"]
@@ -87,7 +87,7 @@ async def test_replay_taken_over_by_another_says_so(storied: RunningRelay) -> No
     assert (second["marked"], second["applied"], second["superseded"]) == (1, 1, 0)
 
 
-async def test_replays_asked_for_together_all_complete(storied: RunningRelay) -> None:
+async def test_replays_requested_concurrently_all_complete(storied: RunningRelay) -> None:
     responses = await asyncio.gather(*(storied.replay({"all": True}) for _ in range(50)))
     assert {response.status_code for response in responses} == {202}
     ids = {response.json()["replay_id"] for response in responses}
@@ -120,7 +120,7 @@ async def test_replay_that_a_relay_had_begun_is_completed_by_the_next(
     "replay_id",
     ["6b1f0c1e-0000-4000-8000-000000000000", "nowhere", "%00", "%FF", "x" * 5000, "%F0%9F%98%80"],
 )
-async def test_replay_that_nobody_asked_for_is_not_found(
+async def test_replay_of_an_unknown_replay_id_is_not_found(
     relay: RunningRelay, replay_id: str
 ) -> None:
     await relay.replay({"all": True})
@@ -128,9 +128,7 @@ async def test_replay_that_nobody_asked_for_is_not_found(
 
 
 @pytest.mark.parametrize("path", ["/replay", "/replay?limit=0", "/replay/nowhere"])
-async def test_replays_are_shown_to_nobody_without_the_scope(
-    relay: RunningRelay, path: str
-) -> None:
+async def test_replays_without_the_scope_are_not_shown(relay: RunningRelay, path: str) -> None:
     assert_problem(await relay.http.get(path), 401, "unauthenticated")
     other = relay.bear("events:read webhooks:write")
     assert_problem(await relay.http.get(path, headers=other), 403, "scope-missing")
@@ -181,20 +179,20 @@ async def test_replays_are_listed_newest_first_page_by_page(storied: RunningRela
         ("a/b=1&limit=0", ["/query/limit", "/query/a~1b"]),
     ],
 )
-async def test_replays_by_a_wrong_query_are_refused(
+async def test_replays_by_a_wrong_query_are_rejected(
     relay: RunningRelay, query: str, expected: list[str]
 ) -> None:
     response = await relay.http.get(f"/replay?{query}", headers=relay.bear("replay:write"))
     assert pointers(assert_problem(response, 422, "input-invalid")) == expected
 
 
-async def test_replays_by_a_cursor_of_events_are_refused(storied: RunningRelay) -> None:
+async def test_replays_by_a_cursor_of_events_are_rejected(storied: RunningRelay) -> None:
     page = await storied.http.get("/events?limit=1", headers=storied.bear("events:read"))
     response = await list_replays(storied, cursor=page.json()["next_cursor"])
     assert pointers(assert_problem(response, 422, "input-invalid")) == ["/query/cursor"]
 
 
-async def test_replay_in_a_store_that_cannot_be_read_is_told_to_come_back(
+async def test_replay_in_an_unreadable_store_gets_a_503(
     relay: RunningRelay,
 ) -> None:
     replay_id = (await relay.replay({"all": True})).json()["replay_id"]

@@ -1,4 +1,4 @@
-"""Reading bodies within their bound, message by message as a server hands them over."""
+"""Reads request bodies within their limit, from several messages."""
 
 from collections.abc import Iterable
 
@@ -67,7 +67,7 @@ async def test_body_that_grows_too_large_is_received_no_further(messages: list[M
 @pytest.mark.parametrize(
     "messages", [[GONE], [chunk(b"01", more=True), GONE], [chunk(b"", more=True), GONE]]
 )
-async def test_body_whose_sender_is_gone_is_none(messages: list[Message]) -> None:
+async def test_body_of_a_disconnected_sender_is_not_read(messages: list[Message]) -> None:
     with pytest.raises(ClientDisconnect):
         await read(*messages)
 

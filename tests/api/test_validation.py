@@ -1,4 +1,4 @@
-"""What is told of a form that is wrong: where, by JSON pointer, and never what stood there."""
+"""Validation errors name the field by JSON pointer, and never its value."""
 
 import json
 from typing import Annotated
@@ -71,11 +71,11 @@ def test_form_that_is_right_is_read() -> None:
     ],
     ids=lambda value: json.dumps(value)[:40] if not isinstance(value, set) else "",
 )
-def test_form_that_is_wrong_names_every_place(body: object, pointers: set[str]) -> None:
+def test_form_that_is_invalid_names_every_field(body: object, pointers: set[str]) -> None:
     assert set(read_wrong(json.dumps(body).encode())) == pointers
 
 
-def test_form_refused_by_a_rule_of_ours_says_the_rule_alone() -> None:
+def test_form_rejected_by_a_validator_shows_its_message_only() -> None:
     assert read_wrong(json.dumps({"name": VALUE}).encode()) == {"/name": "must be another"}
 
 

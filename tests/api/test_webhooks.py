@@ -1,4 +1,4 @@
-"""What the backend is answered to one event."""
+"""`POST /webhooks`."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ async def test_webhook_is_answered_only_after_its_commit(relay: RunningRelay) ->
 # --- 401 ---
 
 
-async def test_webhook_not_authentic_gets_one_opaque_answer_whatever_the_reason(
+async def test_webhook_not_authentic_gets_the_same_opaque_401_for_every_reason(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -208,7 +208,7 @@ async def test_webhook_not_of_json_is_unsupported(relay: RunningRelay, media_typ
     assert_problem(response, 415, "media-type-unsupported")
 
 
-async def test_webhook_of_another_form_names_every_place(relay: RunningRelay) -> None:
+async def test_webhook_with_an_invalid_body_names_every_field(relay: RunningRelay) -> None:
     named = {}
     for case in INVALID:
         content = case["text"].encode() if "text" in case else json.dumps(case["body"]).encode()
@@ -262,7 +262,7 @@ async def test_webhook_by_another_method_is_a_problem(relay: RunningRelay) -> No
 # --- 429, 503 ---
 
 
-async def test_webhook_beyond_those_in_flight_is_told_to_come_back(starter: RelayStarter) -> None:
+async def test_webhook_beyond_max_in_flight_gets_a_429(starter: RelayStarter) -> None:
     async with starter.start(max_in_flight=1) as relay:
         with relay.app.state.services.in_flight.acquire():
             response = await relay.send(CREATED, "evt_1")
@@ -272,7 +272,7 @@ async def test_webhook_beyond_those_in_flight_is_told_to_come_back(starter: Rela
         assert (await relay.send(CREATED, "evt_1")).status_code == 202
 
 
-async def test_webhook_whose_body_is_slow_keeps_no_other_out(starter: RelayStarter) -> None:
+async def test_webhook_with_a_slow_body_does_not_delay_others(starter: RelayStarter) -> None:
     async with starter.start(max_in_flight=1) as relay:
         content = json.dumps(CREATED).encode()
         body = SlowBody(content)
@@ -283,7 +283,7 @@ async def test_webhook_whose_body_is_slow_keeps_no_other_out(starter: RelayStart
         assert (await sending).status_code == 202
 
 
-async def test_webhook_that_cannot_be_committed_is_told_to_come_back_and_leaves_nothing(
+async def test_webhook_that_cannot_be_committed_gets_a_503_and_is_not_stored(
     relay: RunningRelay,
 ) -> None:
     bodies = [make_body("user.created", id=USER[:-1] + str(n)) for n in range(10)]
@@ -302,7 +302,7 @@ async def test_webhook_that_cannot_be_committed_is_told_to_come_back_and_leaves_
 
 
 class BreakableClock(Clock):
-    """A clock that fails when told to: a fault that nobody foresaw."""
+    """A clock that can be told to raise an unexpected error."""
 
     is_broken = False
 
@@ -313,7 +313,7 @@ class BreakableClock(Clock):
 
 
 @pytest.mark.parametrize("path", ["/webhooks", "/webhooks/batch"])
-async def test_webhook_that_meets_a_fault_of_ours_is_told_nothing_of_it(
+async def test_webhook_with_an_unexpected_error_gets_no_details(
     starter: RelayStarter, path: str
 ) -> None:
     clock = BreakableClock(NOW)
@@ -331,7 +331,7 @@ async def test_webhook_that_meets_a_fault_of_ours_is_told_nothing_of_it(
         assert (await relay.post("/webhooks", content, signed)).status_code == 202
 
 
-async def test_webhook_whose_sender_is_gone_is_answered_to_nobody(
+async def test_webhook_of_a_disconnected_sender_gets_no_response(
     relay: RunningRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = json.dumps(CREATED).encode()

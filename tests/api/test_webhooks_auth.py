@@ -1,4 +1,4 @@
-"""Who may send webhooks, in each mode of WEBHOOK_AUTH, from the headers to the answer."""
+"""Authentication of webhooks in each mode of WEBHOOK_AUTH, over HTTP."""
 
 import json
 
@@ -98,7 +98,7 @@ EXPECTED: dict[str, dict[tuple[str, str], int]] = {
 
 @pytest.mark.parametrize("path", ["/webhooks", "/webhooks/batch"])
 @pytest.mark.parametrize("mode", EXPECTED)
-async def test_webhook_in_each_mode_is_judged_by_what_it_carries(
+async def test_webhook_in_each_mode_is_authenticated_by_its_credentials(
     starter: RelayStarter, mode: str, path: str
 ) -> None:
     content = BATCH if path.endswith("batch") else CONTENT
@@ -171,7 +171,7 @@ async def test_webhook_with_a_token_of_the_key_set_is_accepted(starter: RelaySta
         assert_problem(response, 401, "unauthenticated")
 
 
-async def test_webhook_while_the_key_set_is_gone_is_told_to_come_back(
+async def test_webhook_while_the_key_set_is_unavailable_gets_a_503(
     starter: RelayStarter,
 ) -> None:
     starter.key_server.answer = lambda _: httpx.Response(502)

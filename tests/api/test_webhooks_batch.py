@@ -1,4 +1,4 @@
-"""What the backend is answered to a batch of events."""
+"""`POST /webhooks/batch`."""
 
 import json
 from collections.abc import Callable

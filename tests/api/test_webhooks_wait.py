@@ -1,4 +1,4 @@
-"""What the backend is answered when it prefers to wait until Supabase has its event."""
+"""`POST /webhooks` with `Prefer: wait`."""
 
 import asyncio
 
@@ -33,12 +33,12 @@ async def test_webhook_that_waits_behind_a_newer_one_is_superseded(relay: Runnin
     assert relay.postgrest.rows("trip_memberships") == []
 
 
-async def test_webhook_that_waits_and_is_refused_is_dead(relay: RunningRelay) -> None:
+async def test_webhook_that_waits_and_is_rejected_is_dead(relay: RunningRelay) -> None:
     refuse_rows(relay.postgrest)
     assert await relay.send_and_wait(CREATED) == "dead"
 
 
-async def test_webhook_whose_wait_runs_out_is_answered_as_without(relay: RunningRelay) -> None:
+async def test_webhook_with_an_expired_wait_gets_the_usual_response(relay: RunningRelay) -> None:
     relay.postgrest.hang(of=is_write)
     await relay.send(CREATED, "evt_1")
     headers = {"prefer": "wait=1"}
@@ -71,7 +71,7 @@ async def test_webhook_that_waits_for_no_time_is_accepted(relay: RunningRelay) -
         ("wait=\u0663", None),  # a digit, but no ASCII one
     ],
 )
-async def test_webhook_with_a_preference_says_what_it_made_of_it(
+async def test_webhook_with_a_preference_shows_the_applied_one(
     relay: RunningRelay, preference: str, applied: str | None
 ) -> None:
     response = await relay.send(CREATED, headers={"prefer": preference})
@@ -97,12 +97,12 @@ async def test_webhook_that_waits_when_a_stop_begins_is_accepted_at_once(
     assert (late.status_code, late.json()["status"]) == (200, "duplicate")
 
 
-async def test_webhook_stored_whose_status_cannot_be_read_is_accepted(relay: RunningRelay) -> None:
+async def test_webhook_stored_with_an_unreadable_status_is_accepted(relay: RunningRelay) -> None:
     relay.postgrest.hang(of=is_write)
     sending = asyncio.create_task(relay.send(CREATED, headers={"prefer": "wait=30"}))
     await in_time(relay.postgrest.wait_for_writes(1))
     relay.query("ALTER TABLE events RENAME TO hidden")
     relay.postgrest.heal()
-    # It is durable: whatever becomes of the wait, a 503 would say that it is not.
+    # The event is durable, which a 503 would deny.
     response = await sending
     assert (response.status_code, response.json()["status"]) == (202, "accepted")

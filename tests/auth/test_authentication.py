@@ -1,4 +1,4 @@
-"""Shows who may send webhooks in each mode, and which operators may do what."""
+"""Authentication of webhooks in each mode, and authorization of operators."""
 
 import base64
 import hashlib
@@ -136,7 +136,7 @@ OUTCOMES: dict[WebhookAuth, dict[str, dict[str, Refusal]]] = {
 @pytest.mark.parametrize(
     ("mode", "signature", "token"), list(product(WebhookAuth, SIGNATURES, TOKENS))
 )
-async def test_webhook_in_each_mode_is_admitted_or_refused(
+async def test_webhook_in_each_mode_is_admitted_or_rejected(
     mode: WebhookAuth, signature: str, token: str
 ) -> None:
     headers = make_signature_headers(signature) | make_token_headers(token)
@@ -241,7 +241,7 @@ async def test_webhook_with_a_token_for_an_id_is_admitted_under_that_id_alone(
 
 
 @pytest.mark.parametrize("claim", [7, True, ["evt_1"], {}])
-async def test_webhook_with_a_token_for_an_id_that_is_no_text_is_refused(claim: object) -> None:
+async def test_webhook_with_a_token_for_an_id_that_is_no_text_is_rejected(claim: object) -> None:
     headers = {b"authorization": f"Bearer {mint(webhook_id=claim)}".encode(), b"webhook-id": b"7"}
     with pytest.raises(Unauthenticated):
         await make_authenticator(JWT).authenticate_webhook(headers, BODY)
@@ -255,7 +255,7 @@ async def test_webhook_digest_in_capitals_is_admitted() -> None:
 
 
 async def test_webhook_with_a_token_for_another_body_and_no_scope_is_unauthenticated() -> None:
-    # 401 before 403: nothing is said of its scopes to who replays a captured token.
+    # 401 before 403: a captured token reveals nothing about its scopes.
     token = mint(scope="events:read", request_body_sha256="0" * 64)
     with pytest.raises(Unauthenticated):
         await make_authenticator(JWT).authenticate_webhook(
@@ -272,13 +272,13 @@ async def test_authorization_scheme_is_read_in_any_case(scheme: str) -> None:
 @pytest.mark.parametrize(
     "authorization", [b"", b"Basic dXNlcjpwYXNz", b" Bearer x", b"Bearer\tx", b"\xff"]
 )
-async def test_authorization_that_is_no_bearer_token_is_refused(authorization: bytes) -> None:
+async def test_authorization_that_is_no_bearer_token_is_rejected(authorization: bytes) -> None:
     with pytest.raises(Unauthenticated) as caught:
         await make_authenticator(JWT).authenticate_webhook({b"authorization": authorization}, BODY)
     assert caught.value.reason == "bearer-missing"
 
 
-async def test_authorization_without_its_scheme_is_refused() -> None:
+async def test_authorization_without_its_scheme_is_rejected() -> None:
     with pytest.raises(Unauthenticated):
         await make_authenticator(JWT).authenticate_webhook(
             {b"authorization": mint().encode()}, BODY
@@ -295,7 +295,7 @@ async def test_authorization_without_its_scheme_is_refused() -> None:
         (ANY, {b"authorization": b"Bearer x"}, TokenFailure.MALFORMED),
     ],
 )
-async def test_refusal_tells_the_reason_to_the_log_and_one_sentence_to_the_caller(
+async def test_rejection_tells_the_reason_to_the_log_and_one_sentence_to_the_caller(
     mode: WebhookAuth, headers: dict[bytes, bytes], reason: str
 ) -> None:
     with pytest.raises(Unauthenticated) as caught:
@@ -314,7 +314,7 @@ async def test_refusal_tells_the_reason_to_the_log_and_one_sentence_to_the_calle
     ),
     body=st.binary(),
 )
-async def test_webhook_with_any_headers_and_body_is_refused(
+async def test_webhook_with_any_headers_and_body_is_rejected(
     mode: WebhookAuth, headers: dict[bytes, bytes], body: bytes
 ) -> None:
     with pytest.raises(Unauthenticated):
@@ -341,7 +341,7 @@ async def test_webhook_with_several_signature_lines_is_admitted_if_one_is_good(
 @pytest.mark.parametrize("mode", [HMAC, ANY, BOTH])
 @pytest.mark.parametrize("name", [b"webhook-id", b"webhook-timestamp"])
 @pytest.mark.parametrize("second", ["same", b"evt_2", b"1767225601", b""])
-async def test_webhook_whose_signed_header_is_repeated_is_refused(
+async def test_webhook_with_a_repeated_signed_header_is_rejected(
     mode: WebhookAuth, name: bytes, second: bytes | str
 ) -> None:
     headers = make_signature_headers("good")
@@ -362,7 +362,7 @@ async def test_webhook_whose_signed_header_is_repeated_is_refused(
 @pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
 @pytest.mark.parametrize("second", ["good", "bad"])
 @pytest.mark.parametrize("separator", [b", ", b","])
-async def test_webhook_whose_authorization_is_repeated_is_refused(
+async def test_webhook_with_repeated_authorization_is_rejected(
     mode: WebhookAuth, second: str, separator: bytes
 ) -> None:
     headers = make_signature_headers("good" if mode is BOTH else "absent")
@@ -374,7 +374,7 @@ async def test_webhook_whose_authorization_is_repeated_is_refused(
             )
 
 
-async def test_operator_whose_authorization_is_repeated_is_refused() -> None:
+async def test_operator_with_repeated_authorization_is_rejected() -> None:
     line = f"Bearer {mint(scope='events:read')}".encode()
     with pytest.raises(Unauthenticated):
         await make_authenticator(JWT).authorize_operator(line + b", " + line, Scope.EVENTS_READ)
@@ -393,7 +393,7 @@ async def test_operator_with_the_scope_is_admitted_in_every_mode(
     assert claims.subject == "ops"
 
 
-async def test_operator_without_the_scope_is_told_which_is_missing() -> None:
+async def test_operator_without_the_scope_learns_its_name() -> None:
     token = mint(scope="webhooks:write events:read")
     with pytest.raises(ScopeMissing, match="replay:write"):
         await make_authenticator(HMAC).authorize_operator(
@@ -410,7 +410,7 @@ async def test_operator_without_a_valid_token_is_unauthenticated(
 
 
 @pytest.mark.parametrize("authorization", [None, b"Bearer x.y.z"])
-async def test_operator_where_nothing_says_who_is_one_is_told_so(
+async def test_operator_without_jwt_settings_gets_a_403(
     authorization: bytes | None,
 ) -> None:
     authenticator = make_authenticator(HMAC, has_tokens=False)
@@ -445,7 +445,7 @@ def mint_asymmetric() -> bytes:
     return f"Bearer {mint_token(claims, secret=key, algorithm='ES256', key_id='key-1')}".encode()
 
 
-async def test_issuer_whose_keys_are_known_lets_operators_and_webhooks_in() -> None:
+async def test_issuer_with_known_keys_authenticates_operators_and_webhooks() -> None:
     authenticator = make_issuer_authenticator(WebhookAuth.JWT, KeyServer([public_jwk("ES256")]))
     claims = await authenticator.authorize_operator(mint_asymmetric(), Scope.EVENTS_READ)
     assert claims.subject == "ops"
@@ -453,7 +453,7 @@ async def test_issuer_whose_keys_are_known_lets_operators_and_webhooks_in() -> N
 
 
 @pytest.mark.parametrize("mode", [JWT, ANY, BOTH])
-async def test_issuer_that_cannot_be_asked_is_no_fault_of_the_caller(mode: WebhookAuth) -> None:
+async def test_issuer_that_is_unreachable_causes_a_503(mode: WebhookAuth) -> None:
     server = KeyServer(answer=lambda _: httpx.Response(503))
     signature = make_signature_headers("good" if mode is BOTH else "absent")
     with pytest.raises(KeySetUnavailable):
@@ -463,14 +463,14 @@ async def test_issuer_that_cannot_be_asked_is_no_fault_of_the_caller(mode: Webho
 
 
 @pytest.mark.parametrize("mode", [HMAC, ANY])
-async def test_issuer_is_not_asked_where_the_signature_is_enough(mode: WebhookAuth) -> None:
+async def test_issuer_is_not_called_for_signed_webhooks(mode: WebhookAuth) -> None:
     server = KeyServer(answer=lambda _: httpx.Response(503))
     headers = make_signature_headers("good") | {b"authorization": mint_asymmetric()}
     await make_issuer_authenticator(mode, server).authenticate_webhook(headers, BODY)
     assert server.requests == []
 
 
-async def test_issuer_is_not_asked_for_what_is_not_signed_where_both_are_needed() -> None:
+async def test_issuer_is_not_called_for_unsigned_webhooks_with_both() -> None:
     server = KeyServer([public_jwk("ES256")])
     with pytest.raises(Unauthenticated):
         await make_issuer_authenticator(BOTH, server).authenticate_webhook(

@@ -1,4 +1,4 @@
-"""Shows when the key set is fetched, and what survives an issuer in trouble."""
+"""When the key set is fetched, and which keys survive failing fetches."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ EC_KEY: dict[str, object] = {"kty": "EC", "kid": "ec-1", "crv": "P-256", "x": "A
 NEW_KEY: dict[str, object] = RSA_KEY | {"kid": "rsa-2"}
 
 
-async def test_key_set_asked_for_known_keys_fetches_once() -> None:
+async def test_key_set_with_known_keys_fetches_once() -> None:
     server = KeyServer([RSA_KEY, EC_KEY])
     key_set = server.connect()
     assert await key_set.find_key("rsa-1", "RSA") == RSA_KEY
@@ -29,13 +29,13 @@ async def test_key_set_asked_for_known_keys_fetches_once() -> None:
     assert [str(request.url) for request in server.requests] == [KEY_SET_URL]
 
 
-async def test_key_set_not_asked_fetches_nothing() -> None:
+async def test_key_set_unused_fetches_nothing() -> None:
     server = KeyServer([RSA_KEY])
     server.connect()
     assert server.requests == []
 
 
-async def test_key_set_asked_for_a_key_of_another_type_finds_none() -> None:
+async def test_key_set_with_a_key_of_another_type_finds_none() -> None:
     key_set = KeyServer([RSA_KEY]).connect()
     assert await key_set.find_key("rsa-1", "EC") is None
 
@@ -50,7 +50,7 @@ async def test_key_set_without_kid_among_several_of_the_type_finds_none() -> Non
     assert await key_set.find_key(None, "RSA") is None
 
 
-async def test_key_set_asked_for_an_unknown_kid_refreshes_once() -> None:
+async def test_key_set_with_an_unknown_kid_refreshes_once() -> None:
     server = KeyServer([RSA_KEY])
     key_set = server.connect()
     await key_set.find_key("rsa-1", "RSA")
@@ -60,7 +60,7 @@ async def test_key_set_asked_for_an_unknown_kid_refreshes_once() -> None:
     assert len(server.requests) == 2
 
 
-async def test_key_set_asked_for_unknown_kids_fetches_at_most_once_in_30_seconds() -> None:
+async def test_key_set_with_unknown_kids_fetches_at_most_once_in_30_seconds() -> None:
     server = KeyServer([RSA_KEY])
     key_set = server.connect()
     for second in range(91):
@@ -83,7 +83,7 @@ async def test_key_set_older_than_10_minutes_refreshes() -> None:
     assert len(server.requests) == 2
 
 
-async def test_key_set_asked_by_many_at_once_fetches_once() -> None:
+async def test_key_set_with_concurrent_callers_fetches_once() -> None:
     fetching, released = asyncio.Event(), asyncio.Event()
     requests = 0
 
@@ -105,7 +105,7 @@ async def test_key_set_asked_by_many_at_once_fetches_once() -> None:
     assert requests == 1
 
 
-async def test_key_set_while_a_refresh_hangs_answers_from_what_it_holds() -> None:
+async def test_key_set_while_a_refresh_hangs_uses_cached_keys() -> None:
     clock = Clock()
     hanging, released = asyncio.Event(), asyncio.Event()
     requests = 0
@@ -132,7 +132,7 @@ async def test_key_set_while_a_refresh_hangs_answers_from_what_it_holds() -> Non
 
 
 async def test_key_set_while_a_fetch_hangs_lets_64_wait_and_sends_the_others_away() -> None:
-    """Anybody can send tokens that name keys nobody has."""
+    """Any caller can send tokens that name unknown keys."""
     clock = Clock()
     hanging, released = asyncio.Event(), asyncio.Event()
     keys = [RSA_KEY]
@@ -146,7 +146,7 @@ async def test_key_set_while_a_fetch_hangs_lets_64_wait_and_sends_the_others_awa
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         key_set = KeySet(KEY_SET_URL, client, clock=clock)
         await key_set.find_key("rsa-1", "RSA")
-        for _ in range(2):  # nobody is counted who has ended
+        for _ in range(2):  # A finished caller no longer counts.
             keys.append(NEW_KEY)
             clock.advance(30)
             hanging.clear()
@@ -262,7 +262,7 @@ async def test_key_set_through_trouble_keeps_the_last_good_set_and_warns(
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-async def test_key_set_in_trouble_from_the_start_says_so_and_recovers(trouble: str) -> None:
+async def test_key_set_unavailable_from_the_start_raises_and_recovers(trouble: str) -> None:
     server = KeyServer([RSA_KEY], answer=TROUBLE[trouble])
     key_set = server.connect()
     with pytest.raises(KeySetUnavailable):
@@ -274,7 +274,7 @@ async def test_key_set_in_trouble_from_the_start_says_so_and_recovers(trouble: s
     assert await key_set.find_key("rsa-1", "RSA") == RSA_KEY
 
 
-async def test_key_set_of_exactly_the_bound_is_read() -> None:
+async def test_key_set_of_exactly_the_limit_is_read() -> None:
     body = json.dumps({"keys": [RSA_KEY]}).encode()
     server = KeyServer(
         answer=lambda _: httpx.Response(200, content=body + b" " * (524_288 - len(body)))

@@ -1,4 +1,4 @@
-"""Shows which 32 bytes pass for an Ed25519 public key."""
+"""Which 32 bytes are a usable ed25519 public key."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,18 +31,18 @@ def test_public_key_of_any_private_key_is_usable(seed: bytes) -> None:
 
 @pytest.mark.parametrize("encoded", SMALL_ORDER)
 @pytest.mark.parametrize("sign", [0, 0x80])
-def test_public_key_of_small_order_is_refused(encoded: str, sign: int) -> None:
+def test_public_key_of_small_order_is_rejected(encoded: str, sign: int) -> None:
     raw = bytearray.fromhex(encoded)
     raw[31] |= sign
     assert not is_usable_public_key(bytes(raw))
 
 
-def test_public_key_off_the_curve_is_refused() -> None:
+def test_public_key_off_the_curve_is_rejected() -> None:
     # y = 2 has no x
     assert not is_usable_public_key((2).to_bytes(32, "little"))
 
 
-def test_public_key_not_canonical_is_refused() -> None:
+def test_public_key_not_canonical_is_rejected() -> None:
     # y = 3 is on the curve; y + p says the same in 255 bits
     assert is_usable_public_key((3).to_bytes(32, "little"))
     assert not is_usable_public_key((3 + PRIME).to_bytes(32, "little"))

@@ -1,4 +1,4 @@
-"""One line an event, for people or for machines."""
+"""Log records as text and as JSON."""
 
 import json
 import logging
@@ -79,7 +79,7 @@ def test_logging_has_times_in_utc_to_the_millisecond(
 
 @pytest.mark.parametrize("character", HOSTILE)
 @pytest.mark.parametrize("format_name", ["text", "json"])
-def test_logging_escapes_what_could_change_what_a_terminal_shows(
+def test_logging_escapes_control_characters(
     capsys: pytest.CaptureFixture[str], format_name: Any, character: str
 ) -> None:
     configure_logging(level="INFO", format_name=format_name)
@@ -92,7 +92,7 @@ def test_logging_escapes_what_could_change_what_a_terminal_shows(
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
 @pytest.mark.parametrize("format_name", ["text", "json"])
-def test_logging_begins_no_line_that_a_stranger_wrote(
+def test_logging_indents_lines_of_messages(
     capsys: pytest.CaptureFixture[str], format_name: Any, end: str
 ) -> None:
     configure_logging(level="INFO", format_name=format_name)

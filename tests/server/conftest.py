@@ -1,4 +1,4 @@
-"""Relays that are served, for the tests that speak to them in bytes."""
+"""Fixtures: served relays for tests over raw connections."""
 
 import logging
 from collections.abc import Iterator

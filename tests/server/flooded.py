@@ -1,4 +1,4 @@
-"""A relay of its own process under a flood: its memory, and senders who go on meanwhile."""
+"""A relay process under a flood: its memory, and senders that continue meanwhile."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ from tests.e2e.conftest import RelayProcess
 
 # Other processes take their share of the machine and of its disk.
 ANSWER_SECONDS: Final = 10.0
-# A port that nobody listens on: the relay goes on without Supabase.
+# Nothing listens on this port: the relay runs without Supabase.
 _SETTINGS: Final = {
     "SUPABASE_URL": "http://127.0.0.1:9",
     "SUPABASE_SECRET_KEY": "sb_secret_test",
@@ -28,7 +28,7 @@ _KIB_PER_MIB: Final = 1024
 
 
 def make_event(secret: str) -> tuple[str, bytes, dict[str, str]]:
-    """Make a signed event that nobody has sent before: its id, body and headers."""
+    """Make a new signed event: its id, body and headers."""
     event_id = f"evt_{uuid.uuid4().hex}"
     user = {"id": str(uuid.uuid4()), "email": "ada@example.com", "username": "ada"}
     body = make_body("user.updated", user)
@@ -153,7 +153,7 @@ class Sender:
 
 @contextmanager
 def make_senders(relay: RelayProcess) -> Iterator[tuple[Sender, Sender]]:
-    """Give one sender who keeps a connection alive, and one who does not."""
+    """Return a sender that keeps its connection alive, and one that does not."""
     kept_alive, fresh = Sender(relay, is_keeping_alive=True), Sender(relay, is_keeping_alive=False)
     with closing(kept_alive), closing(fresh):
         yield kept_alive, fresh

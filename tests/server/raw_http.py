@@ -1,4 +1,4 @@
-"""Connections to a served relay, and webhooks in bytes: what matters is how they are cut."""
+"""Raw connections to a served relay, and webhooks in bytes."""
 
 import contextlib
 import json
@@ -165,7 +165,7 @@ class RawConnection:
         return replace(head, body=self.read_bytes(length))
 
     def read_head(self) -> Answer:
-        """Read an answer that has no body, whatever length it names."""
+        """Read a response without a body, ignoring its length."""
         while b"\r\n\r\n" not in self._unread:
             self._receive()
         head, _, self._unread = self._unread.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A relay in a thread, by the loop and the protocol of `relay serve`."""
+"""Serves a relay in a thread, with the protocol of `relay serve`."""
 
 import socket
 import sqlite3

@@ -1,4 +1,4 @@
-"""Many connections of strangers at once: non-blocking sockets in one thread."""
+"""Many unauthenticated connections: non-blocking sockets in one thread."""
 
 import errno
 import re

@@ -1,4 +1,4 @@
-"""What connections may cost before anybody is known: time, number and memory."""
+"""Limits of connections before authentication: time, number and memory."""
 
 import logging
 import os
@@ -64,14 +64,14 @@ def is_cut(client: RawConnection) -> bool:
 # --- time ---
 
 
-def test_head_that_does_not_end_in_time_is_refused(starter: RelayStarter) -> None:
+def test_head_that_does_not_end_in_time_is_rejected(starter: RelayStarter) -> None:
     limits = Limits(head_seconds=0.3)
     with serve(starter, limits=limits) as relay, relay.open() as client:
         client.send(b"P")
         assert_refused(client, client.read(), 408, "head-too-slow")
 
 
-def test_head_that_goes_on_a_byte_at_a_time_is_refused_all_the_same(starter: RelayStarter) -> None:
+def test_head_that_trickles_in_is_rejected(starter: RelayStarter) -> None:
     with serve(starter, limits=Limits(head_seconds=0.5)) as relay, relay.open() as client:
         client.send(b"GET / HTTP/1.1\r\nA: ")
         while not client.protocol.is_closing:
@@ -79,7 +79,7 @@ def test_head_that_goes_on_a_byte_at_a_time_is_refused_all_the_same(starter: Rel
         assert_refused(client, client.read(), 408, "head-too-slow")
 
 
-def test_body_that_does_not_end_in_time_is_refused(starter: RelayStarter) -> None:
+def test_body_that_does_not_end_in_time_is_rejected(starter: RelayStarter) -> None:
     head, body = cut(write_request("evt_1"))
     with serve(starter, limits=Limits(body_seconds=0.3)) as relay, relay.open() as client:
         client.send(head, body[:-1])
@@ -95,14 +95,14 @@ def test_connection_without_a_request_is_closed_without_an_answer(starter: Relay
         assert used.is_ended()
 
 
-def test_connection_whose_answers_are_not_read_is_cut(starter: RelayStarter) -> None:
+def test_connection_with_unread_responses_is_aborted(starter: RelayStarter) -> None:
     limits = Limits(idle_seconds=0.5)
     with serve(starter, limits=limits) as relay, relay.open(receive_buffer_bytes=4096) as client:
         fill_answers(client)
         await_that(lambda: not relay.connections)
 
 
-def test_client_that_does_not_close_after_a_refusal_is_cut(starter: RelayStarter) -> None:
+def test_client_that_does_not_close_after_a_rejection_is_cut(starter: RelayStarter) -> None:
     limits = Limits(linger_seconds=0.3)
     with serve(starter, limits=limits) as relay, relay.open() as client:
         client.send(b"rubbish\r\n\r\n")
@@ -110,14 +110,14 @@ def test_client_that_does_not_close_after_a_refusal_is_cut(starter: RelayStarter
         await_that(lambda: not relay.connections)
 
 
-def test_refusal_reaches_a_client_that_is_still_sending(starter: RelayStarter) -> None:
+def test_rejection_reaches_a_client_that_is_still_sending(starter: RelayStarter) -> None:
     with serve(starter) as relay, relay.open() as client:
         head, _ = cut(write_request("evt_1", b"", content_length=str(50_000_000)))
         client.socket.sendall(head + b"x" * 3_000_000)
         assert_refused(client, client.read(), 413, "body-too-large")
 
 
-def test_head_that_is_too_large_is_refused(starter: RelayStarter) -> None:
+def test_head_that_is_too_large_is_rejected(starter: RelayStarter) -> None:
     with serve(starter) as relay:
         for head in (
             b"GET / HTTP/1.1\r\nA: " + b"x" * 40_000,
@@ -132,7 +132,7 @@ def test_head_that_is_too_large_is_refused(starter: RelayStarter) -> None:
 # --- number ---
 
 
-def test_connection_beyond_the_bound_closes_the_one_that_has_waited_longest(
+def test_connection_beyond_the_limit_closes_the_one_that_has_waited_longest(
     starter: RelayStarter, caplog: pytest.LogCaptureFixture
 ) -> None:
     limits = Limits(connections=3)
@@ -151,7 +151,7 @@ def test_connection_beyond_the_bound_closes_the_one_that_has_waited_longest(
         assert read_metric(relay, "relay_connections_evicted_total", reason="connections") == 1
 
 
-def test_warnings_about_the_bound_are_few(
+def test_warnings_about_the_limit_are_few(
     starter: RelayStarter, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serve(starter, limits=Limits(connections=2)) as relay, open_many(relay, 40):
@@ -159,7 +159,9 @@ def test_warnings_about_the_bound_are_few(
         assert len(warnings) == 1
 
 
-def test_connection_that_has_delivered_an_event_outlasts_strangers(starter: RelayStarter) -> None:
+def test_connection_that_delivered_an_event_outlasts_unauthenticated_ones(
+    starter: RelayStarter,
+) -> None:
     with serve(starter, limits=Limits(connections=3)) as relay, relay.open() as trusted:
         assert trusted.ask(write_request("evt_1")).status == 202
         with open_many(relay, 20):
@@ -219,14 +221,14 @@ def test_requests_behind_answers_that_are_not_read_count_towards_the_budget(
 # --- file descriptors ---
 
 
-def test_bound_that_file_descriptors_allow_is_the_one_wanted() -> None:
+def test_limit_that_file_descriptors_allow_is_the_one_wanted() -> None:
     assert bound_connections(10) == 10
 
 
 @pytest.mark.parametrize(
     ("soft", "hard", "bound"), [(256, 4096, 500), (256, 512, 384), (64, 64, 32)]
 )
-def test_bound_is_what_file_descriptors_allow(soft: int, hard: int, bound: int) -> None:
+def test_limit_is_what_file_descriptors_allow(soft: int, hard: int, bound: int) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
         pytest.skip(f"the hard limit of file descriptors is below {hard}")
     code = (

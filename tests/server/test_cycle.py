@@ -103,7 +103,7 @@ async def _split_the_response(_: Request) -> Response:
     [_raise, _SayNothing(), _split_the_response],
     ids=["raises", "no-response", "header-with-crlf"],
 )
-def test_failure_is_a_problem_that_says_nothing_of_it(served: Served, endpoint: object) -> None:
+def test_failure_is_a_problem_without_details(served: Served, endpoint: object) -> None:
     path = f"/test/{id(endpoint)}"
     add_route(served, path, endpoint)
     with served.open() as client:
@@ -128,7 +128,7 @@ def test_stream_that_fails_cuts_the_connection(served: Served) -> None:
         assert client.read_to_end() == b"5\r\nfirst\r\n"
 
 
-def test_application_is_told_that_the_client_is_gone(starter: RelayStarter) -> None:
+def test_application_is_notified_when_the_client_disconnects(starter: RelayStarter) -> None:
     told: list[str] = []
 
     async def endpoint(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Events that are stored while their sender does not read, is gone, or the relay stops."""
+"""Events of senders that do not read or disconnect, or that arrive while the relay stops."""
 
 import json
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from tests.server.served import Paths, Served, serve
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-# --- a sender who does not read ---
+# Senders that do not read
 
 
-def test_sender_who_does_not_read_is_held_up_and_loses_nothing(
+def test_sender_that_does_not_read_is_paused_and_loses_nothing(
     served: Served, paths: Paths
 ) -> None:
     with served.open(receive_buffer_bytes=4096) as client:
@@ -38,14 +38,14 @@ def test_sender_who_does_not_read_is_held_up_and_loses_nothing(
     assert (paths.fast, paths.regular) == (sent + 2, 0)
 
 
-# --- a sender who is gone ---
+# Senders that disconnect
 
 
 @pytest.mark.parametrize(
     "leave", [RawConnection.break_off, RawConnection.close], ids=["reset", "closed"]
 )
 @pytest.mark.parametrize("behind", [0, 2], ids=["alone", "with-others-behind"])
-def test_event_of_a_sender_who_is_gone_is_stored_and_its_place_is_free(
+def test_event_of_a_disconnected_sender_is_stored_and_its_slot_is_free(
     starter: RelayStarter, leave: Callable[[RawConnection], None], behind: int
 ) -> None:
     with serve(starter, max_in_flight=1) as relay:
@@ -64,7 +64,7 @@ def test_event_of_a_sender_who_is_gone_is_stored_and_its_place_is_free(
         await_that(lambda: not relay.connections)
 
 
-def test_conflict_of_a_sender_who_is_gone_leaves_nothing_behind(starter: RelayStarter) -> None:
+def test_conflict_of_a_disconnected_sender_leaves_no_trace(starter: RelayStarter) -> None:
     with serve(starter, max_in_flight=1) as relay:
         with relay.open() as client:
             client.ask(write_request("evt_1"))
@@ -142,7 +142,7 @@ def test_conflict_that_outlasts_the_patience_of_a_stop_is_not_answered_as_taken(
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["waiting", "arriving"])
-def test_event_whose_sender_waits_for_supabase_while_the_relay_stops_is_accepted(
+def test_event_with_a_waiting_sender_while_the_relay_stops_is_accepted(
     starter: RelayStarter, *, is_late: bool
 ) -> None:
     starter.postgrest.break_connection()
@@ -178,7 +178,7 @@ def test_event_behind_another_is_neither_stored_nor_answered_once_the_relay_stop
     assert relay.find_bodies("evt_2") == []
 
 
-def test_events_of_senders_who_are_gone_when_the_relay_stops_are_stored(
+def test_events_of_disconnected_senders_when_the_relay_stops_are_stored(
     starter: RelayStarter, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = ["evt_1", "evt_2", "evt_3"]

@@ -1,4 +1,4 @@
-"""Which events take the fast path, and which the regular one."""
+"""Which events take the fast path, and which the regular path."""
 
 import json
 import time
@@ -31,9 +31,7 @@ def test_response_has_the_current_date_and_nothing_superfluous(served: Served) -
     assert fields.keys() == {b"date", b"content-type", b"content-length"}
 
 
-def test_event_whose_body_follows_its_head_takes_the_fast_path(
-    served: Served, paths: Paths
-) -> None:
+def test_event_with_a_body_after_its_head_takes_the_fast_path(served: Served, paths: Paths) -> None:
     with served.open() as client:
         assert client.ask(*cut(write_request("evt_halves"))).status == 202
     assert (paths.fast, paths.regular) == (1, 0)
@@ -67,7 +65,7 @@ def test_body_that_looks_like_an_event_is_a_body(served: Served, paths: Paths) -
     assert served.find_bodies("evt_inner") == []
 
 
-def test_event_of_which_only_the_beginning_is_signed_is_refused_when_it_is_whole(
+def test_event_of_which_only_the_beginning_is_signed_is_rejected_when_it_is_whole(
     served: Served, paths: Paths
 ) -> None:
     with served.open() as client:
@@ -86,7 +84,7 @@ def test_event_that_waits_for_supabase_takes_the_regular_path(served: Served, pa
 
 
 @pytest.mark.parametrize("write", [write_request, write_chunked])
-def test_client_that_expects_100_continue_is_told_to_continue(
+def test_client_that_expects_100_continue_gets_it(
     served: Served, paths: Paths, write: Callable[[str, bytes, str], bytes]
 ) -> None:
     event_id = f"evt_expects_{write.__name__}"
@@ -107,7 +105,7 @@ def test_client_that_does_not_wait_for_100_continue_gets_its_answer_alone(
         assert client.ask(write_request("evt_hurries")).status == 200
 
 
-def test_client_that_expects_100_continue_for_too_large_a_body_is_refused_at_once(
+def test_client_that_expects_100_continue_for_too_large_a_body_is_rejected_at_once(
     served: Served,
 ) -> None:
     head, _ = cut(

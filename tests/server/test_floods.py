@@ -1,4 +1,4 @@
-"""Floods by strangers: the relay's memory stays bounded, and genuine senders are answered.
+"""Floods without authentication: memory stays bounded, and authentic senders get responses.
 
 The relay is a process of its own. Under every flood one sender keeps a connection alive and another
 makes a new one for each event, and each event has to be answered in time. `make floods` shows the
@@ -109,7 +109,7 @@ def read_evictions(relay: FloodedRelay) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("count", [1, 50])
-def test_head_of_fifty_megabytes_is_refused_early(
+def test_head_of_fifty_megabytes_is_rejected_early(
     runner: FloodRunner, relay: FloodedRelay, count: int
 ) -> None:
     fields = b"".join(b"x-%d: %b\r\n" % (n, b"a" * 1000) for n in range(1000))
@@ -128,7 +128,7 @@ def test_heads_that_never_end_take_little(runner: FloodRunner, relay: FloodedRel
     assert (crowd.opened, crowd.statuses) == (500, {})
 
 
-def test_empty_lines_without_end_are_refused(runner: FloodRunner, relay: FloodedRelay) -> None:
+def test_empty_lines_without_end_are_rejected(runner: FloodRunner, relay: FloodedRelay) -> None:
     crowd = runner.flood(relay, endless(b"\r\n" * 30_000), 50, returns=True)
     assert set(crowd.statuses) == {431}
 
@@ -137,14 +137,14 @@ def test_empty_lines_without_end_are_refused(runner: FloodRunner, relay: Flooded
 
 
 @pytest.mark.parametrize("count", [1, 20, 1000])
-def test_pipeline_whose_answers_are_not_read_is_not_read_either(
+def test_pipeline_with_unread_responses_is_not_read(
     runner: FloodRunner, relay: FloodedRelay, count: int
 ) -> None:
     pieces = endless(_GET % b"/health/live" * 300_000)
     runner.flood(relay, pieces, count, reads=False)
 
 
-def test_signed_pipeline_whose_answers_are_not_read_is_not_read_either(
+def test_signed_pipeline_with_unread_responses_is_not_read(
     runner: FloodRunner,
     relay: FloodedRelay,
 ) -> None:
@@ -181,7 +181,7 @@ def test_large_unfinished_bodies_make_room_for_each_other(
     assert "unfinished requests and unread responses" in relay.log
 
 
-def test_chunks_of_nearly_nothing_are_refused_early(
+def test_chunks_of_nearly_nothing_are_rejected_early(
     runner: FloodRunner, relay: FloodedRelay
 ) -> None:
     start = _BATCH + _CHUNKED
@@ -226,7 +226,7 @@ def test_requests_as_fast_as_possible_leave_senders_their_turn(
 # --- connections ---
 
 
-def test_connections_beyond_the_bound_are_those_of_strangers(
+def test_connections_beyond_the_limit_evict_unauthenticated_ones(
     runner: FloodRunner, tmp_path: Path
 ) -> None:
     with run_relay(tmp_path, MAX_CONNECTIONS="200") as relay:
@@ -238,7 +238,7 @@ def test_connections_beyond_the_bound_are_those_of_strangers(
         )
 
 
-def test_file_descriptors_that_are_short_are_told_and_suffice(
+def test_file_descriptors_that_are_short_are_logged_and_suffice(
     runner: FloodRunner, tmp_path: Path
 ) -> None:
     with run_relay(tmp_path, "sh", "-c", 'ulimit -n 256; exec "$@"', "sh") as relay:

@@ -1,4 +1,4 @@
-"""One connection: requests behind one another, in one piece or cut, and what ends it."""
+"""One connection: pipelined requests, and its end."""
 
 from collections.abc import Callable
 from functools import partial
@@ -77,7 +77,7 @@ def test_event_on_a_connection_that_is_to_end_ends_it(
         assert client.is_ended()
 
 
-def test_event_that_ends_the_connection_has_what_follows_it_dropped(served: Served) -> None:
+def test_event_that_ends_the_connection_drops_following_bytes(served: Served) -> None:
     with served.open() as client:
         client.send(write_request("evt_final", connection="close") + write_request("evt_dropped"))
         assert client.read().document["event_id"] == "evt_final"
@@ -85,7 +85,7 @@ def test_event_that_ends_the_connection_has_what_follows_it_dropped(served: Serv
     assert served.find_bodies("evt_dropped") == []
 
 
-def test_event_with_rubbish_behind_it_is_answered_before_the_rubbish_is_refused(
+def test_event_with_rubbish_behind_it_is_answered_before_the_rubbish_is_rejected(
     served: Served,
 ) -> None:
     with served.open() as client:

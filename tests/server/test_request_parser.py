@@ -1,4 +1,4 @@
-"""What a connection's bytes are read as, however they are cut."""
+"""The request parser reads the same requests from any segments."""
 
 import random
 from typing import Any
@@ -56,7 +56,7 @@ def test_request_is_followed_by_another_only_where_its_framing_ends(name: str) -
         assert all(b"evt_next" not in found.headers.values() for found in requests)
 
 
-def test_random_pipelines_read_the_same_however_they_are_cut() -> None:
+def test_random_pipelines_read_the_same_with_any_cuts() -> None:
     source = random.Random(16)  # noqa: S311 - not for secrets
     valid = [request for request in VARIANTS.values() if read_requests([request])[1] is None]
     assert len(valid) > 50
@@ -78,7 +78,7 @@ def test_body_of_an_upgrade_request_is_its_body(upgrade: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in VARIANTS if name.startswith(("malformed", "framing"))]
 )
-def test_ambiguous_or_malformed_request_is_refused(name: str) -> None:
+def test_ambiguous_or_malformed_request_is_rejected(name: str) -> None:
     accepted = {
         "framing-length-zeros",
         "framing-chunked-tab",
@@ -136,7 +136,7 @@ def test_close_wins(fields: list[str], keep_alive: bool) -> None:
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
-def test_head_within_the_limits_is_read_and_beyond_them_refused(is_cut: bool) -> None:
+def test_head_within_the_limits_is_read_and_beyond_them_rejected(is_cut: bool) -> None:
     limits = Limits(head_bytes=1000, head_fields=10)
 
     def try_(head: bytes) -> str | None:
@@ -165,7 +165,7 @@ def test_default_limits_are_those_of_the_contract() -> None:
     assert read_requests([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n"])[1] == "HeadTooLarge"
 
 
-def test_body_of_the_longest_length_is_read_and_a_longer_one_refused_at_its_head() -> None:
+def test_body_of_the_longest_length_is_read_and_a_longer_one_rejected_at_its_head() -> None:
     for request in (write_request("evt_1", BODY.ljust(EVENT_BYTES)),):
         assert len(read_one(request).body) == EVENT_BYTES
     head = write_request("evt_1", b"", content_length=str(EVENT_BYTES + 1))
@@ -175,7 +175,7 @@ def test_body_of_the_longest_length_is_read_and_a_longer_one_refused_at_its_head
         parser.read()
 
 
-def test_chunks_beyond_the_limit_are_refused_before_they_are_held() -> None:
+def test_chunks_beyond_the_limit_are_rejected_before_they_are_held() -> None:
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     parser = make_parser()
     parser.feed(head + b"ffff\r\n" + b"a" * 0xFFFF + b"\r\n2\r\n")
@@ -196,7 +196,7 @@ def test_empty_lines_before_a_request_are_not_held(filler: bytes) -> None:
     assert request.target == b"/health/live"
 
 
-def test_parser_says_what_it_holds() -> None:
+def test_parser_reports_held_bytes() -> None:
     parser = make_parser()
     held: list[tuple[Any, int]] = []
     request = write_request("evt_1")
@@ -216,7 +216,7 @@ def test_parser_says_what_it_holds() -> None:
     assert parser.held_bytes >= len(request)
 
 
-def test_refusals_say_what_is_wrong_and_repeat_nothing_that_was_sent() -> None:
+def test_rejections_name_the_reason_without_the_input() -> None:
     for request, kind in (
         (b"GET / HTTP/1.1\r\nswordfish\r\n\r\n", RequestMalformed),
         (b"GET / HTTP/1.1\r\nContent-Length: swordfish\r\n\r\n", RequestMalformed),

@@ -1,4 +1,4 @@
-"""Requests are answered alike: whole or in pieces, by the fast path or the regular one."""
+"""Responses are the same for whole and cut requests, on the fast and the regular path."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -129,7 +129,7 @@ def _goes_on(client: RawConnection) -> bool:
     return client.ask(b"GET /health/live HTTP/1.1\r\nhost: relay.test\r\n\r\n").status == 200
 
 
-def test_head_of_the_path_is_answered_as_ever(served: Served, paths: Paths) -> None:
+def test_head_request_to_the_fast_path_gets_a_405(served: Served, paths: Paths) -> None:
     answers: list[bytes] = []
     for split in (False, True):
         with served.open() as client:
@@ -143,7 +143,7 @@ def test_head_of_the_path_is_answered_as_ever(served: Served, paths: Paths) -> N
     assert (paths.fast, paths.regular) == (0, 2)
 
 
-def test_answers_without_a_store_are_the_same_on_either_path(starter: RelayStarter) -> None:
+def test_responses_without_a_store_are_the_same_on_both_paths(starter: RelayStarter) -> None:
     with serve(starter, max_in_flight=1) as relay, relay.open() as client:
         assert client.ask(write_request("evt_0")).status == 202
         with full_disk():
@@ -159,7 +159,7 @@ def test_answers_without_a_store_are_the_same_on_either_path(starter: RelayStart
         assert relay.count()["accepted"] == 2
 
 
-def test_answers_without_a_place_are_the_same_on_either_path(starter: RelayStarter) -> None:
+def test_responses_without_a_free_slot_are_the_same_on_both_paths(starter: RelayStarter) -> None:
     with serve(starter, max_in_flight=1) as relay, relay.open() as first:
         with relay.hold_store():
             first.send(write_request("evt_1"))
@@ -176,7 +176,7 @@ def test_answers_without_a_place_are_the_same_on_either_path(starter: RelayStart
         assert relay.taken == 2
 
 
-def test_places_of_those_who_are_refused_are_free_again(starter: RelayStarter) -> None:
+def test_slots_of_rejected_requests_are_released(starter: RelayStarter) -> None:
     with serve(starter, max_in_flight=1) as relay, relay.open() as client:
         for request, status in (
             (write_request("evt_1"), 202),
@@ -226,7 +226,7 @@ def test_event_that_is_not_stored_is_offered_to_the_store_once(starter: RelaySta
         assert (relay.taken, points) == (3, [Failpoint.AFTER_VERIFY] * 2)
 
 
-def test_refusal_is_logged_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+def test_rejection_is_logged_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     with served.open() as client:
         assert client.ask(write_request("evt_log", webhook_signature="v1,bm9uZQ==")).status == 401
     rejected = [r for r in caplog.records if r.getMessage().startswith("rejected /webhooks")]

@@ -1,4 +1,4 @@
-"""Answers over real sockets are the same however requests are cut and joined."""
+"""Responses over real sockets are the same for any segments."""
 
 import random
 import re
@@ -67,7 +67,7 @@ LAST: Final = (
 )
 
 
-def test_pipeline_of_fast_slow_and_refused_requests_is_answered_in_order(served: Served) -> None:
+def test_pipeline_of_fast_slow_and_rejected_requests_is_answered_in_order(served: Served) -> None:
     for part in (*PARTS, *LAST):
         ask(served, part)
     answers = {part: ask(served, part) for part in (*PARTS, *LAST)}

@@ -17,7 +17,7 @@ def test_uvicorn_of_the_lock_file_is_supported() -> None:
 
 
 @pytest.mark.parametrize("name", ["connections", "tasks", "default_headers"])
-def test_uvicorn_without_what_the_protocol_needs_is_refused_at_start(
+def test_uvicorn_without_required_attributes_is_rejected_at_start(
     starter: RelayStarter, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     class OtherState(uvicorn.server.ServerState):
