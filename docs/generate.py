@@ -129,40 +129,37 @@ def write_commands() -> str:
             if not getattr(each, "hidden", False) and each.name != "help"
         ]
         sections += [f"## relay {name}", f"`{usage}`", _paragraphs(command.help or "")]
-        sections.append(_table(("Argument or option", "Value", "Description"), rows))
+        sections.append(_table(("Argument or option", "Values", "Description"), rows))
     return "\n\n".join(sections)
 
 
 def _option_names(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"`{parameter.metavar or parameter.name.upper()}`"
-    return ", ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
+    names = [*parameter.opts, *parameter.secondary_opts]
+    if not parameter.is_flag and not getattr(parameter.type, "choices", None):
+        names[0] += f" {parameter.metavar or parameter.type.name.upper()}"
+    return ", ".join(f"`{each}`" for each in names)
 
 
 def _option_values(parameter: Any, context: Any) -> str:
-    parts = []
-    if not getattr(parameter, "is_flag", False):
+    if getattr(parameter, "is_flag", False):
+        parts = []
+    else:
         kind = parameter.type
-        choices = getattr(kind, "choices", None)
-        if choices:
-            parts.append(", ".join(f"`{getattr(each, 'value', each)}`" for each in choices))
-        else:
-            bounds = [
-                f"{symbol} {bound}"
-                for symbol, bound in (
-                    ("≥", getattr(kind, "min", None)),
-                    ("≤", getattr(kind, "max", None)),
-                )
-                if bound is not None
-            ]
-            parts.append(" ".join((kind.name.removesuffix(" range"), *bounds)))
+        choices = [f"`{getattr(each, 'value', each)}`" for each in getattr(kind, "choices", ())]
+        bounds = (
+            (symbol, getattr(kind, name, None)) for symbol, name in (("≥", "min"), ("≤", "max"))
+        )
+        parts = [", ".join(choices or (f"{symbol} {each:g}" for symbol, each in bounds if each))]
         default = parameter.get_default(context)
         if default not in (None, (), [], False) and parameter.param_type_name == "option":
-            parts.append(f"default `{default}`")
-    if variables := parameter.envvar:
-        names = [variables] if isinstance(variables, str) else variables
-        parts.append(" or ".join(f"`{each}`" for each in names))
-    return "; ".join(parts)
+            parts.append(f"default {_show(default)}")
+    names = parameter.envvar or ()
+    parts.append(
+        " or ".join(f"`{each}`" for each in ([names] if isinstance(names, str) else names))
+    )
+    return "; ".join(part for part in parts if part)
 
 
 def _paragraphs(text: str) -> str:
