@@ -96,7 +96,7 @@ async def check_access(
     tables: Sequence[str],
     desired: Desired | None,
 ) -> Access:
-    """Read a trip as a user, and with the relay's key what there is to read.
+    """Read a trip as a user, and the existing rows with the relay's key.
 
     Args:
         project: the project.

@@ -77,7 +77,7 @@ def _not_checked(reason: str) -> Finding:
 def _evaluate_policies(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
     """Check the policies of the tables whose rows belong to a trip."""
     unaware = [f for f in catalog.functions if _ignores_status(f.definition, targets)]
-    # Users may read their own membership, whatever its status.
+    # Users may read their own memberships of any status.
     memberships = catalog.find_table(targets.memberships)
     findings = [
         finding

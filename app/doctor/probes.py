@@ -1,6 +1,6 @@
 """Read a Supabase project and probe writes without changing anything.
 
-A probed write never commits, whatever the project permits:
+A probed write never commits, even if the project permits it:
 
 - It names no row: an upsert of no rows, an update or delete where one column is both null and not.
 - It asks for exactly one row back (`Accept: application/vnd.pgrst.object+json`); PostgREST rolls

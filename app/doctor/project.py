@@ -18,8 +18,8 @@ from app.supabase.targets import Targets
 
 _TOKEN_SECONDS: Final = 300
 _WANTED: Final = (
-    "SUPABASE_PUBLISHABLE_KEY takes the publishable key (sb_publishable_…) or the legacy anon key:"
-    " Supabase dashboard, Settings, API keys"
+    "It must be the publishable key (sb_publishable_…) or the legacy anon key: Supabase dashboard,"
+    " Settings, API keys"
 )
 
 

@@ -70,7 +70,7 @@ async def check_table(
             findings.append(_evaluate_upsert(target, upsert, plans_upserts=plans_upserts))
             findings.append(_evaluate_required(target, await relay.read_required_columns(target)))
     elif columns.status is Status.SKIPPED and catalog is not None:
-        columns = _evaluate_columns(target, () if table is None else table.columns)
+        columns = _evaluate_columns(target, None if table is None else table.columns)
     if table is not None:
         findings += _evaluate_table(table, target, values)
     return [columns, *findings]
@@ -87,7 +87,7 @@ async def _check_columns(relay: ProbeClient, target: Target) -> Finding:
         why = "The relay can still write to it, through its functions."
         return skipped(check, what, why, USE_DB_URL)
     if failure.code in probes.NO_SUCH_TABLE:
-        return _evaluate_columns(target, ())
+        return _evaluate_columns(target, None)
     if failure.code == probes.LACKS_PRIVILEGE:
         return _lacks_privilege(check, target, "select")
     if failure.code not in probes.NO_SUCH_COLUMN:
@@ -152,11 +152,11 @@ def _evaluate_table(
             yield _evaluate_enum(table, target, field, values[field])
 
 
-def _evaluate_columns(target: Target, existing: Sequence[str]) -> Finding:
+def _evaluate_columns(target: Target, existing: Sequence[str] | None) -> Finding:
+    """Report missing columns; None: the table does not exist."""
     check, name, columns = f"columns:{target.table}", name_target(target), target.written_columns
-    missing = [column for column in columns if column not in existing]
     waits = f"The relay keeps every {target.kind} pending until it exists."
-    if not existing:
+    if existing is None:
         return problem(
             check,
             f"{name} does not exist.",
@@ -164,6 +164,7 @@ def _evaluate_columns(target: Target, existing: Sequence[str]) -> Finding:
             " creates ours with its policies, from supabase/migrations.",
             fixes.create_table(target),
         )
+    missing = [column for column in columns if column not in existing]
     if missing:
         return problem(
             check,

@@ -121,11 +121,11 @@ async def test_timeout_is_named() -> None:
 
 @asynccontextmanager
 async def serve(context: ssl.SSLContext | None) -> AsyncIterator[int]:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         del reader
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0, ssl=context)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -138,12 +138,12 @@ async def test_certificate_of_an_unknown_authority_is_named(tmp_path: Path) -> N
 
 
 async def test_http_server_behind_an_https_url_is_a_tls_failure() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         what = await explain_error(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
     assert "TLS with SUPABASE_URL fails" in what

@@ -32,7 +32,7 @@ async def send(use: Use, response: httpx.Response | Exception) -> tuple[Any, lis
     """Use a client against a server with one response; return the result and the requests."""
     requests: list[httpx.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         if isinstance(response, Exception):
             raise response
@@ -42,7 +42,7 @@ async def send(use: Use, response: httpx.Response | Exception) -> tuple[Any, lis
         "https://project.supabase.test",
         {},
         timeout_seconds=5,
-        transport=httpx.MockTransport(answer),
+        transport=httpx.MockTransport(respond),
     ) as http:
         return await use(ProbeClient(http, {"apikey": "key"})), requests
 

@@ -66,6 +66,18 @@ async def test_missing_table_of_a_schema_that_is_not_exposed_is_found_in_the_cat
     assert list_faults(await check(project, with_catalog=True, targets=targets)) == []
 
 
+@pytest.mark.parametrize("with_catalog", [False, True])
+async def test_table_with_none_of_the_columns_is_not_reported_as_missing(
+    hosted: HostedServer, with_catalog: bool
+) -> None:
+    project = hosted.make_project("create table users (a int)")
+
+    findings = await check(project, with_catalog=with_catalog)
+
+    (finding,) = [finding for finding in findings if finding.check == "columns:users"]
+    assert finding.what == "public.users has no column id, email, username."
+
+
 NO_ROW_SECURITY = """
 alter table trip_memberships disable row level security;
 grant all on trip_memberships to anon, authenticated;

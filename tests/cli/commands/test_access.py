@@ -18,12 +18,12 @@ from tests.local import open_rest
 
 
 @contextmanager
-def serve_answer(answer: dict[str, Any], status: int = 200) -> Iterator[str]:
+def serve_response(document: dict[str, Any], status: int = 200) -> Iterator[str]:
     """Respond to every GET alike; yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps(answer).encode()
+            body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
@@ -90,9 +90,9 @@ def test_relay_that_cannot_be_queried_is_reported_with_exit_code_0(
     settings = name_settings(local_supabase)
 
     away = run_relay_command(tmp_path, settings | {"RELAY_URL": "http://127.0.0.1:9"}, *arguments)
-    with serve_answer({"code": "scope-missing"}, 403) as url:
+    with serve_response({"code": "scope-missing"}, 403) as url:
         refused = run_relay_command(tmp_path, settings | {"RELAY_URL": url}, *arguments)
-    with serve_answer({"hello": "world"}) as url:
+    with serve_response({"hello": "world"}) as url:
         other = run_relay_command(tmp_path, settings | {"RELAY_URL": url}, *arguments)
 
     assert [done.returncode for done in (away, refused, other)] == [0, 0, 0]

@@ -136,7 +136,7 @@ def test_key_of_the_wrong_kind_or_project_is_a_problem(
 ) -> None:
     settings = name_settings(local_supabase)
 
-    def examine(**changed: str) -> dict[str, list[dict[str, str]]]:
+    def check(**changed: str) -> dict[str, list[dict[str, str]]]:
         done = run_relay_command(tmp_path, settings | changed, "doctor", "--json")
         assert done.returncode == 1
         for key in changed.values():
@@ -144,11 +144,11 @@ def test_key_of_the_wrong_kind_or_project_is_a_problem(
         document: dict[str, list[dict[str, str]]] = read_json(done)
         return document
 
-    wrong = examine(SUPABASE_SECRET_KEY="sb_secret_of_another_project")
+    wrong = check(SUPABASE_SECRET_KEY="sb_secret_of_another_project")
     assert "rejected the relay's API key" in find(wrong, "supabase")["what"]
-    app = examine(SUPABASE_SECRET_KEY=local_supabase.publishable_key)
+    app = check(SUPABASE_SECRET_KEY=local_supabase.publishable_key)
     assert "is a publishable key" in find(app, "key")["what"]
-    secret = examine(SUPABASE_PUBLISHABLE_KEY=local_supabase.secret_key)
+    secret = check(SUPABASE_PUBLISHABLE_KEY=local_supabase.secret_key)
     assert "replace it at once" in find(secret, "app-key")["what"]
 
 
