@@ -1,6 +1,6 @@
 """A PostgREST of three tables at the wire, with the functions that the relay writes through.
 
-It knows `relay_claim`, `relay_apply` and reads of the tables, and answers anything else as
+It knows `relay_claim`, `relay_apply` and reads of the tables, and responds to anything else as
 PostgREST would: with an error, never with more than was asked for. Sources: DESIGN.md, "Applying
 to Supabase", and https://docs.postgrest.org/en/stable/
 """
@@ -67,7 +67,7 @@ class RowFailure:
 class FakePostgrest(FakeWire):
     """Holds the written rows and every request.
 
-    Subclasses may override `find_failure`, which rejects rows, and `_answer`.
+    Subclasses may override `find_failure`, which rejects rows, and `_respond`.
 
     Args:
         api_key: what `apikey` must be; None lets any caller in.
@@ -211,7 +211,7 @@ class FakePostgrest(FakeWire):
             other[column] == row[column] for at, other in self.tables[table].items() if at != key
         )
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _respond(self, request: httpx.Request) -> httpx.Response:
         if self._api_key is not None and request.headers.get("apikey") != self._api_key:
             return httpx.Response(401, json={"message": "Invalid API key", "hint": "Check it."})
         name = request.url.path.removeprefix(_REST)

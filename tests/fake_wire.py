@@ -18,7 +18,7 @@ def _any_request(_: httpx.Request) -> bool:
 
 
 class FakeWire:
-    """Keeps every request. Subclasses override `_answer`.
+    """Keeps every request. Subclasses override `_respond`.
 
     Attributes:
         requests: in the order they arrived, those that were refused or hang included.
@@ -46,11 +46,11 @@ class FakeWire:
         """Wait until this many requests have arrived; they may still be in flight."""
         await self._wait_until(lambda: len(self.requests) >= count)
 
-    def meet(self, trouble: Trouble) -> None:
+    def add_trouble(self, trouble: Trouble) -> None:
         """Apply this trouble to every request from now on."""
         self._trouble = trouble
 
-    def answer_with(
+    def respond_with(
         self,
         status: int,
         body: object = None,
@@ -61,19 +61,19 @@ class FakeWire:
         """Respond to requests (all, or those that `of` picks) like this from now on.
 
         Args:
-            status: of the answer.
+            status: of the response.
             body: bytes as they are, None for none, anything else as JSON.
-            headers: of the answer.
+            headers: of the response.
             of: picks the requests.
         """
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-        def answer(request: httpx.Request) -> httpx.Response | None:
+        def respond(request: httpx.Request) -> httpx.Response | None:
             if not of(request):
                 return None
             return httpx.Response(status, content=b"" if body is None else content, headers=headers)
 
-        self._trouble = answer
+        self._trouble = respond
 
     def break_connection(
         self,
@@ -90,7 +90,7 @@ class FakeWire:
 
         self._trouble = fail
 
-    def lose_answers(
+    def lose_responses(
         self,
         error: Callable[[str], httpx.TransportError] = httpx.ReadError,
         *,
@@ -101,8 +101,8 @@ class FakeWire:
         def lose(request: httpx.Request) -> httpx.Response | None:
             if not of(request):
                 return None
-            self._answer(request)
-            raise error("the answer is lost")
+            self._respond(request)
+            raise error("the response is lost")
 
         self._trouble = lose
 
@@ -111,7 +111,7 @@ class FakeWire:
 
         def repeat(request: httpx.Request) -> httpx.Response | None:
             if of(request):
-                self._answer(request)
+                self._respond(request)
             return None
 
         self._trouble = repeat
@@ -143,25 +143,25 @@ class FakeWire:
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return the transport to this server."""
-        return httpx.MockTransport(self.answer)
+        return httpx.MockTransport(self.respond)
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def respond(self, request: httpx.Request) -> httpx.Response:
         """Respond to one request; repeat an earlier one to deliver it late."""
         async with self._arrived:
             self.requests.append(request)
             self._arrived.notify_all()
         if self._gate is not None and not self._gate.is_set() and self._hangs(request):
-            landed = self._answer(request) if self._lands else None
+            landed = self._respond(request) if self._lands else None
             self._hanging.set()
             await self._gate.wait()
             if landed is not None:
                 return landed
-        answer = None if self._trouble is None else self._trouble(request)
-        return self._answer(request) if answer is None else answer
+        response = None if self._trouble is None else self._trouble(request)
+        return self._respond(request) if response is None else response
 
     async def _wait_until(self, is_reached: Callable[[], bool]) -> None:
         async with self._arrived:
             await self._arrived.wait_for(is_reached)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _respond(self, request: httpx.Request) -> httpx.Response:
         raise NotImplementedError

@@ -42,7 +42,7 @@ def apply(epoch: int, sequence: int, *operations: dict[str, Any]) -> httpx.Reque
 
 async def write(fake: FakePostgrest, *operations: dict[str, Any]) -> dict[str, Any]:
     """Apply at the next sequence of the fence, and give what is answered."""
-    response = await fake.answer(apply(fake.epoch, fake.sequence + 1, *operations))
+    response = await fake.respond(apply(fake.epoch, fake.sequence + 1, *operations))
     assert response.status_code == 200
     body: dict[str, Any] = response.json()
     return body
@@ -58,14 +58,14 @@ def assert_refused(response: httpx.Response, status: int, code: str) -> None:
 async def test_claim_raises_the_epoch_and_begins_the_sequence_again() -> None:
     fake = FakePostgrest()
     await write(fake, operate("upsert", "users", USER))
-    response = await fake.answer(call("relay_claim", {"protocol": 1}))
+    response = await fake.respond(call("relay_claim", {"protocol": 1}))
     assert response.json() == {"protocol": 1, "epoch": 1}
     assert (fake.epoch, fake.sequence) == (1, 0)
 
 
 async def test_claim_of_another_protocol_is_refused() -> None:
     fake = FakePostgrest()
-    assert_refused(await fake.answer(call("relay_claim", {"protocol": 2})), 400, "0A000")
+    assert_refused(await fake.respond(call("relay_claim", {"protocol": 2})), 400, "0A000")
     assert fake.epoch == 0
 
 
@@ -75,7 +75,7 @@ async def test_apply_of_another_epoch_or_an_old_sequence_is_stale_and_changes_no
 ) -> None:
     fake = FakePostgrest()
     fake.epoch, fake.sequence = 1, 4
-    response = await fake.answer(apply(epoch, sequence, operate("upsert", "users", USER)))
+    response = await fake.respond(apply(epoch, sequence, operate("upsert", "users", USER)))
     assert_refused(response, 409, "PT409")
     assert fake.rows("users") == []
     assert (fake.epoch, fake.sequence) == (1, 4)
@@ -84,8 +84,8 @@ async def test_apply_of_another_epoch_or_an_old_sequence_is_stale_and_changes_no
 async def test_request_delivered_late_is_stale() -> None:
     fake = FakePostgrest()
     late = apply(0, 1, operate("upsert", "users", USER))
-    await fake.answer(apply(0, 2, operate("delete", "users", {"id": "u1"})))
-    assert_refused(await fake.answer(late), 409, "PT409")
+    await fake.respond(apply(0, 2, operate("delete", "users", {"id": "u1"})))
+    assert_refused(await fake.respond(late), 409, "PT409")
     assert fake.rows("users") == []
 
 
@@ -93,10 +93,10 @@ async def test_locked_fence_refuses_claims_and_writes_until_it_is_unlocked() -> 
     fake = FakePostgrest()
     unlock = fake.lock_fence()
     for request in (call("relay_claim", {"protocol": 1}), apply(0, 1)):
-        assert_refused(await fake.answer(request), 500, "55P03")
+        assert_refused(await fake.respond(request), 500, "55P03")
     assert (fake.epoch, fake.sequence) == (0, 0)
     unlock()
-    assert (await fake.answer(apply(0, 1))).status_code == 200
+    assert (await fake.respond(apply(0, 1))).status_code == 200
 
 
 # Rows
@@ -221,7 +221,7 @@ async def test_writes_are_the_requests_that_hold_rows() -> None:
     empty = apply(1, 1, operate("upsert", "users"))
     full = apply(1, 2, operate("delete", "trips", {"id": "t1"}), operate("upsert", "users", USER))
     for request in (claim, read, apply(1, 0), empty, full):
-        await fake.answer(request)
+        await fake.respond(request)
     assert fake.writes == [full]
     assert is_write(full)
     assert not any(map(is_write, (claim, read, empty)))
@@ -232,13 +232,13 @@ async def test_writes_are_the_requests_that_hold_rows() -> None:
 
 async def test_answer_that_is_lost_or_hangs_may_have_landed() -> None:
     fake = FakePostgrest()
-    fake.lose_answers(of=is_write)
+    fake.lose_responses(of=is_write)
     with pytest.raises(httpx.ReadError):
-        await fake.answer(apply(0, 1, operate("upsert", "users", USER)))
+        await fake.respond(apply(0, 1, operate("upsert", "users", USER)))
     assert fake.rows("users") == [USER]
     fake.heal()
     gate = fake.hang(of=is_write, lands=True)
-    hanging = asyncio.create_task(fake.answer(apply(0, 2, operate("upsert", "users", OTHER))))
+    hanging = asyncio.create_task(fake.respond(apply(0, 2, operate("upsert", "users", OTHER))))
     await fake.wait_for_hanging()
     assert fake.rows("users") == [USER, OTHER]
     gate.set()
@@ -263,13 +263,13 @@ async def test_heal_ends_every_trouble() -> None:
 async def test_functions_that_are_dropped_are_missing_until_installed(function: str) -> None:
     fake = FakePostgrest()
     fake.drop_functions()
-    response = await fake.answer(call(function, {"protocol": 1}))
+    response = await fake.respond(call(function, {"protocol": 1}))
     assert_refused(response, 404, "PGRST202")
     assert response.json()["message"] == (
         f"Could not find the function public.{function}(request) in the schema cache"
     )
     fake.install_functions()
-    assert (await fake.answer(apply(0, 1))).status_code == 200
+    assert (await fake.respond(apply(0, 1))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ async def test_anything_else_is_refused(
 ) -> None:
     fake = FakePostgrest()
     url = f"http://supabase.test/rest/v1/{target}"
-    assert_refused(await fake.answer(httpx.Request(method, url, content=content)), status, code)
+    assert_refused(await fake.respond(httpx.Request(method, url, content=content)), status, code)
 
 
 async def test_read_gives_the_columns_of_the_rows_that_a_filter_picks() -> None:
@@ -305,15 +305,15 @@ async def test_read_gives_the_columns_of_the_rows_that_a_filter_picks() -> None:
         ("limit=1", [USER]),
     ):
         url = f"http://supabase.test/rest/v1/users?{query}"
-        assert (await fake.answer(httpx.Request("GET", url))).json() == expected
+        assert (await fake.respond(httpx.Request("GET", url))).json() == expected
 
 
 async def test_wrong_api_key_is_refused() -> None:
     fake = FakePostgrest(api_key="right")
-    assert (await fake.answer(apply(0, 1))).status_code == 401
+    assert (await fake.respond(apply(0, 1))).status_code == 401
     request = apply(0, 1)
     request.headers["apikey"] = "right"
-    assert (await fake.answer(request)).status_code == 200
+    assert (await fake.respond(request)).status_code == 200
 
 
 def test_golden_errors_of_postgrest_are_of_its_form() -> None:

@@ -291,7 +291,7 @@ class RelayStarter:
     async def _carry(self, request: httpx.Request) -> httpx.Response:
         if str(request.url) == KEY_SET_URL:
             return self.key_server(request)
-        return await self.postgrest.answer(request)
+        return await self.postgrest.respond(request)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ async def test_event_with_failed_attempts_shows_the_error_and_their_number(
 ) -> None:
     sentence = 'duplicate key value violates unique constraint "users_email_key"'
     error = {"code": "23505", "message": sentence, "details": "Key (email)=(ada@example.com)"}
-    relay.postgrest.answer_with(409, error, of=is_write)
+    relay.postgrest.respond_with(409, error, of=is_write)
     await relay.send(make_body("user.created"))
     await relay.watch_health(lambda _: relay.query("SELECT attempts FROM entities") == [(1,)])
     response = await relay.look_up("evt_1")

@@ -88,15 +88,15 @@ def time_out(postgrest: FakePostgrest) -> None:
 
 
 def fail_with_a_page(postgrest: FakePostgrest) -> None:
-    postgrest.answer_with(503, b"<html>upstream</html>")
+    postgrest.respond_with(503, b"<html>upstream</html>")
 
 
 def refuse_key(postgrest: FakePostgrest) -> None:
-    postgrest.answer_with(401, {"message": f"Invalid API key {SUPABASE_KEY}"})
+    postgrest.respond_with(401, {"message": f"Invalid API key {SUPABASE_KEY}"})
 
 
 def answer_as_another_server(postgrest: FakePostgrest) -> None:
-    postgrest.answer_with(404, b"<html>nothing here</html>")
+    postgrest.respond_with(404, b"<html>nothing here</html>")
 
 
 def miss_functions(postgrest: FakePostgrest) -> None:
@@ -105,7 +105,7 @@ def miss_functions(postgrest: FakePostgrest) -> None:
 
 def forbid_functions(postgrest: FakePostgrest) -> None:
     error = {"code": "42501", "message": "permission denied for function relay_apply"}
-    postgrest.answer_with(403, error)
+    postgrest.respond_with(403, error)
 
 
 def forbid(postgrest: FakePostgrest) -> None:
@@ -211,7 +211,7 @@ async def test_health_with_a_missing_column_names_it(relay: RunningRelay) -> Non
         "code": "PGRST204",
         "message": "Could not find the 'username' column of 'users' in the schema cache",
     }
-    relay.postgrest.answer_with(400, error, of=is_write)
+    relay.postgrest.respond_with(400, error, of=is_write)
     await relay.send(make_body("user.created"))
     health = await relay.watch_health(is_degraded)
     reason = health["checks"]["supabase"]["reason"]

@@ -131,7 +131,7 @@ async def test_rows_quoted_by_supabase_are_not_repeated(
     caplog.set_level("DEBUG")
     error = {"code": answer["code"], "message": answer["message"], "details": EMAIL, "hint": EMAIL}
     status = int(str(answer["status"]))
-    relay.postgrest.answer_with(status, error, of=is_write)
+    relay.postgrest.respond_with(status, error, of=is_write)
     # Its own e-mail is another: what is found could only come from the answer.
     await relay.send(make_body("user.created"), "evt_1")
     health = await relay.watch_health(

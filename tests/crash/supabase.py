@@ -28,7 +28,7 @@ def serve_postgrest(postgrest: FakePostgrest, pause: Callable[[], float]) -> Ite
         if request is None:
             return
         await asyncio.sleep(pause())
-        answer = await postgrest.answer(request)
+        answer = await postgrest.respond(request)
         await asyncio.sleep(pause())
         await send(
             {

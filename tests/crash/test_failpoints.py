@@ -50,7 +50,7 @@ def test_relay_killed_at_a_commit_has_acknowledged_only_those_before_it(
     scene: Scene, failpoint: Failpoint, *, is_stored: bool
 ) -> None:
     # While Supabase is unavailable, the relay commits no outcome and little else.
-    scene.supabase.answer_with(503, of=is_write)
+    scene.supabase.respond_with(503, of=is_write)
     scene.relay.restart(f"{failpoint}:{_COMMITS_OF_A_START + 2}")
     rows = [scene.backend.user_row() for _ in range(_COMMITS_OF_A_START + 2)]
 
@@ -98,7 +98,7 @@ def test_relay_killed_while_splitting_applies_all_but_the_rejected_row(
     users = [scene.backend.user_row(name=f"user-{n}") for n in range(7)]
     users.append(scene.backend.user_row(name="poison"))
     events = [scene.backend.make_event("user.created", user) for user in users]
-    scene.supabase.answer_with(
+    scene.supabase.respond_with(
         500,
         {"code": "57014", "message": "canceling statement due to statement timeout"},
         of=lambda request: is_write(request) and b"poison" in request.content,
@@ -151,7 +151,7 @@ def test_relay_killed_after_the_commit_of_an_erasure_leaves_no_trace_once_starte
 ) -> None:
     backend = scene.backend
     users = [backend.user_row(name=f"traceable-{n}") for n in range(_COMMITS_OF_A_START + 1)]
-    scene.supabase.answer_with(503, of=is_write)
+    scene.supabase.respond_with(503, of=is_write)
     scene.relay.restart(f"{Failpoint.AFTER_COMMIT}:{_COMMITS_OF_A_START + len(users) + 1}")
     for user in users:
         backend.deliver(scene.relay, [backend.make_event("user.created", user)])
@@ -192,7 +192,7 @@ def test_membership_removed_by_an_unrecorded_cascade_is_restored(scene: Scene, k
     scene.relay.await_death()
     assert scene.supabase.rows("trip_memberships") == []
     # Supabase is unavailable until the relay knows that the parent exists again.
-    scene.supabase.answer_with(503, of=is_write)
+    scene.supabase.respond_with(503, of=is_write)
     scene.relay.restart()
     backend.deliver(scene.relay, backend.unacknowledged)
     scene.supabase.heal()

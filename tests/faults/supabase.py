@@ -27,7 +27,7 @@ class FaultySupabase(Protocol):
     def refuse(self, *, after: int) -> None:
         """Respond that the database is unavailable."""
 
-    def lose_answers(self, *, after: int) -> None:
+    def lose_responses(self, *, after: int) -> None:
         """Execute requests and send no response."""
 
     def hang(self, *, after: int, lands: bool) -> None:
@@ -63,10 +63,10 @@ class FaultyFake:
         self._held_back: list[httpx.Request] = []
 
     def refuse(self, *, after: int) -> None:
-        self._postgrest.answer_with(503, LOST_CONNECTION, of=_beyond(after))
+        self._postgrest.respond_with(503, LOST_CONNECTION, of=_beyond(after))
 
-    def lose_answers(self, *, after: int) -> None:
-        self._postgrest.lose_answers(of=_beyond(after))
+    def lose_responses(self, *, after: int) -> None:
+        self._postgrest.lose_responses(of=_beyond(after))
 
     def hang(self, *, after: int, lands: bool) -> None:
         self._postgrest.hang(of=_beyond(after), lands=lands)
@@ -80,7 +80,7 @@ class FaultyFake:
             self._held_back.append(request)
             raise httpx.ReadError("the request is held back")
 
-        self._postgrest.meet(hold)
+        self._postgrest.add_trouble(hold)
 
     def deliver_twice(self, *, after: int) -> None:
         is_beyond, is_over = _beyond(after), _beyond(1)
@@ -95,10 +95,10 @@ class FaultyFake:
     async def deliver(self) -> None:
         held_back, self._held_back = self._held_back, []
         for request in reversed(held_back):
-            await self._postgrest.answer(request)
+            await self._postgrest.respond(request)
 
     async def claim_fence(self) -> None:
-        await self._postgrest.answer(
+        await self._postgrest.respond(
             httpx.Request("POST", "http://supabase.test/rest/v1/rpc/relay_claim", json=CLAIM)
         )
 
@@ -123,7 +123,7 @@ class FaultyReal:
     def refuse(self, *, after: int) -> None:
         self._proxy.inject(Answer(503, LOST_CONNECTION), after=after)
 
-    def lose_answers(self, *, after: int) -> None:
+    def lose_responses(self, *, after: int) -> None:
         self._proxy.inject(Reset(lands=True), after=after)
 
     def hang(self, *, after: int, lands: bool) -> None:

@@ -158,7 +158,7 @@ class Trial:
                 supabase.refuse(after=step.after)
                 await harness.suffer(3)
             case Turn.LOSE:
-                supabase.lose_answers(after=step.after)
+                supabase.lose_responses(after=step.after)
                 await harness.suffer(3)
             case Turn.HOLD_BACK:
                 supabase.hold_back(after=step.after)

@@ -221,7 +221,7 @@ async def test_dispatch_run_wakes_for_a_received_event(harness: Harness) -> None
 async def test_dispatch_run_while_idle_probes_supabase_and_heals_without_work(
     harness: Harness,
 ) -> None:
-    harness.postgrest.answer_with(401, {"message": "Invalid API key"})
+    harness.postgrest.respond_with(401, {"message": "Invalid API key"})
     async with harness.running():
         await harness.postgrest.wait_for_requests(1)
         health = await harness.report_health()

@@ -110,7 +110,7 @@ async def test_entities_failing_alone_take_turns_with_due_ones(
     def is_bad(request: httpx.Request) -> bool:
         return any(holds(event)(request) for event in bad)
 
-    sqlite_harness.postgrest.answer_with(403, HTML, of=is_bad)
+    sqlite_harness.postgrest.respond_with(403, HTML, of=is_bad)
     await sqlite_harness.drain()
     for _ in range(3):
         before = len(sqlite_harness.postgrest.writes)
@@ -187,7 +187,7 @@ async def test_deletes_are_sent_one_at_a_time_once_a_request_of_them_has_failed(
 async def test_size_of_requests_grows_again_after_one_has_failed(sqlite_harness: Harness) -> None:
     trips = [World().trip("created") for _ in range(REQUEST_ENTITIES)]
     await sqlite_harness.receive(*trips)
-    sqlite_harness.postgrest.answer_with(500, TIMEOUT, of=lambda r: count_rows(r) > 300)
+    sqlite_harness.postgrest.respond_with(500, TIMEOUT, of=lambda r: count_rows(r) > 300)
     await sqlite_harness.drain()
     assert (await sqlite_harness.store.read(event_queries.measure_backlog, NOW)).pending == 0
     sqlite_harness.postgrest.heal()

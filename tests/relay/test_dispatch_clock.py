@@ -143,7 +143,7 @@ async def test_breaker_heals_by_the_monotonic_clock_despite_wall_clock_steps(
 ) -> None:
     async with run_harness(store_url, FakePostgrest()) as harness:
         await harness.receive(event := World().membership("deleted"))
-        harness.postgrest.answer_with(503, headers={"Retry-After": "20"})
+        harness.postgrest.respond_with(503, headers={"Retry-After": "20"})
         await harness.drain()
         harness.postgrest.heal()
         asked = len(harness.postgrest.requests)

@@ -26,7 +26,7 @@ def is_claim(request: httpx.Request) -> bool:
 
 async def claim_elsewhere(harness: Harness) -> None:
     """Claim the fence, as another relay would."""
-    await harness.postgrest.answer(next(filter(is_claim, harness.postgrest.requests)))
+    await harness.postgrest.respond(next(filter(is_claim, harness.postgrest.requests)))
 
 
 # --- late requests ---------------------------------------------------------------------------
@@ -54,7 +54,7 @@ async def test_requests_delivered_twice_in_any_order_change_nothing(
     late = [*harness.postgrest.requests, *harness.postgrest.requests]
     random.Random(seed).shuffle(late)  # noqa: S311 - an order, and no secret
     for request in late:
-        answer = await harness.postgrest.answer(request)
+        answer = await harness.postgrest.respond(request)
         assert answer.status_code == (200 if is_claim(request) else 409)
         assert harness.postgrest.tables == tables
     # Later events are applied, although the fence has advanced.
@@ -78,7 +78,7 @@ async def test_grant_delivered_after_its_revocation_gives_no_access(harness: Har
     await harness.receive(revocation)
     await harness.drain()
     assert await harness.status_of(revocation) is EventStatus.APPLIED
-    assert (await harness.postgrest.answer(grant)).status_code == 409
+    assert (await harness.postgrest.respond(grant)).status_code == 409
     assert harness.postgrest.rows("trip_memberships") == []
 
 
@@ -99,7 +99,7 @@ async def test_grant_of_a_killed_process_delivered_after_the_restart_gives_no_ac
     await harness.receive(world.membership("deleted", at=2))
     gate.set()
     await harness.drain()
-    await harness.postgrest.answer(grant)
+    await harness.postgrest.respond(grant)
     assert harness.postgrest.rows("trip_memberships") == []
 
 
@@ -110,7 +110,7 @@ async def test_delete_of_a_parent_delivered_late_deletes_no_newer_rows(
     await harness.receive(world.user("created"), world.trip("created"))
     await harness.receive(world.membership("created"))
     await harness.drain()
-    harness.postgrest.lose_answers(of=is_write)
+    harness.postgrest.lose_responses(of=is_write)
     await harness.receive(world.trip("deleted", at=1))
     await harness.drain()
     deletes = harness.postgrest.writes[-2:]
@@ -119,7 +119,7 @@ async def test_delete_of_a_parent_delivered_late_deletes_no_newer_rows(
     await harness.receive(world.trip("created", at=2), joined)
     await harness.settle(rounds=2)
     for request in deletes:
-        await harness.postgrest.answer(request)
+        await harness.postgrest.respond(request)
     assert ref_of(joined) in harness.held()
     assert await harness.status_of(joined) is EventStatus.APPLIED
 
@@ -261,7 +261,7 @@ async def test_new_leader_claims_the_fence_and_makes_old_requests_stale(
     epoch = postgrest.epoch
     assert epoch == 2
     postgrest.release()
-    assert (await postgrest.answer(held_back)).status_code == 409
+    assert (await postgrest.respond(held_back)).status_code == 409
     dispatching.cancel()
     await asyncio.wait([dispatching])
     assert [row["username"] for row in postgrest.rows("users")] == ["new"]

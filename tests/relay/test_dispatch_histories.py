@@ -42,8 +42,8 @@ def is_with_delete(request: httpx.Request) -> bool:
 # Troubles that last until healed; each receives a table.
 TROUBLES: dict[Step, Callable[[FakePostgrest, str], object]] = {
     Step.OUTAGE: lambda fake, _: fake.break_connection(),
-    Step.LOSE: lambda fake, _: fake.lose_answers(of=is_write),
-    Step.REFUSE_DELETES: lambda fake, _: fake.answer_with(500, of=is_with_delete),
+    Step.LOSE: lambda fake, _: fake.lose_responses(of=is_write),
+    Step.REFUSE_DELETES: lambda fake, _: fake.respond_with(500, of=is_with_delete),
     Step.ROWS_BUSY: lambda fake, table: fake.fail_row(lambda _, name, __: name == table, "55P03"),
     Step.TABLE_HELD: lambda fake, table: fake.fail_row(lambda _, name, __: name == table, "42703"),
     Step.DENY_WRITES: lambda fake, table: fake.fail_row(
@@ -67,7 +67,7 @@ async def perform(harness: Harness, step: Step, table: str, seed: int) -> None:
             late = fake.requests[-20:]
             random.Random(seed).shuffle(late)  # noqa: S311 - an order, and no secret
             for request in late:
-                await fake.answer(request)
+                await fake.respond(request)
         case Step.DISPATCH:
             pass
         case _:
@@ -80,7 +80,7 @@ async def perform(harness: Harness, step: Step, table: str, seed: int) -> None:
 async def _claim_elsewhere(fake: FakePostgrest) -> None:
     request = json.dumps({"request": json.dumps({"protocol": 1})})
     url = "http://supabase.test/rest/v1/rpc/relay_claim"
-    await fake.answer(httpx.Request("POST", url, content=request))
+    await fake.respond(httpx.Request("POST", url, content=request))
 
 
 steps = st.lists(

@@ -56,7 +56,7 @@ async def test_outage_logs_begin_and_end_once(
 ) -> None:
     caplog.set_level("INFO", logger="app.relay.circuit_breaker")
     await harness.receive(World().trip("created"))
-    harness.postgrest.answer_with(503)
+    harness.postgrest.respond_with(503)
     for _ in range(10):
         await harness.drain()
         harness.advance(61)
@@ -75,7 +75,7 @@ async def test_outage_logs_begin_and_end_once(
 async def test_retry_after_is_obeyed_by_the_probe_too(harness: Harness, status: int) -> None:
     trips = [World().trip("created") for _ in range(50)]
     await harness.receive(*trips)
-    harness.postgrest.answer_with(status, headers={"Retry-After": "30"})
+    harness.postgrest.respond_with(status, headers={"Retry-After": "30"})
     await harness.drain()
     asked = len(harness.postgrest.requests)
     for _ in range(29):
@@ -94,7 +94,7 @@ async def test_retry_after_of_a_write_whose_probe_is_answered_afterwards_splits_
 ) -> None:
     trips = [World().trip("created") for _ in range(50)]
     await harness.receive(*trips)
-    harness.postgrest.answer_with(429, headers={"Retry-After": "10"}, of=holds(trips[3]))
+    harness.postgrest.respond_with(429, headers={"Retry-After": "10"}, of=holds(trips[3]))
     for _ in range(3):  # of 50 entities, of 2, and of the one
         await harness.drain()
         asked = len(harness.postgrest.requests)
@@ -117,7 +117,7 @@ async def test_retry_after_of_the_probe_is_obeyed(harness: Harness) -> None:
         headers = {} if is_write(request) else {"Retry-After": "100"}
         return httpx.Response(503, headers=headers)
 
-    harness.postgrest.meet(fail)
+    harness.postgrest.add_trouble(fail)
     await harness.drain()
     asked = len(harness.postgrest.requests)
     harness.postgrest.heal()
@@ -173,7 +173,7 @@ async def test_misconfiguration_holds_everything_is_reported_and_heals(
 ) -> None:
     trip = World().trip("created")
     await harness.receive(trip)
-    harness.postgrest.answer_with(status, body)
+    harness.postgrest.respond_with(status, body)
     for _ in range(20):
         await harness.drain()
         harness.advance(61)

@@ -177,7 +177,7 @@ async def test_full_disk_applies_revocations_beside_a_failing_one(
 ) -> None:
     revocations, _ = await receive_both(harness, 100)
     bad = revocations[42]
-    harness.postgrest.answer_with(403, b"<html>", of=holds(bad))
+    harness.postgrest.respond_with(403, b"<html>", of=holds(bad))
     disk.is_full = True
     for _ in range(5):
         await harness.drain()

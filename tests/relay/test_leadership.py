@@ -318,7 +318,7 @@ async def test_leader_reports_its_dispatchers_status_to_followers(
     assert await second.leadership.read_leader_status() is None
     await first.lead()
     await scene.receive(first.store, World().user("created"))
-    scene.supabase.answer_with(401, {"message": "Invalid API key"})
+    scene.supabase.respond_with(401, {"message": "Invalid API key"})
     await first.drain()
     await first.leadership.acquire_or_renew()
     status = await second.leadership.read_leader_status()

@@ -41,7 +41,7 @@ def test_standby_asked_to_wait_answers_as_soon_as_it_is_applied(shared: Cluster)
 
 def test_standby_asked_to_wait_is_answered_after_a_takeover(shared: Cluster) -> None:
     leader, (standby, _) = shared.await_leader(), shared.standbys()
-    shared.supabase.answer_with(503, of=is_write)
+    shared.supabase.respond_with(503, of=is_write)
     post_user(shared, standby, wait=0)
     leader.kill()
     shared.supabase.heal()
@@ -61,7 +61,7 @@ def await_everywhere(cluster: Cluster, status: str) -> list[dict[str, Any]]:
 
 def test_health_of_every_replica_is_what_the_leader_sees(shared: Cluster) -> None:
     await_everywhere(shared, "ok")
-    shared.supabase.answer_with(401, {"message": "Invalid API key"})
+    shared.supabase.respond_with(401, {"message": "Invalid API key"})
     post_user(shared, shared.standbys()[0], wait=0)
     for health in await_everywhere(shared, "degraded"):
         assert "Invalid API key" in str(health["checks"]["supabase"])
@@ -125,7 +125,7 @@ async def test_replay_whose_leader_is_killed_while_it_marks_is_completed_by_the_
         worlds = [World() for _ in range(2000)]
         await store.store_events([world.user("created") for world in worlds], NOW)
     await store.close()
-    cluster.supabase.answer_with(503, of=is_write)
+    cluster.supabase.respond_with(503, of=is_write)
     start_all(cluster.replicas)
     (standby, _) = cluster.standbys()
     marked = "SELECT marked FROM replays WHERE marked > 0"

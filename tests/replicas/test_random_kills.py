@@ -85,9 +85,9 @@ def _fail(cluster: Cluster, dice: random.Random) -> None:
     chance = random.Random(dice.random())  # noqa: S311
     match dice.choice(("refuse", "lose", "heal")):
         case "refuse":
-            cluster.supabase.answer_with(503, of=lambda r: is_write(r) and chance.random() < 0.2)
+            cluster.supabase.respond_with(503, of=lambda r: is_write(r) and chance.random() < 0.2)
         case "lose":
-            cluster.supabase.lose_answers(of=lambda r: is_write(r) and chance.random() < 0.2)
+            cluster.supabase.lose_responses(of=lambda r: is_write(r) and chance.random() < 0.2)
         case _:
             cluster.supabase.heal()
 

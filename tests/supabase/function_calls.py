@@ -31,7 +31,7 @@ Answering = (
 )
 
 
-def answer_with(status: int, content: bytes | httpx.AsyncByteStream, **headers: str) -> Answering:
+def respond_with(status: int, content: bytes | httpx.AsyncByteStream, **headers: str) -> Answering:
     """Respond to every request alike."""
 
     def answer(_: httpx.Request) -> httpx.Response:

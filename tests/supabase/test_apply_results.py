@@ -10,7 +10,7 @@ from app.supabase.client import ApplyResult, RowPosition
 from app.supabase.planning import plan_request
 from app.supabase.targets import MINIMAL_TARGETS
 from tests.supabase.entities import make_entity
-from tests.supabase.function_calls import SEQUENCE, answer_with, apply, claim
+from tests.supabase.function_calls import SEQUENCE, apply, claim, respond_with
 
 
 def write_answer(**parts: object) -> bytes:
@@ -26,14 +26,14 @@ def assert_not_ours(answer: object) -> None:
 
 
 async def test_rows_not_listed_in_a_result_are_applied() -> None:
-    answer = await apply(answer_with(200, write_answer()))
+    answer = await apply(respond_with(200, write_answer()))
     assert answer == ApplyResult({}, frozenset())
 
 
 async def test_result_separates_failed_rows_from_rows_not_tried() -> None:
     failed = {"operation": 1, "row": 0, "sqlstate": "23505", "message": "taken"}
     body = write_answer(failures=[failed], not_tried=[{"operation": 1, "row": 1}])
-    assert await apply(answer_with(200, body)) == ApplyResult(
+    assert await apply(respond_with(200, body)) == ApplyResult(
         {RowPosition(1, 0): RowFailure(RowFailureKind.UNIQUE_CONFLICT, "23505", "taken")},
         frozenset([RowPosition(1, 1)]),
     )
@@ -41,7 +41,7 @@ async def test_result_separates_failed_rows_from_rows_not_tried() -> None:
 
 async def test_failure_is_classified_by_the_operation_of_its_row() -> None:
     failures = [{"operation": n, "row": 0, "sqlstate": "23503"} for n in (0, 1)]
-    answer = await apply(answer_with(200, write_answer(failures=failures)))
+    answer = await apply(respond_with(200, write_answer(failures=failures)))
     assert isinstance(answer, ApplyResult)
     assert [failure.kind for failure in answer.failures.values()] == [
         RowFailureKind.STILL_REFERENCED,
@@ -52,7 +52,7 @@ async def test_failure_is_classified_by_the_operation_of_its_row() -> None:
 async def test_result_with_unknown_fields_is_accepted() -> None:
     failed = {"operation": 0, "row": 0, "sqlstate": "XX000", "hint": "news"}
     body = write_answer(failures=[failed], news=1)
-    assert isinstance(await apply(answer_with(200, body)), ApplyResult)
+    assert isinstance(await apply(respond_with(200, body)), ApplyResult)
 
 
 def fail(**parts: object) -> bytes:
@@ -115,16 +115,16 @@ WRONG_PLACES: list[dict[str, object]] = [
     ids=lambda body: repr(body[:60]),
 )
 async def test_response_not_of_the_function_is_a_failure(body: bytes) -> None:
-    assert_not_ours(await apply(answer_with(200, body)))
+    assert_not_ours(await apply(respond_with(200, body)))
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 206])
 async def test_success_status_without_a_result_is_a_failure(status: int) -> None:
-    assert_not_ours(await apply(answer_with(status, b"")))
+    assert_not_ours(await apply(respond_with(status, b"")))
 
 
 async def test_claim_returns_the_epoch() -> None:
-    assert await claim(answer_with(200, b'{"protocol": 1, "epoch": 42}')) == 42
+    assert await claim(respond_with(200, b'{"protocol": 1, "epoch": 42}')) == 42
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_claim_returns_the_epoch() -> None:
     ],
 )
 async def test_claim_rejects_a_response_of_another_form(body: bytes) -> None:
-    assert_not_ours(await claim(answer_with(200, body)))
+    assert_not_ours(await claim(respond_with(200, body)))
 
 
 async def test_result_that_lists_every_row_is_read() -> None:
@@ -153,6 +153,6 @@ async def test_result_that_lists_every_row_is_read() -> None:
         for row in range(500)
     ]
     operations = plan_request(batch, MINIMAL_TARGETS)
-    answer = await apply(answer_with(200, write_answer(failures=failures)), operations=operations)
+    answer = await apply(respond_with(200, write_answer(failures=failures)), operations=operations)
     assert isinstance(answer, ApplyResult)
     assert len(answer.failures) == 500

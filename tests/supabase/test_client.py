@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from tests.supabase.function_calls import OPERATIONS, SEQUENCE, Answering, answer_with, apply, claim
+from tests.supabase.function_calls import (
+    OPERATIONS,
+    SEQUENCE,
+    Answering,
+    apply,
+    claim,
+    respond_with,
+)
 
 UNAVAILABLE = RequestFailureKind.UNAVAILABLE
 
@@ -94,7 +101,7 @@ async def trickle_without_end() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("status", [200, 400, 500])
 async def test_response_cut_in_the_middle_is_a_failure(status: int) -> None:
     body = Body(cut_in_the_middle)
-    failure = await apply(answer_with(status, body))
+    failure = await apply(respond_with(status, body))
     assert isinstance(failure, RequestFailure)
     assert (failure.kind, failure.code) == (UNAVAILABLE, "RemoteProtocolError")
     assert body.is_closed
@@ -115,7 +122,7 @@ async def plain() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("status", [200, 400, 502])
 async def test_response_without_end_is_read_up_to_4_mib(status: int) -> None:
     body = Body(flow_without_end)
-    failure = await apply(answer_with(status, body))
+    failure = await apply(respond_with(status, body))
     assert isinstance(failure, RequestFailure)
     assert (failure.kind, failure.code) == (UNAVAILABLE, f"HTTP {status}")
     assert body.taken <= 4 * 1024 * 1024 / 65_536 + 1
@@ -137,7 +144,7 @@ async def test_request_without_a_response_ends_with_its_timeout() -> None:
 async def test_response_that_trickles_ends_with_the_timeout(status: int) -> None:
     # Each chunk is in time, so no single read times out.
     body = Body(trickle_without_end)
-    failure = await apply(answer_with(status, body), timeout_seconds=0.05)
+    failure = await apply(respond_with(status, body), timeout_seconds=0.05)
     assert isinstance(failure, RequestFailure)
     assert failure.kind is UNAVAILABLE
     assert body.is_closed
