@@ -61,7 +61,6 @@ def create_app(
     """Make one relay. It opens nothing before its lifespan begins.
 
     Args:
-        settings: of the deployment.
         transport: carries requests to Supabase and the key set; None for the network.
         clock: Unix seconds.
         monotonic: seconds of a clock that never steps.
@@ -187,8 +186,6 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
     )
     register_handlers(app)
     for module in (webhook_docs, health, metrics, events, replay):
@@ -241,9 +238,7 @@ def _make_token_verifier(
 
 def _warn_about_settings(settings: Settings) -> None:
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
-        logger.warning(
-            "neither JWT_SECRET nor JWT_JWKS_URL is set: /replay and /events respond with 403"
-        )
+        logger.warning("without JWT_SECRET or JWT_JWKS_URL, /replay and /events respond with 403")
     if settings.webhook_tolerance_seconds > _LONG_TOLERANCE_SECONDS:
         logger.warning(
             "WEBHOOK_TOLERANCE_SECONDS=%d: a captured request can be replayed for that long",

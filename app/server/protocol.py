@@ -197,12 +197,9 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._request = request
         if self._is_stopping:
             request.keep_alive = False
-        app = self._app
-        if (
-            request.target == app.fast_path_target
-            and request.method == "POST"
-            and app.try_fast_path(self._services, request.headers, request.body, self.respond)
-        ):
+        app, headers, body = self._app, request.headers, request.body
+        is_event = request.method == "POST" and request.target == app.fast_path_target
+        if is_event and app.try_fast_path(self._services, headers, body, self.respond):
             return
         self._queue.put(self._begin_cycle)
 
