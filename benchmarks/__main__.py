@@ -102,7 +102,7 @@ def _draw(document: dict[str, Any], folder: Path) -> None:
     if find_spec("matplotlib") is None:
         console.print("`uv sync --group bench` installs what draws it.", style="dim")
         return
-    # matplotlib is in a group of its own: what is measured needs none of it.
+    # matplotlib is in a separate dependency group: measuring does not need it.
     from benchmarks.plot import write_plots
 
     # A run of what is not drawn.

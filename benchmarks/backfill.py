@@ -13,7 +13,7 @@ _BATCHES_AHEAD: Final = 20
 
 
 def send_batches(port: int, memberships: Iterable[tuple[str, str]]) -> Iterator[None]:
-    """Send an event of each membership, and come back after the answer to each batch.
+    """Send an event of each membership, and yield after the response to each batch.
 
     Raises:
         RuntimeError: a batch was not accepted.

@@ -10,7 +10,7 @@ _ANSWER = b'{"status": "accepted"}'
 
 
 def create_bare_app() -> FastAPI:
-    """Make a FastAPI handler that reads the body and answers 202."""
+    """Make a FastAPI handler that reads the body and responds with 202."""
     app = FastAPI(openapi_url=None)
 
     @app.post("/webhooks")
@@ -22,7 +22,7 @@ def create_bare_app() -> FastAPI:
 
 
 async def take_raw(scope: Scope, receive: Receive, send: Send) -> None:
-    """Do the same as an ASGI application of its own: what the server itself costs."""
+    """Do the same as a plain ASGI application: the cost of the server itself."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body", False):

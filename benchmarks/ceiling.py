@@ -1,4 +1,4 @@
-"""A server that answers without looking: what the load could reach at most.
+"""A server that responds without parsing: the most that the load could reach.
 
 `python -m benchmarks.ceiling PORT`.
 """

@@ -1,4 +1,4 @@
-"""What an event takes on disk, in SQLite and in PostgreSQL."""
+"""The size of an event on disk, in SQLite and in PostgreSQL."""
 
 import sqlite3
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _measure(scene: Scene, name: str, store_url: str, read: Callable[[], int]) -
 
 
 def _read_sqlite(path: Path) -> int:
-    """Give the bytes of the pages in use, those still in the write-ahead log included."""
+    """Return the bytes of the pages in use, including those in the write-ahead log."""
     with closing(sqlite3.connect(path)) as connection:
         pages, free, page_bytes = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]

@@ -23,7 +23,7 @@ from benchmarks.scene import Scene
 from benchmarks.supabase import empty_memberships, run_supabase_over_postgres
 from benchmarks.world import name_membership, name_memberships
 
-# As the relay does: so many rows a request, one request after the other.
+# As the relay does: one request after the other, each with this many rows.
 REQUEST_ROWS: Final = 500
 DISTANCE_MILLISECONDS: Final = 20
 _BUDGET_MS: Final = 3000
@@ -164,7 +164,7 @@ def _add_rates(measurement: Measurement, rates: dict[str, list[float]]) -> None:
 
 
 def _count_rounds(scene: Scene) -> int:
-    """Give fewer than elsewhere: each takes long, so that what else the machine does evens out."""
+    """Return fewer rounds than elsewhere: each is long enough to average out other load."""
     return max(1, scene.rounds - 1)
 
 
@@ -184,7 +184,7 @@ def _read_rate(scene: Scene, recording: Recording) -> float:
     keys = name_memberships(0, scene.backlog_entities)
     arrived = recording.await_rows(keys, seconds=_DRAIN_SECONDS)
     first, last = min(arrived.values()), max(arrived.values())
-    # Those of the first answer were written before.
+    # Those of the first response were written before.
     return sum(answered_at > first for answered_at in arrived.values()) / (last - first)
 
 
@@ -209,7 +209,7 @@ async def _call(http: httpx.AsyncClient, function: str, body: bytes) -> dict[str
 
 
 def write_operations(first: int, count: int) -> bytes:
-    """Write the operations of a request ahead of time, as they stand in its body."""
+    """Write the operations of a request ahead of time, as in its body."""
     operation = {
         "operation": "upsert",
         "table": "public.trip_memberships",
@@ -240,7 +240,7 @@ def _list_rows(first: int, count: int) -> list[dict[str, str]]:
 
 def _send_singles(supabase: LocalSupabase, count: int, *, at_once: int) -> float:
     """Upsert row by row, as a backend without a relay does, and give the rate."""
-    # Straight to Supabase: without a relay there is no recorder to pay for.
+    # Directly to Supabase: without a relay, no recorder is needed.
     bodies = [json.dumps(row).encode() for row in _list_rows(0, count)]
     started = time.perf_counter()
     asyncio.run(_upsert_all(supabase, bodies, at_once=at_once))

@@ -38,7 +38,7 @@ def fill_store(scene: Scene) -> Path:
 
 
 def fill_backlog(scene: Scene, entities: int) -> Path:
-    """Give the path of a store with so many pending memberships; it is not to be written to."""
+    """Return the path of a store with this many pending memberships; do not write to it."""
 
     def fill(path: Path) -> None:
         scene.report(f"filling a store with {entities:,} pending entities, once")

@@ -1,4 +1,4 @@
-"""Lag: from when an event is due to be sent until Supabase has answered the request of its row."""
+"""Lag: from the moment an event is due to be sent to the response of Supabase for its row."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,7 +43,7 @@ class _Lag:
 
 
 class _Lags:
-    """Measures lags, each with memberships of its own: the relay writes none that is applied."""
+    """Measures lags, each with new memberships: the relay writes no applied one again."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -76,7 +76,7 @@ class _Lags:
         return -(-Pace(rate, self._seconds).count // _BATCH)
 
     def _take(self, batches: int) -> int:
-        """Give the first of so many batches of memberships that were not used before."""
+        """Return the first of this many batches of unused memberships."""
         first = self._used
         self._used += batches * _BATCH
         if self._used > TRIPS * USERS:

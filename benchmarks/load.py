@@ -1,4 +1,4 @@
-"""The load: a process of its own, on a processor of its own, that only writes bytes and counts."""
+"""The load: a separate process on a separate processor that only writes bytes and counts."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ class Seen:
 
     @property
     def rate(self) -> float:
-        """Events answered a second."""
+        """Responses per second."""
         return self.events / self.seconds
 
 

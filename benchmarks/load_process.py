@@ -21,7 +21,7 @@ from benchmarks.requests import draw_memberships, make_batches, make_requests
 from benchmarks.world import name_membership
 
 _LAST_ANSWER_SECONDS = 30.0
-# More than a relay answers on one processor; a run of what is faster ends sooner.
+# More than a relay handles on one processor; a run of a faster server ends sooner.
 _REQUESTS_PER_SECOND = 30_000
 _BATCHES_PER_SECOND = 150
 _TICK_SECONDS = 0.001
@@ -87,12 +87,12 @@ class _Run:
         raise NotImplementedError
 
     def take_turn(self, connection: _Connection) -> None:
-        """Say what a connection does that has got its answer."""
+        """Decide what a connection does after its response."""
         raise NotImplementedError
 
 
 class _ClosedLoop(_Run):
-    """Every connection sends its next request as soon as its last is answered."""
+    """Every connection sends its next request as soon as its last has a response."""
 
     def __init__(self, requests: list[bytes], plan: Plan) -> None:
         super().__init__(requests, plan.connections)

@@ -1,4 +1,4 @@
-"""Looking up and replaying in a store with many events, and what that costs who sends."""
+"""Lookups and replays in a store with many events, and their cost for senders."""
 
 import shutil
 import time

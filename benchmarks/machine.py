@@ -1,4 +1,4 @@
-"""What a figure was measured on, and who runs on which of its processors."""
+"""The machine of a measurement, and the processors of each process."""
 
 import os
 import platform

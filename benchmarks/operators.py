@@ -1,4 +1,4 @@
-"""An operator who looks things up and has things replayed, over HTTP."""
+"""Lookups and replays by an operator, over HTTP."""
 
 import http.client
 import json
@@ -59,7 +59,7 @@ class Operator:
 
 @contextmanager
 def keep_busy(port: int, what: str) -> Iterator[None]:
-    """Have an operator look up, or replay, over and over until the block ends."""
+    """Look up, or replay, repeatedly until the block ends."""
     stopping = Event()
     faults: list[Exception] = []
 
@@ -71,7 +71,7 @@ def keep_busy(port: int, what: str) -> Iterator[None]:
                     operator.replay(all=True)
                 else:
                     operator.get("/events", limit="50", status="applied")
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - reported below
             faults.append(error)
         finally:
             operator.close()

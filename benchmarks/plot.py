@@ -46,7 +46,7 @@ _THEMES: Final = (
     _Theme("dark", "#0d1117", "#e6edf3", "#3d444d", "#56b4e9", "#e69f00"),
 )
 
-# What is said of a figure, and where it is found; those that a run has not measured are left out.
+# Captions and places of the figures; a figure that a run has not measured is left out.
 _RATIOS: Final = (
     (
         "receiving / bare FastAPI handler",

@@ -1,4 +1,4 @@
-"""What one PostgreSQL takes through the receiving function, whoever calls: no HTTP, no checking."""
+"""Ceiling of PostgreSQL: events per second through the receiving function, without HTTP."""
 
 import asyncio
 import os
@@ -17,8 +17,7 @@ from benchmarks.scene import Scene
 from benchmarks.usage import Meter, find_by_pid, find_of_postgres
 from tests.postgres import PostgresServer
 
-# How many call at once, and with how many events: what a group commit gathers from so many
-# connections, and a batch.
+# Concurrent callers, and events per call: as group commits and batches have.
 _KINDS: Final = ((1, 32), (2, 32), (4, 32), (1, 500), (4, 500))
 _EVENTS: Final = 8_000
 _EVENTS_IF_QUICK: Final = 1_000

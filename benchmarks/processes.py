@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process of its own, on the servers' processors."""
+"""The measured servers, each a separate process on the servers' processors."""
 
 import os
 import socket
@@ -43,7 +43,7 @@ class Server:
 
 @contextmanager
 def serve_ceiling(folder: Path) -> Iterator[Server]:
-    """Run a raw asyncio server that answers 202 to anything."""
+    """Run a raw asyncio server that responds with 202 to every request."""
     port = find_free_port()
     with _run([sys.executable, "-m", "benchmarks.ceiling", str(port)], port, folder) as run:
         yield run

@@ -11,11 +11,11 @@ import uvloop
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 Answer = Callable[[bytes, bytes], bytes]
-"""Gives the answer to the head and the body of a request."""
+"""Returns the response to the head and the body of a request."""
 
 
 class _Connection(asyncio.Protocol):
-    """Its client sends a request only after the last one is answered."""
+    """Its client sends a request only after the last response."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -38,7 +38,7 @@ class _Connection(asyncio.Protocol):
 
 
 def write_answer(status: int, document: Mapping[str, Any]) -> bytes:
-    """Write an answer with a JSON document."""
+    """Write a response with a JSON document."""
     body = json.dumps(document).encode()
     return b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
         status,

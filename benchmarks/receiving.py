@@ -74,7 +74,7 @@ def measure_receiving(scene: Scene) -> list[Measurement]:
 def _measure_rates(
     scene: Scene, servers: Mapping[str, Server], connections: int
 ) -> tuple[Measurement, dict[str, list[_Run]]]:
-    # What the load and the server cost apart from the handler is asked where it matters most.
+    # The cost of load and server without a handler is measured where it matters most.
     names = list(servers) if connections == 32 else [_BARE, _RELAY, _STORING]
     runs = scene.run_in_turn(
         {name: partial(_run, scene, servers[name], name, connections) for name in names}
@@ -113,7 +113,7 @@ def _run(
     before = server.read_processor_seconds()
     seen = scene.send(server.port, connections=connections, rate=rate, random_ids=name == _RANDOM)
     if name == _RELAY:
-        # What it has still to write would take from whoever runs next, and is part of its cost.
+        # Pending writes would slow the next contender, and are part of the cost.
         wait_until_settled(server.port)
     seconds = server.read_processor_seconds() - before
     return _Run(seen, seconds / seen.requests * 1_000_000)

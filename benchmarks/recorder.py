@@ -29,7 +29,7 @@ LINE_BYTES: Final = TIME_BYTES + 1 + 1 + 1 + _KEY_CHARACTERS + 1
 
 
 class Message(NamedTuple):
-    """A request or an answer.
+    """A request or a response.
 
     Attributes:
         head: all before the body, with the empty line.
@@ -61,7 +61,7 @@ def read_memberships(request: Message) -> dict[Place, str]:
 
 
 def write_lines(memberships: Mapping[Place, str], answer: Message, answered_at: float) -> bytes:
-    """Write a line for each membership that was applied: no answer names it as failed."""
+    """Write a line for each applied membership: one that no response names as failed."""
     if not memberships or _SUCCESS.match(answer.head) is None:
         return b""
     document = json.loads(answer.body)
@@ -85,7 +85,7 @@ class _Recorder:
         self._file = file
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on the requests of one connection, each after the last one was answered."""
+        """Forward the requests of one connection, each after the response to the last."""
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         try:
             while (request := await _read_message(reader)) is not None:
@@ -96,7 +96,7 @@ class _Recorder:
                         "127.0.0.1", self._upstream_port, limit=_BUFFER_BYTES
                     )
                 await _write_message(upstream[1], request)
-                # It takes a millisecond, and Supabase is at work meanwhile.
+                # It takes a millisecond, while Supabase works.
                 memberships = read_memberships(request)
                 answer = await _read_message(upstream[0])
                 answered_at = time.monotonic()

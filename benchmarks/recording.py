@@ -1,4 +1,4 @@
-"""What the recorder has seen: when Supabase had answered the request of each row."""
+"""The recorder's observations: when Supabase responded to the request of each row."""
 
 import time
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Recording:
     def await_rows(
         self, keys: Sequence[str], *, seconds: float, removal: bool = False
     ) -> dict[str, float]:
-        """Wait until Supabase has applied each membership, and give when it first had answered so.
+        """Wait until Supabase has applied each membership; return the time of its first response.
 
-        What was applied before this was last asked does not count.
+        Rows applied before the last call do not count.
 
         Raises:
             RuntimeError: some never arrived.
@@ -38,7 +38,7 @@ class Recording:
         sign = "-" if removal else "+"
         deadline = time.monotonic() + seconds
         while True:
-            # Reading takes time from what is measured: not before there can be enough.
+            # Reading disturbs the measurement: wait until enough rows are possible.
             if self._count_unread() >= len(missing) or time.monotonic() > deadline:
                 for answered_at, line_sign, key in self._read_on():
                     if line_sign == sign and key in missing:
@@ -51,7 +51,7 @@ class Recording:
             time.sleep(_POLL_SECONDS)
 
     def await_any_row(self, *, seconds: float) -> None:
-        """Wait until Supabase has applied any membership since this was last asked.
+        """Wait until Supabase has applied any membership since the last call.
 
         Raises:
             RuntimeError: it never did.
@@ -63,7 +63,7 @@ class Recording:
             time.sleep(_POLL_SECONDS)
 
     def list_answers(self) -> list[float]:
-        """Give when each request that applied memberships was answered, from the beginning."""
+        """Return the response times of all requests that applied memberships."""
         text = self.path.read_bytes()
         whole = len(text) // LINE_BYTES * LINE_BYTES
         # All lines of one request have the same time.

@@ -21,7 +21,7 @@ def make_uuid(source: random.Random) -> str:
 
 
 def draw_memberships(count: int) -> Iterator[tuple[str, str]]:
-    """Draw so many new memberships of random users in a thousand trips."""
+    """Draw new memberships of random users in a thousand trips."""
     source = random.Random()  # noqa: S311
     trips = [make_uuid(source) for _ in range(_TRIPS)]
     return ((source.choice(trips), make_uuid(source)) for _ in range(count))
@@ -45,7 +45,7 @@ def make_requests(
 
 
 def make_batches(memberships: Iterable[tuple[str, str]], size: int) -> list[bytes]:
-    """Make requests of so many new memberships each."""
+    """Make requests with this many new memberships each."""
     source = random.Random()  # noqa: S311
     remaining = iter(memberships)
     requests = []

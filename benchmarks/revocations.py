@@ -1,4 +1,4 @@
-"""Revocations behind a backlog: how long each takes to take effect while grants are pending."""
+"""Revocations behind a backlog: how long each takes to apply while grants are pending."""
 
 import shutil
 import tempfile
@@ -49,7 +49,7 @@ class _Lag:
 
 
 def measure_revocations(scene: Scene) -> Measurement:
-    """Measure from the POST of a revocation until Supabase has answered its request.
+    """Measure from the POST of a revocation to the response of Supabase.
 
     Raises:
         RuntimeError: the backlog was drained too soon, or a revocation never arrived.
@@ -59,7 +59,7 @@ def measure_revocations(scene: Scene) -> Measurement:
     scene.report(f"lag: revocations while {_BACKLOG:,} grants are pending")
     with run_supabase_over_postgres({scene.load_processor}) as supabase:
         measure = partial(_revoke, scene, supabase, backlog, pace)
-        # Every relay is a new one: there is nothing to warm up.
+        # Every relay is a new process: no warm-up.
         runs = run_in_turn(
             {
                 "revocation": partial(measure, 0),

@@ -49,7 +49,7 @@ class Scene:
         batch_events: int | None = None,
         random_ids: bool = False,
     ) -> Seen:
-        """Send new memberships for a while: one after the other, or so many requests a second."""
+        """Send new memberships for a while: one after the other, or at a rate."""
         return run_load(
             Plan(
                 ports,

@@ -1,4 +1,4 @@
-"""Holding processes to a share of a processor, as if on small machines of their own."""
+"""Limiting processes to a share of a processor, as if on separate small machines."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +15,8 @@ _PERIOD_MICROSECONDS: Final = 10_000
 def hold_to_share(pids: Iterable[int], share: float, *, root: Path = _ROOT) -> Iterator[bool]:
     """Hold each process to a share of one processor until the block ends.
 
-    Gives False, and holds nobody, where control groups cannot be written: that takes root, and the
-    processor's controller.
+    Returns False, and limits nothing, where control groups are not writable: that needs root, and
+    the controller of the processor.
     """
     groups: list[Path] = []
     try:
@@ -47,7 +47,7 @@ def _limit(group: Path, share: float) -> None:
         (group / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
         (group / "cpu.cfs_quota_us").write_text(str(quota))
     else:
-        # "r+": where the controller is not enabled there is no such file, and none can be made.
+        # "r+": the file exists only where the controller is enabled, and must not be created.
         with (group / "cpu.max").open("r+") as file:
             file.write(f"{quota} {_PERIOD_MICROSECONDS}")
 

@@ -1,4 +1,4 @@
-"""Starting: from a process's first moment until the relay answers, and what of it is importing."""
+"""Starting: from process start until the relay is ready, and the share of imports."""
 
 import http.client
 import os

@@ -15,7 +15,7 @@ from tests.postgres import PostgresServer
 
 @pytest.fixture(scope="session")
 def local_supabase() -> Iterator[LocalSupabase]:
-    """Start one for the whole session, as each test uses ids of its own."""
+    """Start one for the whole session, as each test uses fresh ids."""
     with run_local_supabase() as supabase:
         yield supabase
 

@@ -37,7 +37,7 @@ NOT_DURABLE: Final = ("fsync=off", "full_page_writes=off")
 
 @dataclass(slots=True, eq=False)
 class PostgresServer:
-    """A PostgreSQL of its own; can be ended in every way and started again with its data.
+    """A PostgreSQL that can be ended in every way and started again with its data.
 
     Attributes:
         url: its first database over TCP, as a superuser.
@@ -70,7 +70,7 @@ class PostgresServer:
         return self.folder / "data" / "postmaster.pid"
 
     def start(self) -> None:
-        """Start it and return once it takes connections; what a crash left is recovered first."""
+        """Start it and return once it accepts connections, after crash recovery if necessary."""
         if self._guard is not None:
             raise PostgresError("PostgreSQL is running already.")
         stale = self._read_pid_file()
@@ -78,7 +78,7 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._guard.poll() is None:
             text = self._read_pid_file()
-            # The last line says how far the start is.
+            # The last line is the state of the start.
             if text != stale and text.rstrip().endswith("ready"):
                 return
             time.sleep(0.01)
@@ -89,7 +89,7 @@ class PostgresServer:
         """End it cleanly, its connections too."""
         if self._guard is None:
             return
-        # Somebody may have ended it already.
+        # It may have ended already.
         with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
             self.resume()
             os.kill(self.pid, signal.SIGINT)
@@ -115,21 +115,21 @@ class PostgresServer:
             time.sleep(0.005)
 
     def pause(self) -> None:
-        """Stop all of its processes where they are: it takes connections and never answers."""
+        """Suspend all of its processes: it accepts connections and never responds."""
         self._suspend()
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Resume all of its processes."""
         postmaster = psutil.Process(self.pid)
         for process in (*postmaster.children(), postmaster):
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
     def create_database(self, *, template: str | None = None, icu_locale: str | None = None) -> str:
-        """Create a database and give its URL.
+        """Create a database and return its URL.
 
         Args:
-            template: the database that it is a copy of, which nobody is connected to; None: empty.
+            template: the database to copy, without connections; None: empty.
             icu_locale: how text sorts in it; None: byte by byte.
         """
         name = f"test_{secrets.token_hex(8)}"
@@ -152,7 +152,7 @@ class PostgresServer:
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.suspend()
-        # A signal takes its time on a busy machine.
+        # A signal is slow on a busy machine.
         deadline = time.monotonic() + STOP_SECONDS
         while any(map(_is_running, children)) and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -198,18 +198,18 @@ def run_postgres(
 
     Args:
         durable: a commit is on disk; without it, it survives `kill` but no power cut.
-        max_connections: how many it takes.
+        max_connections: its limit.
         source: run the PostgreSQL of this place only.
 
     Raises:
-        PostgresError: there is none that is recent enough, or it does not start.
+        PostgresError: none is recent enough, or it does not start.
     """
     binaries = find_postgres(source)
     owner = choose_owner()
     # Not pytest's folder: a socket's path has at most 107 bytes, and another user must get in.
     parent = Path(tempfile.gettempdir())
     if not owner.can_enter(parent):
-        parent = Path("/tmp")  # noqa: S108 - only the parent of a folder with a name of its own
+        parent = Path("/tmp")  # noqa: S108 - only the parent of a folder with a random name
     with tempfile.TemporaryDirectory(prefix="pg-", dir=parent) as name:
         folder = Path(name)
         owner.give(folder)
@@ -249,7 +249,7 @@ def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -
     owner.give(password_file)
     command: list[str | Path] = [
         *(programs / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password_file),
-        # The same everywhere, whatever the machine speaks.
+        # The same everywhere, whatever the locale of the machine.
         *("-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
     ]
     with start_guarded(command, folder, owner) as guard:
@@ -263,7 +263,7 @@ def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -
 def start_guarded(
     command: Sequence[str | Path], folder: Path, owner: Owner
 ) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C misses it."""
+    """Start it in a separate session, so that Ctrl-C does not reach it."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - the command is ours
             [
@@ -280,6 +280,6 @@ def start_guarded(
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """Run one for the whole session: each test creates a database of its own."""
+    """Run one for the whole session: each test creates a separate database."""
     with run_postgres(durable=False, max_connections=300) as server:
         yield server

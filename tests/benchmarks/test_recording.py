@@ -1,4 +1,4 @@
-"""Recordings: when each row was there first, since the last look."""
+"""Recordings: when each row was first applied, since the last call."""
 
 from pathlib import Path
 

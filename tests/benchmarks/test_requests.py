@@ -1,4 +1,4 @@
-"""What the load sends is valid: a batch is answered 202 also where events of it are not."""
+"""The requests of the load are valid: 202 for a batch does not show it for each event."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The project that the contract is tried on, and a PostgreSQL for the tests that need SQL."""
+"""The project under test, and a PostgreSQL for the tests that need SQL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def project(request: pytest.FixtureRequest) -> Project:
-    """Give the project whose policies are tried."""
+    """Return the project under test."""
     if given := read_project():
         return given
     local: LocalSupabase = request.getfixturevalue("local_supabase")
@@ -30,7 +30,7 @@ def project(request: pytest.FixtureRequest) -> Project:
 
 @pytest.fixture(scope="session")
 def anon(project: Project) -> Iterator[httpx.Client]:
-    """Call as anybody who has the publishable key."""
+    """Call with the publishable key only."""
     with project.open_as_anon() as client:
         yield client
 
@@ -78,6 +78,6 @@ def _shared_database(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 @pytest.fixture
 def database(_shared_database: Database) -> Iterator[Database]:
-    """Give it as it is, and leave nothing in it; one of our own is empty."""
+    """Yield the database, and undo all changes."""
     with _shared_database.rolled_back() as database:
         yield database

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class Database:
-    """One connection, as the owner of everything unless told otherwise."""
+    """One connection, as the owner of all objects by default."""
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
         self._connection = connection
@@ -62,7 +62,7 @@ class Database:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """Take back what the block does, settings and failed statements included."""
+        """Undo the block, including settings and failed statements."""
         self.run_script("savepoint undone")
         try:
             yield
@@ -71,7 +71,7 @@ class Database:
 
     @contextmanager
     def rolled_back(self) -> Iterator["Database"]:
-        """Give it inside a transaction, of which nothing is left: each test finds it as it was."""
+        """Yield the database inside a transaction that is rolled back."""
         self.run_script("begin")
         try:
             yield self
@@ -82,7 +82,7 @@ class Database:
     def as_caller(
         self, role: str, user_id: UUID | None = None, *, topic: str | None = None
     ) -> Iterator[None]:
-        """Be who PostgREST or Realtime would make the caller; the block is undone."""
+        """Become the caller as PostgREST and Realtime do; the block is undone."""
         claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
         with self.undone():
             self.run(
@@ -112,7 +112,7 @@ def create_project_database(
 
 @contextmanager
 def open_database(database_url: str) -> Iterator[Database]:
-    """Speak to a project's own database."""
+    """Connect to a project's database."""
     with psycopg.connect(
         database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row
     ) as connection:

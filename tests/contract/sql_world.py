@@ -6,7 +6,7 @@ from tests.contract.database import Database
 
 
 def create_trip(database: Database, *members: UUID) -> UUID:
-    """Create a trip with ACTIVE members, who are created where they are missing."""
+    """Create a trip with ACTIVE members; missing users are created."""
     trip_id = uuid4()
     database.run("insert into public.trips values ($1, 'Rome', $2)", trip_id, uuid4())
     for user_id in members:
@@ -23,7 +23,7 @@ def create_trip(database: Database, *members: UUID) -> UUID:
 
 
 def create_caller(database: Database, caller: str) -> tuple[UUID, UUID]:
-    """Give the trip in question and the caller, who was a member of it if he no longer is."""
+    """Return the trip and the caller, a present or former member."""
     user_id = uuid4()
     trip_id = create_trip(database, user_id)
     match caller:

@@ -1,4 +1,4 @@
-"""What is left to whoever is removed, made inactive or deleted: nothing."""
+"""A removed, inactive or deleted member keeps no access."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_former_member_with_a_token_still_valid_reads_and_writes_nothing(
 ) -> None:
     world = make_world("active")
     target = world.find_target(name)
-    if "trip_id" in target.new_row:  # he still belongs to the second trip
+    if "trip_id" in target.new_row:  # still a member of the second trip
         target = replace(target, new_row={**target.new_row, "trip_id": str(world.trip_id)})
     key = filter_by(target, target.row)
     member = as_user(world.caller_id)
@@ -88,7 +88,7 @@ def test_former_member_writing_without_a_filter_changes_nothing(
     make_world: WorldMaker,
     as_user: AsUser,
 ) -> None:
-    # Without a filter and without rows to return Postgres does not ask the policy for select.
+    # Without a filter and without rows to return PostgreSQL does not check the select policy.
     world = make_world("inactive")
     key = {"trip_id": f"eq.{world.trip_id}", "order": "user_id"}
     before = world.read(table, key)
@@ -104,7 +104,7 @@ def test_former_member_writing_without_a_filter_changes_nothing(
     assert world.read(table, key) == before
 
 
-# What stays of him for the others: what he said, but not that he is there.
+# Others keep the messages of the former member, and lose the presence.
 @pytest.mark.parametrize(
     ("how", "left"),
     [

@@ -1,4 +1,4 @@
-"""Reading a page asks once who the caller is and where he belongs, however long the page is."""
+"""Reading a page looks up the caller's trips once, however long the page is."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PAGE = f"{READS['chat_messages']} order by created_at desc limit 50"
 
 @pytest.fixture
 def full_trip(database: Database) -> tuple[UUID, UUID]:
-    """Fill many trips of 30 members; give the one that talks most, and a member of every other."""
+    """Fill many trips of 30 members; return the busiest one, and a member of every other."""
     user_id = uuid4()
     members = [uuid4() for _ in range(29)]
     create_trip(database, user_id, *members)
@@ -65,7 +65,7 @@ def full_trip(database: Database) -> tuple[UUID, UUID]:
 
 
 def count_calls(database: Database, user_id: UUID, sql: str, trip_id: UUID) -> dict[str, int]:
-    """Run a query as the user and give how often it called each of the policies' functions."""
+    """Run a query as the user and count its calls of each of the policies' functions."""
     with database.undone():
         # This transaction's figures; they count from where they stood.
         database.run_script("set local track_functions = 'all'")
@@ -83,7 +83,7 @@ def read_calls(database: Database) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("table", READS)
-def test_page_of_a_table_asks_for_the_callers_trips_once(
+def test_page_of_a_table_looks_up_the_trips_of_the_caller_once(
     database: Database, full_trip: tuple[UUID, UUID], table: str
 ) -> None:
     trip_id, user_id = full_trip
@@ -97,7 +97,7 @@ def test_page_of_a_table_asks_for_the_callers_trips_once(
 def test_count_of_calls_sees_a_policy_that_asks_for_each_row(
     database: Database, full_trip: tuple[UUID, UUID]
 ) -> None:
-    # What the tests above would say of the obvious policy.
+    # The obvious policy would fail the tests above.
     trip_id, user_id = full_trip
     database.run_script(
         'alter policy "members read" on public.chat_messages using (is_trip_member(trip_id))'
@@ -134,7 +134,7 @@ def test_page_of_messages_is_read_from_the_index_in_order_behind_one_initial_pla
     scans = [node for node in nodes if node.get("Relation Name") == "chat_messages"]
     assert [node["Node Type"] for node in scans] == ["Index Scan"]
     assert scans[0]["Index Name"] == "chat_messages_trip_id_created_at_idx"
-    # 50 rows are looked at for 50 rows: no sort, nothing thrown away.
+    # 50 rows are read for 50 rows: no sort, no rows discarded.
     assert scans[0]["Actual Rows"] == 50
     assert scans[0].get("Rows Removed by Filter", 0) == 0
     assert "Sort" not in {node["Node Type"] for node in nodes}
@@ -143,7 +143,7 @@ def test_page_of_messages_is_read_from_the_index_in_order_behind_one_initial_pla
     assert {node["Actual Loops"] for node in initial} == {1}
 
 
-def test_all_messages_of_a_stranger_cost_no_look_at_any_row(
+def test_user_who_is_no_member_reads_all_messages_without_touching_a_row(
     database: Database, full_trip: tuple[UUID, UUID]
 ) -> None:
     # Without a filter of the app's: the policy itself is what the index is searched with.

@@ -1,4 +1,4 @@
-"""Who may join a trip's private channel, asked as Realtime asks.
+"""The users that may join a trip's private channel, checked as Realtime does.
 
 Realtime answers a join (and a new token) by a rehearsal in a transaction that it rolls back: it
 writes a row of each extension, becomes the caller with the topic set, looks which of them he can
@@ -144,7 +144,7 @@ def test_extension_other_than_broadcast_and_presence_is_denied(database: Databas
         )
 
 
-def test_member_of_two_trips_joins_both_and_loses_only_the_one_he_left(database: Database) -> None:
+def test_member_of_two_trips_who_leaves_one_keeps_the_other(database: Database) -> None:
     user_id = uuid4()
     left, kept = create_trip(database, user_id), create_trip(database, user_id)
 

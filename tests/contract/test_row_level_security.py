@@ -1,4 +1,4 @@
-"""Who may do what with each table, tried cell by cell against a real Supabase."""
+"""The permissions of each caller on each table, checked cell by cell on a real Supabase."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4

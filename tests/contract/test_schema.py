@@ -100,7 +100,7 @@ def test_every_policy_is_for_signed_in_users_only(database: Database) -> None:
 def test_realtime_sends_the_tables_of_the_app_and_not_who_belongs_where(
     database: Database,
 ) -> None:
-    # A deleted row's key goes to every subscriber, whoever he is: a membership's is its secret.
+    # Every subscriber receives the key of a deleted row: a membership's key is a secret.
     sent = {
         row["tablename"]
         for row in database.run(

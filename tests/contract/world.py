@@ -1,4 +1,4 @@
-"""What the contract is tried on: a trip with members, a caller, and rows of each kind."""
+"""The data of the policy tests: a trip with members, a caller, and rows of each kind."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,15 +26,14 @@ TABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a cell of the table is about.
+    """The target of a cell of the table.
 
     Attributes:
         table: where.
-        row: the row to select, update and delete; what belongs to the membership of a non-member
-            does not exist.
+        row: the row to select, update and delete; rows of non-members do not exist.
         key: the columns that identify it.
-        change: what an update tries to set.
-        new_row: what an insert tries; nothing but permission stands in its way.
+        change: the values of an update.
+        new_row: the row of an insert; it violates no constraint.
     """
 
     table: str
@@ -47,8 +46,7 @@ class Target:
 class World:
     """A trip with a fellow member, one caller, and rows of each kind; ids are fresh.
 
-    Whoever is a member of the trip is one of the second trip too, where he has no receipt and no
-    presence yet.
+    Members of the trip also belong to the second trip, without a receipt and a presence there.
     """
 
     def __init__(self, service_role: httpx.Client, caller: str) -> None:
@@ -132,7 +130,7 @@ class World:
         }
 
     def find_target(self, name: str) -> Target:
-        """Give what a line of the table is about."""
+        """Return the target of a line of the table."""
         whose, _, kind = name.rpartition(" ")
         user_id = self.fellow_id if whose == "fellow's" else self.caller_id
         match kind:

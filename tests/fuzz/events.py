@@ -28,7 +28,7 @@ _FIELDS: Final[dict[Kind, tuple[set[str], set[str]]]] = {
 
 
 def check(data: bytes, reader: EventReader = READER) -> bool:
-    """Hold the readers to the contract; tells whether the body is an event, or a batch with one."""
+    """Check the readers; return whether the body is an event, or a batch with one."""
     first, second = split(data, 2)
     event_id, body = (first or b"").decode("latin-1"), second or b""
     event = _read_event(reader, event_id, body)
@@ -124,7 +124,7 @@ def _check_errors(errors: tuple[FieldError, ...]) -> None:
     for error in errors:
         assert error.pointer == "" or error.pointer.startswith("/")
         assert error.detail
-        # As the problem that it is answered by.
+        # As in the problem response.
         error.pointer.encode()
         error.detail.encode()
 

@@ -21,7 +21,7 @@ _FOLDER: Final = Path(".local/fuzz")
 _SLOW_SECONDS: Final = 5
 _MAXIMUM_BYTES: Final = 8192
 _MEMORY_MEBIBYTES: Final = 2048
-# python-jose is ours to answer for: what it raises and accepts, the relay does.
+# python-jose counts as ours: the relay raises and accepts what it does.
 _INSTRUMENTED: Final = ("app", "jose")
 
 
@@ -37,7 +37,7 @@ class Target(Protocol):
     REFUSED: Mapping[str, bytes]
 
     def check(self, data: bytes) -> bool:
-        """Tell whether the input is taken; AssertionError where it must not be, or must."""
+        """Return whether the input is accepted; AssertionError if that is wrong."""
 
 
 def main(name: str) -> None:
@@ -74,7 +74,7 @@ def main(name: str) -> None:
 
 
 def split(data: bytes, parts: int) -> list[bytes | None]:
-    """Cut an input into so many parts; those that it has not are None."""
+    """Cut an input into parts; missing ones are None."""
     found = data.split(SEPARATOR, parts - 1)
     return [*found, *([None] * (parts - len(found)))]
 

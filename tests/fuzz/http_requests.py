@@ -32,7 +32,7 @@ def _read(pieces: Iterable[bytes]) -> Reading:
 
 def _read_by_h11(stream: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Give method, target and body of each request, as long as h11 reads any."""
-    # It takes one empty line before a request; the RFC lets a server take more.
+    # It accepts one empty line before a request; the RFC lets a server accept more.
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1_000_000)
     connection.receive_data(stream.lstrip(b"\r\n"))
     connection.receive_data(b"")

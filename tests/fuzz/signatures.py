@@ -42,11 +42,11 @@ VERIFIER: Final = SignatureVerifier(
 
 
 def check(data: bytes, verifier: SignatureVerifier = VERIFIER) -> bool:
-    """Hold the verifier to what an implementation of two lines says."""
+    """Compare the verifier with an implementation of two lines."""
     webhook_id, timestamp, signature, body = split(data, 4)
     content = b"%b.%b.%b" % (webhook_id or b"", timestamp or b"", body or b"")
     symmetric = [b"v1," + _sign(key, content) for key in (_KEY, _OTHER_KEY)]
-    # ed25519 has one signature for each key and content. It takes longer than all else here.
+    # ed25519 has one signature for each key and content. It is the slowest step here.
     asymmetric = b"v1a," + base64.b64encode(_PRIVATE_KEY.sign(content))
     if signature is not None:
         signature = signature.replace(b"{v1}", symmetric[0]).replace(b"{v1a}", asymmetric)

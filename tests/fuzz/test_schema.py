@@ -1,7 +1,6 @@
-"""What schemathesis makes of the OpenAPI document, sent to the relay over the wire.
+"""Requests that schemathesis generates from the OpenAPI document, sent over the wire.
 
-Every operation gets data that the document allows and data that it does not, once from a caller
-who signs and once from one who does not.
+Every operation receives valid and invalid data, once authenticated and once not.
 """
 
 import contextlib
@@ -43,14 +42,14 @@ pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 fuzzed = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    # One relay takes all examples, and a batch of nine forms of events is large.
+    # One relay serves all examples, and a batch of nine event types is large.
     suppress_health_check=list(HealthCheck),
 )
 
 document = create_api().openapi()
 schema = schemathesis.openapi.from_dict(document)
 
-# What is taken has the documented form. A batch is not here: it is taken with its faults.
+# Accepted requests have the documented form, except for batches: they may hold invalid events.
 _FORMS: Final = {
     operation: OAS31Validator(
         {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
@@ -87,7 +86,7 @@ class Relay:
     client: requests.Session
 
     def call(self, case: schemathesis.Case[Any], caller: AuthBase) -> schemathesis.Response:
-        """Send a case, and hold the answer to the document."""
+        """Send a case, and validate the response against the document."""
         response = case.call(base_url=self.url, session=self.client, auth=caller)
         case.validate_response(response, checks=CONFORMS)
         return response
@@ -98,10 +97,10 @@ class Relay:
             return connection.execute(statement).fetchall()
 
 
-class Member(AuthBase):
-    """Authenticates what is sent, when it is final: half the webhooks by signature, else by token.
+class Authenticated(AuthBase):
+    """Authenticates the final request: half the webhooks by signature, all others by token.
 
-    What cannot be signed, for want of an id, has a token.
+    A webhook without an id cannot be signed and carries a token.
     """
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -129,8 +128,8 @@ class Member(AuthBase):
         return request
 
 
-class Stranger(AuthBase):
-    """Sends what was generated, as it is."""
+class Unauthenticated(AuthBase):
+    """Sends the generated request unchanged."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
@@ -146,12 +145,12 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayStarter]:
 
 @pytest.fixture(scope="module")
 def relay(starter: RelayStarter) -> Iterator[Relay]:
-    """A relay that takes signatures and tokens, with its lifespan, on a socket of loopback."""
+    """A relay that accepts signatures and tokens, with its lifespan, on a loopback socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
             starter.make_app(webhook_auth="any"),
-            log_config=None,  # what other tests have stays as it is
+            log_config=None,  # leaves the logging of other tests unchanged
             timeout_keep_alive=600,
         )
     )
@@ -173,29 +172,29 @@ def relay(starter: RelayStarter) -> Iterator[Relay]:
     assert not thread.is_alive(), "the relay did not stop"
 
 
-# The strangers come first: what they sent must not be in the store.
+# Unauthenticated requests come first: the store must stay empty.
 @schema.parametrize()
 @fuzzed
-def test_any_operation_by_a_stranger_conforms_and_gives_nothing(
+def test_any_unauthenticated_operation_conforms_and_reveals_nothing(
     case: schemathesis.Case[Any], relay: Relay
 ) -> None:
-    response = relay.call(case, Stranger())
+    response = relay.call(case, Unauthenticated())
     assert response.status_code < 500
     if case.operation.path not in _OPEN:
-        # Not even whether an event exists; a path that is none is another's business.
+        # Not even whether an event exists; an unknown path is not found.
         is_no_path = b'"path-not-found"' in response.content
         assert response.status_code in (401, 405, 413, 415) or is_no_path
 
 
-def test_store_after_the_strangers_is_empty(relay: Relay) -> None:
+def test_store_after_unauthenticated_requests_is_empty(relay: Relay) -> None:
     for table in ("events", "entities", "replays"):
         assert relay.query(f"SELECT * FROM {table}") == [], table  # noqa: S608  # our own names
 
 
 @schema.parametrize()
 @fuzzed
-def test_any_operation_by_one_who_may_conforms(case: schemathesis.Case[Any], relay: Relay) -> None:
-    response = relay.call(case, Member())
+def test_any_authenticated_operation_conforms(case: schemathesis.Case[Any], relay: Relay) -> None:
+    response = relay.call(case, Authenticated())
     assert response.status_code < 500
     form = _FORMS.get(case.operation.label)
     if form is not None and response.status_code in (200, 202):
@@ -205,7 +204,7 @@ def test_any_operation_by_one_who_may_conforms(case: schemathesis.Case[Any], rel
 
 
 @pytest.mark.parametrize("event_type", list(EventType))
-def test_valid_event_by_one_who_may_conforms_and_is_taken(
+def test_valid_authenticated_event_conforms_and_is_accepted(
     event_type: EventType, relay: Relay
 ) -> None:
     case = schema["/webhooks"]["POST"].Case(
@@ -213,36 +212,38 @@ def test_valid_event_by_one_who_may_conforms_and_is_taken(
         body=make_body(event_type),
         media_type="application/json",
     )
-    assert relay.call(case, Member()).status_code == 202
-    assert relay.call(case, Member()).status_code == 200
+    assert relay.call(case, Authenticated()).status_code == 202
+    assert relay.call(case, Authenticated()).status_code == 200
 
 
-def test_every_event_that_was_taken_is_found_and_conforms(relay: Relay) -> None:
+def test_every_accepted_event_is_found_and_conforms(relay: Relay) -> None:
     ids = [event_id for (event_id,) in relay.query("SELECT event_id FROM events LIMIT 500")]
     assert len(ids) >= len(EventType)
     operation = schema["/events/{event_id}"]["GET"]
     for event_id in ids:
-        # What schemathesis is given it takes for quoted; a path of dots alone no client sends.
+        # schemathesis expects a quoted value; no client sends a path of dots alone.
         quoted = quote(event_id, safe="")
         if not quoted.strip("."):
             continue
-        response = relay.call(operation.Case(path_parameters={"event_id": quoted}), Member())
+        response = relay.call(operation.Case(path_parameters={"event_id": quoted}), Authenticated())
         assert response.status_code == 200, event_id
-        by_stranger = relay.call(operation.Case(path_parameters={"event_id": quoted}), Stranger())
-        assert by_stranger.status_code == 401
+        unauthenticated = relay.call(
+            operation.Case(path_parameters={"event_id": quoted}), Unauthenticated()
+        )
+        assert unauthenticated.status_code == 401
         assert response.json()["event_id"] == event_id
 
 
-def test_every_replay_that_was_asked_for_is_told_of_and_conforms(relay: Relay) -> None:
+def test_every_requested_replay_is_found_and_conforms(relay: Relay) -> None:
     begun = schema["/replay"]["POST"].Case(body={"all": True}, media_type="application/json")
-    assert relay.call(begun, Member()).status_code == 202
+    assert relay.call(begun, Authenticated()).status_code == 202
     ids = [replay_id for (replay_id,) in relay.query("SELECT replay_id FROM replays LIMIT 200")]
     operation = schema["/replay/{replay_id}"]["GET"]
     for replay_id in ids:
         case = operation.Case(path_parameters={"replay_id": replay_id})
-        response = relay.call(case, Member())
+        response = relay.call(case, Authenticated())
         assert (response.status_code, response.json()["replay_id"]) == (200, replay_id)
-        assert relay.call(case, Stranger()).status_code == 401
+        assert relay.call(case, Unauthenticated()).status_code == 401
 
 
 @pytest.mark.parametrize(("path", "items"), [("/events", "events"), ("/replay", "replays")])
@@ -252,9 +253,9 @@ def test_every_page_of_a_listing_conforms_and_nothing_is_listed_twice(
     operation = schema[path]["GET"]
     names, query = list[str](), dict[str, Any](limit=200)
     while query.get("cursor", "") is not None:
-        response = relay.call(operation.Case(query=query), Member())
+        response = relay.call(operation.Case(query=query), Authenticated())
         assert response.status_code == 200
-        assert relay.call(operation.Case(query=query), Stranger()).status_code == 401
+        assert relay.call(operation.Case(query=query), Unauthenticated()).status_code == 401
         page = response.json()
         names += [item["event_id" if path == "/events" else "replay_id"] for item in page[items]]
         query["cursor"] = page["next_cursor"]

@@ -96,7 +96,7 @@ def _sign(signed: bytes) -> bytes:
 def _check_accepted(token: str, claims: Claims) -> None:
     signed, _, signature = token.rpartition(".")
     is_shared = _decode(signature) == _sign(signed.encode())
-    # Of an ES256 signature there is a second spelling; of what it signs there is none.
+    # An ES256 signature has a second spelling; its content has none.
     assert is_shared or signed == _SIGNED_BY_KEY
     header = json.loads(_decode(signed.partition(".")[0]))
     assert header["alg"] == ("HS256" if is_shared else "ES256")
@@ -148,7 +148,7 @@ _HS256: Final = b'{"alg":"HS256","typ":"JWT"}'
 
 
 def _make(header: bytes = _HS256, signature: bytes = b"", **claims: object) -> bytes:
-    """Make a signed token's input; a claim of bytes stands as it is, one of None not at all."""
+    """Make a signed token's input; bytes are inserted unchanged, None is left out."""
     said = {name: value for name, value in (_CLAIMS | claims).items() if value is not None}
     members = (
         json.dumps(name).encode()
@@ -160,7 +160,7 @@ def _make(header: bytes = _HS256, signature: bytes = b"", **claims: object) -> b
 
 
 def _make_by_public_key(key: bytes) -> bytes:
-    """Make what a verifier takes that hands its public key to whatever algorithm a token names."""
+    """Make a token that passes if the verifier uses its public key as an HMAC secret."""
     signed = _encode(_HS256) + b"." + _encode(json.dumps(_CLAIMS).encode())
     return signed + b"." + _encode(hmac.new(key, signed, hashlib.sha256).digest())
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import httpx
 import psycopg
 
-# Every value that an answer could give away has this in it; no answer may.
+# Every row value contains this; no response may contain it.
 SECRET: Final = "a-value-of-a-row"
-# The local Supabase says this of errors whose code it does not know: 57014, 0A000.
+# The code of the local Supabase for errors with codes that it does not know: 57014, 0A000.
 UNKNOWN: Final = "SUP"
 
 Row = dict[str, Any]
@@ -19,7 +19,7 @@ Operation = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call came to.
+    """The result of a call.
 
     Attributes:
         code: None, or the SQLSTATE of an error that ended the request as a whole.
@@ -115,7 +115,7 @@ class Wire:
         epoch: int | None = None,
         sequence: int | None = None,
     ) -> Answer:
-        """Send a request; with the next sequence of the latest claim unless told otherwise."""
+        """Send a request; with the next sequence of the latest claim by default."""
         if sequence is None:
             sequence = self.sequence = self.sequence + 1
         request = {
@@ -131,7 +131,7 @@ class Wire:
         return answer
 
     def send(self, function: str, request: str) -> Answer:
-        """Send a text as it is."""
+        """Send a text unchanged."""
         return self._call(function, request)
 
 

@@ -14,7 +14,7 @@ KEYS: Final = {"users": ("id",), "trips": ("id",), "trip_memberships": ("trip_id
 
 
 class People:
-    """Users and trips with ids of their own.
+    """Users and trips with fresh ids.
 
     Args:
         call: as service_role.

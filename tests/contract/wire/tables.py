@@ -1,4 +1,4 @@
-"""Tables for the wire's tests, in a schema of their own that PostgREST does not expose."""
+"""Tables for the wire's tests, in a separate schema that PostgREST does not expose."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ class Tables:
 
     def run(self, script: str) -> list[tuple[Any, ...]]:
         """Run any number of statements as the owner."""
-        # Bytes: the script is a test's own, whatever it was made of.
+        # Bytes: the script is built by a test.
         cursor = self._connection.execute(script.encode())
         return cursor.fetchall() if cursor.description else []
 
     def create(self, columns: str, *, name: str | None = None) -> str:
-        """Create a table that service_role may write; give its name as requests name it."""
+        """Create a table that service_role may write; return its name as requests name it."""
         name = name or f"table_{next(self._numbers)}"
         table = sql.Identifier(SCHEMA, name)
         self._connection.execute(sql.SQL("create table {} ({})").format(table, sql.SQL(columns)))
@@ -71,7 +71,7 @@ class Tables:
         """)
 
     def await_true(self, question: str) -> None:
-        """Ask until the answer is yes."""
+        """Poll until the condition holds."""
         deadline = time.monotonic() + 10
         while self.run(question) != [(True,)]:
             assert time.monotonic() < deadline, question

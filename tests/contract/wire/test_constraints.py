@@ -115,7 +115,7 @@ def test_row_still_referenced_names_the_table_that_refers(
     answer = wire.apply(delete(parent, {"id": 1}, {"id": 2}, {"id": 3}))
 
     (failed,) = answer.failures
-    # PostgreSQL 18 has a code of its own for RESTRICT.
+    # PostgreSQL 18 has a separate code for RESTRICT.
     assert failed["sqlstate"] in ("23503", "23001")
     assert failed["message"].endswith(
         f' foreign key constraint "refers" on table "{names(child)["table"]}"'

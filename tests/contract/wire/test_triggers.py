@@ -1,4 +1,4 @@
-"""A trigger may refuse a row in any way: the others stand, and none of its words is told."""
+"""A trigger may reject a row in any way: the others stay, and its message is not exposed."""
 
 import pytest
 

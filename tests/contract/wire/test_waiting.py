@@ -23,7 +23,7 @@ COLUMNS = "id int primary key, name text"
 BUSY = "55P03"
 
 
-# Of a busy machine too: a request that takes 5 s ends by its statement timeout.
+# On a busy machine too: a request that takes 5 s ends by its statement timeout.
 LONGEST = 15.0
 
 
