@@ -79,7 +79,7 @@ def post(
         return response
     failure = make_failure(response)
     if response.status_code == httpx.codes.UNAUTHORIZED and failure.problem is not None:
-        raise Rejected(_explain_unauthenticated(response), problem=failure.problem)
+        raise Rejected(f"401: {_explain_unauthenticated(response)}", problem=failure.problem)
     raise failure
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from app.api.replay import ReplayBody, write_filter
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.api.filters import Entity, InstantText, Types
 from app.cli.client.api_models import ReplayAnswer, ReplayMatch
 from app.cli.client.delivery import deliver
 from app.cli.client.relay_client import CHECK_PROXIES, Document, RelayClient
 from app.cli.errors import Unconfirmed
-from app.domain.criteria import write_criteria
 
 PATIENCE_SECONDS: Final = 60.0  # longer than a restart of the relay
 
@@ -40,10 +41,29 @@ def confirm_replay(
             patience_seconds=PATIENCE_SECONDS,
             report_wait=report_wait,
         )
-        criteria = write_criteria(ReplayBody.model_validate(body).criteria)
-        if write_filter(criteria) == relay.read(document, ReplayAnswer).filter:
+        if _is_same(body, relay.read(document, ReplayAnswer).filter):
             return replay_id
     raise Unconfirmed(
         f"the response names replay {replay_id}, which is not the one requested. {CHECK_PROXIES}."
         " Whether yours was started: relay replay --list"
     )
+
+
+class _Filter(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    event_ids: list[str] | None = None
+    since: InstantText | None = None
+    until: InstantText | None = None
+    types: Types | None = None
+    entity: Entity | None = None
+    status: str | None = None
+
+
+def _is_same(body: Document, filter_: Document) -> bool:
+    """Tell whether a replay has the filter of a request, which the relay writes in its own form."""
+    requested = {name: value for name, value in body.items() if name != "all"}
+    try:
+        return _Filter.model_validate(requested) == _Filter.model_validate(filter_)
+    except ValidationError:
+        return False

@@ -61,7 +61,7 @@ def access(
     unreachable.
 
     Examples:
-      relay access --user "$USER_ID" --trip "$TRIP_ID"
+      relay access --user $USER_ID --trip $TRIP_ID
     """
     if user_token is None and jwt_secret is None:
         raise typer.BadParameter(

@@ -23,14 +23,15 @@ from app.store.private_files import open_private
 
 _PORT: Final = 8080
 _ENVIRONMENT: Final = Path(".local/demo.env")
-_INVITATION: Final = """
+_INVITATION: Final = f"""
 The relay and Supabase are running. Try them from a second terminal, in this folder:
 
-  source {environment}
+  source {_ENVIRONMENT}
   relay doctor
   relay events
-  relay access --user "$USER_ID" --trip "$TRIP_ID"
-  relay send membership.deleted trip_id="$TRIP_ID" user_id="$USER_ID" --wait 5
+  relay access --user $USER_ID --trip $TRIP_ID
+  relay send membership.created trip_id=$TRIP_ID user_id=$USER_ID role=MEMBER status=ACTIVE --wait 5
+  relay access --user $USER_ID --trip $TRIP_ID
   relay replay --all
 
 Press Ctrl-C to stop both.
@@ -66,7 +67,7 @@ def demo(
             _show(demonstration)
             if not once:
                 stack.enter_context(_written_environment(demonstration))
-                output.print(_INVITATION.format(environment=_ENVIRONMENT), markup=False, end="")
+                output.print(_INVITATION, markup=False, end="")
                 signal.pause()
     except (LocalSupabaseError, DemonstrationFailed) as error:
         raise CommandFailed(str(error)) from error
