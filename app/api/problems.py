@@ -75,6 +75,25 @@ OPERATOR_ERRORS: Final = (
 )
 """Errors of every operation for operators."""
 
+# By pydantic's type of error.
+_RULES: Final = {
+    "bool_type": "must be true or false",
+    "enum": "must be {expected}",
+    "extra_forbidden": "is unknown",
+    "greater_than_equal": "must be at least {ge}",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "is too large",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be an array",
+    "missing": "is required",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+    "string_unicode": "must not contain lone surrogates",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} items",
+    "value_error": "{error}",
+}
+
 _HTTP_CODES: Final = {404: "path-not-found", 405: "method-not-allowed"}
 
 
@@ -125,7 +144,10 @@ def find_reason(error: RequestRejected) -> str:
 def describe_fields(problems: Iterable[Any]) -> list[FieldError]:
     """Convert pydantic's errors."""
     return [
-        FieldError(write_pointer(*problem["loc"]), problem["msg"].removeprefix("Value error, "))
+        FieldError(
+            write_pointer(*problem["loc"]),
+            _RULES.get(problem["type"], "is invalid").format(**problem.get("ctx", {})),
+        )
         for problem in problems
     ]
 

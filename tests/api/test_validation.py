@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api.request_body import parse_body
 from app.domain.errors import InputInvalid
+from tests.api.running import RunningRelay
 
 VALUE = "what-somebody-wrote"
 
@@ -92,3 +93,30 @@ def test_form_with_a_lone_surrogate_in_a_name_can_be_answered(name: str) -> None
     # UTF-8 cannot carry one back in the answer.
     for pointer, detail in read_wrong(json.dumps({"name": "a", name: 1}).encode()).items():
         assert (pointer + detail).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        ([], {"": "must be an object"}),
+        ({}, {"/name": "is required"}),
+        ({"name": 7}, {"/name": "must be a string"}),
+        ({"name": "a", "other": 1}, {"/other": "is unknown"}),
+        ({"name": "a", "parts": {}}, {"/parts": "must be an array"}),
+        ({"name": "a", "parts": [{"count": 0}]}, {"/parts/0/count": "must be at least 1"}),
+    ],
+)
+def test_form_that_is_invalid_gets_a_plain_detail(body: object, errors: dict[str, str]) -> None:
+    assert read_wrong(json.dumps(body).encode()) == errors
+
+
+async def test_query_that_is_invalid_gets_plain_details(relay: RunningRelay) -> None:
+    response = await relay.http.get(
+        "/events?limit=x&status=gone&more=1", headers=relay.bear("events:read")
+    )
+    errors = {error["pointer"]: error["detail"] for error in response.json()["errors"]}
+    assert errors == {
+        "/query/limit": "must be a whole number",
+        "/query/more": "is unknown",
+        "/query/status": "must be 'pending', 'applied', 'superseded' or 'dead'",
+    }
