@@ -80,7 +80,7 @@ class Terminal:
             raise AssertionError(f"nothing more is shown: {self.shown}")
         try:
             chunk = os.read(self._screen, 65_536)
-        except OSError:  # Linux tells so that nobody holds the other end any more
+        except OSError:  # on Linux, the end of the command
             return False
         self.shown += _CONTROL.sub("", chunk.decode(errors="replace")).replace("\r\n", "\n")
         return bool(chunk)

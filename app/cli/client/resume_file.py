@@ -58,16 +58,11 @@ def read_file_version(path: Path) -> str:
 
 
 class ResumeFile:
-    """The progress of one file."""
+    """The progress of one file of events, kept beside it."""
 
-    def __init__(self, path: Path) -> None:
-        """Remember the paths.
-
-        Args:
-            path: of the file of events.
-        """
-        self.path = path.with_name(f"{path.name}{_SUFFIX}")
-        self._partial = path.with_name(f"{path.name}{_SUFFIX}.partial")
+    def __init__(self, events: Path) -> None:
+        self.path = events.with_name(f"{events.name}{_SUFFIX}")
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
 
     def read(self) -> Progress | None:
         """Return the progress, if a readable one is kept."""

@@ -27,7 +27,7 @@ def accept(request: httpx.Request) -> httpx.Response:
     return httpx.Response(202, json={"results": results})
 
 
-def refuse(status: int, code: str = "x", **more: Any) -> Handler:
+def reject(status: int, code: str = "x", **more: Any) -> Handler:
     headers = {name.replace("_", "-"): more.pop(name) for name in ("retry_after",) if name in more}
     body = {"status": status, "code": code, "detail": "It is so.", **more}
     return lambda _: httpx.Response(status, json=body, headers=headers)
@@ -38,7 +38,7 @@ def fail(request: httpx.Request) -> httpx.Response:
 
 
 @dataclass
-class Bench:
+class Harness:
     """A sender with a fake relay, whose pauses end at once."""
 
     answers: list[Handler]
@@ -66,19 +66,19 @@ class Bench:
         return answer(request)
 
 
-def statuses(verdicts: list[LineResult]) -> list[tuple[int, str]]:
-    return [(verdict.line.number, verdict.status) for verdict in verdicts]
+def statuses(results: list[LineResult]) -> list[tuple[int, str]]:
+    return [(result.line.number, result.status) for result in results]
 
 
 def test_batch_is_signed_and_has_a_result_for_each_line_in_order() -> None:
-    bench = Bench([accept])
-    assert statuses(bench.send()) == [
+    harness = Harness([accept])
+    assert statuses(harness.send()) == [
         (1, "accepted"),
         (2, "accepted"),
         (3, "invalid"),
         (4, "accepted"),
     ]
-    (request,) = bench.requests
+    (request,) = harness.requests
     assert str(request.url) == "http://relay.test/webhooks/batch"
     assert [event["id"] for event in json.loads(request.content)["events"]] == ["1", "2", "4"]
     headers = request.headers
@@ -93,9 +93,9 @@ def test_batch_is_signed_and_has_a_result_for_each_line_in_order() -> None:
 
 
 def test_batch_without_sendable_lines_is_not_sent() -> None:
-    bench = Bench([accept])
-    assert statuses(bench.send(LINES[2:3])) == [(3, "invalid")]
-    assert bench.requests == []
+    harness = Harness([accept])
+    assert statuses(harness.send(LINES[2:3])) == [(3, "invalid")]
+    assert harness.requests == []
 
 
 def test_batch_results_have_pointers_into_the_line() -> None:
@@ -105,76 +105,76 @@ def test_batch_results_have_pointers_into_the_line() -> None:
         {"event_id": "2", "status": "invalid", "errors": errors},
         {"event_id": "4", "status": "conflict"},
     ]
-    verdicts = Bench([lambda _: httpx.Response(200, json={"results": results})]).send()
-    assert [verdict.status for verdict in verdicts] == [
+    lines = Harness([lambda _: httpx.Response(200, json={"results": results})]).send()
+    assert [line.status for line in lines] == [
         "duplicate",
         "invalid",
         "invalid",
         "conflict",
     ]
-    assert verdicts[1].errors == (FieldError("/data/id", "must be a UUID"),)
-    assert "another body" in verdicts[3].errors[0].detail
+    assert lines[1].errors == (FieldError("/data/id", "must be a UUID"),)
+    assert "another body" in lines[3].errors[0].detail
 
 
 @pytest.mark.parametrize(
     "failing",
     [
         fail,
-        refuse(429, "overloaded"),
-        refuse(503, "store-unavailable"),
-        refuse(500, "internal-error"),
+        reject(429, "overloaded"),
+        reject(503, "store-unavailable"),
+        reject(500, "internal-error"),
         lambda _: httpx.Response(502, text="<html>"),
         lambda _: httpx.Response(200, text="<html>"),
     ],
 )
 def test_batch_is_retried_while_the_relay_is_unavailable(failing: Handler) -> None:
-    bench = Bench([failing] * 5 + [accept])
-    assert [verdict.status for verdict in bench.send()].count("accepted") == 3
-    assert len(bench.requests) == 6
-    assert len({request.content for request in bench.requests}) == 1
-    assert len(bench.pauses) == len(bench.reasons) == 5
-    assert all(0 <= pause <= 60 for pause in bench.pauses)
+    harness = Harness([failing] * 5 + [accept])
+    assert [result.status for result in harness.send()].count("accepted") == 3
+    assert len(harness.requests) == 6
+    assert len({request.content for request in harness.requests}) == 1
+    assert len(harness.pauses) == len(harness.reasons) == 5
+    assert all(0 <= pause <= 60 for pause in harness.pauses)
 
 
 def test_batch_waits_as_long_as_retry_after_asks() -> None:
-    bench = Bench([refuse(503, retry_after="7"), refuse(429, retry_after="99999"), accept])
-    bench.send()
-    assert bench.pauses == [pytest.approx(7), 900]
+    harness = Harness([reject(503, retry_after="7"), reject(429, retry_after="99999"), accept])
+    harness.send()
+    assert harness.pauses == [pytest.approx(7), 900]
 
 
 def test_batch_fails_when_the_relay_is_unavailable_for_too_long() -> None:
-    bench = Bench([refuse(503, retry_after="7")], patience_seconds=6)
+    harness = Harness([reject(503, retry_after="7")], patience_seconds=6)
     with pytest.raises(RelayUnavailable, match="503"):
-        bench.send()
-    assert (len(bench.requests), bench.pauses) == (1, [])
+        harness.send()
+    assert (len(harness.requests), harness.pauses) == (1, [])
 
 
 def test_batch_that_is_invalid_as_a_whole_is_split_to_find_the_invalid_line() -> None:
-    def judge(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if b'"2"' in request.content:
             places = [{"pointer": "", "detail": "is nested too deeply"}]
-            return refuse(422, "input-invalid", errors=places)(request)
+            return reject(422, "input-invalid", errors=places)(request)
         return accept(request)
 
-    bench = Bench([judge])
-    verdicts = bench.send()
-    assert statuses(verdicts) == [(1, "accepted"), (2, "invalid"), (3, "invalid"), (4, "accepted")]
-    assert verdicts[1].errors == (FieldError("", "is nested too deeply"),)
+    harness = Harness([respond])
+    results = harness.send()
+    assert statuses(results) == [(1, "accepted"), (2, "invalid"), (3, "invalid"), (4, "accepted")]
+    assert results[1].errors == (FieldError("", "is nested too deeply"),)
 
 
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (refuse(401, "unauthenticated"), "WEBHOOK_SECRETS"),
-        (refuse(403, "scope-missing"), "403 scope-missing: It is so."),
-        (refuse(404, "path-not-found"), "another version"),
+        (reject(401, "unauthenticated"), "WEBHOOK_SECRETS"),
+        (reject(403, "scope-missing"), "403 scope-missing: It is so."),
+        (reject(404, "path-not-found"), "another version"),
     ],
 )
 def test_batch_that_the_relay_rejects_is_not_retried(answer: Handler, sentence: str) -> None:
-    bench = Bench([answer])
+    harness = Harness([answer])
     with pytest.raises(CommandFailed, match=sentence):
-        bench.send()
-    assert len(bench.requests) == 1
+        harness.send()
+    assert len(harness.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,15 @@ def test_batch_that_the_relay_rejects_is_not_retried(answer: Handler, sentence: 
 def test_batch_with_a_rejected_signature_says_whether_the_clock_is_wrong(
     date: str, sentence: str
 ) -> None:
-    bench = Bench([lambda _: httpx.Response(401, json={"code": "x"}, headers={"date": date})])
+    harness = Harness([lambda _: httpx.Response(401, json={"code": "x"}, headers={"date": date})])
     with pytest.raises(Rejected, match=sentence):
-        bench.send()
+        harness.send()
 
 
 @pytest.mark.parametrize("results", [None, [], [{"status": "accepted"}] * 4])
 def test_batch_without_its_own_results_is_unconfirmed(results: object) -> None:
-    bench = Bench([lambda _: httpx.Response(200, json={"results": results})], patience_seconds=0)
+    harness = Harness(
+        [lambda _: httpx.Response(200, json={"results": results})], patience_seconds=0
+    )
     with pytest.raises(Unconfirmed):
-        bench.send()
+        harness.send()

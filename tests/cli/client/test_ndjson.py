@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli.client.ndjson import BATCH_BYTES, EventLine, gather_batches, read_lines
@@ -92,7 +92,8 @@ def test_reading_resumes_after_every_line(pieces: list[bytes], index: int) -> No
         assert list(read_lines(file, number=last.number, offset=last.end)) == lines[index + 1 :]
 
 
-@given(st.lists(st.sampled_from([1, 1000, 400_000, 600_000, BATCH_BYTES - 40]), max_size=12))
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([1, 1000, 400_000, 600_000, BATCH_BYTES - 40]), max_size=8))
 def test_batches_hold_every_line_in_order_and_no_more_than_a_request(sizes: list[int]) -> None:
     texts = [b'{"id":"%d","x":"%b"}' % (n, b"y" * size) for n, size in enumerate(sizes)]
     lines = read(b"\n".join(texts))

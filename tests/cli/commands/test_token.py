@@ -54,10 +54,10 @@ def test_token_for_an_unknown_scope_names_the_known_ones(run: RunCommand) -> Non
 @pytest.mark.parametrize("hours", ["24.1", "25", "720", "87600"])
 def test_token_for_more_than_a_day_needs_force(run: RunCommand, hours: str) -> None:
     arguments = ("token", "--scope", "events:read", "--hours", hours, "--json")
-    refused = run(*arguments)
-    assert (refused.code, refused.out) == (2, "")
-    assert f"--hours {hours} is too long" in refused.err
-    assert "give at most 24, or add --force" in refused.err
+    rejected = run(*arguments)
+    assert (rejected.code, rejected.out) == (2, "")
+    assert f"--hours {hours} is too long" in rejected.err
+    assert "give at most 24, or add --force" in rejected.err
     claims = json.loads(run(*arguments, "--force").out)["claims"]
     assert abs(claims["exp"] - time.time() - float(hours) * 3600) < 30
 
