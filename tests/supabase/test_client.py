@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.failures import RequestFailure, RequestFailureKind
@@ -198,7 +198,6 @@ answers = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
 @given(
     status=st.sampled_from([200, 301, 429, 500]) | st.integers(200, 599),
     location=st.none() | st.binary(max_size=30) | st.from_regex(rb"[a-z]{1,6}:/?/?[!-~]{0,9}"),
