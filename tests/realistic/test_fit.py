@@ -197,7 +197,7 @@ def test_new_user_without_a_field_is_dead_and_the_column_is_named(project: Proje
     event = project.look_up("user.created", **row)
     assert event["status"] == "dead"
     assert event["entity"]["last_error_code"] == "P0002"
-    assert event["entity"]["last_error"].endswith("the event lacks avatar_url")
+    assert event["entity"]["last_error"].endswith("the event lacks avatar_url for a new one")
     assert project.rows("profiles", id=user) == []
 
 

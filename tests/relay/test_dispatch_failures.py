@@ -275,7 +275,7 @@ async def test_rows_without_a_column_update_existing_rows_and_are_dead_otherwise
         assert postgrest.operations == [("update", "trips", 20)]
         assert await harness.statuses_of(*events) == [EventStatus.DEAD, *[EventStatus.APPLIED] * 19]
         assert ((await harness.view(events[0])).last_error or "").endswith(
-            "the event lacks start_date"
+            "the event lacks start_date for a new one"
         )
         assert harness.held()[ref_of(events[1])]["start_date"] == "2026-01-01"
         assert harness.held()[ref_of(events[1])]["name"] == "Lisbon"
