@@ -113,7 +113,7 @@ class Leadership:
             self._token = await self._replicas.run(lease.acquire_lease, self._holder, LEASE_SECONDS)
             if self._token is None:
                 return
-            logger.info("this replica is the leader now (lease %d)", self._token)
+            logger.info("this replica dispatches now (lease %d)", self._token)
             self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
             self._on_gain()
             return
@@ -121,7 +121,7 @@ class Leadership:
         if await self._replicas.run(lease.renew_lease, self._token, LEASE_SECONDS, report):
             self._valid_until = asked_at + LEASE_SECONDS - _MARGIN_SECONDS
         else:
-            logger.warning("another replica is the leader now (lease %d is lost)", self._token)
+            logger.warning("another replica dispatches now (lease %d is lost)", self._token)
             self._token = None
 
     async def release(self) -> None:
