@@ -258,9 +258,8 @@ def test_invalid_setting_is_one_finding(tmp_path: Path) -> None:
     done = run_relay_command(tmp_path, settings, "doctor", "--json")
 
     assert done.returncode == 1
-    assert [finding["what"] for finding in read_json(done)["findings"]] == [
-        "JWT_SECRET must be at least 32 bytes; `relay secret --kind jwt` makes one."
-    ]
+    (finding,) = read_json(done)["findings"]
+    assert finding["what"].startswith("JWT_SECRET must be at least 32 bytes")
 
 
 def test_progress_is_shown_on_a_terminal(local_supabase: LocalSupabase, tmp_path: Path) -> None:
