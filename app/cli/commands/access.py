@@ -34,6 +34,10 @@ _EXIT_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.UNKNOWN: 2,
     Outcome.UNREACHABLE: 3,
 }
+_NO_USER_KEY: Final = (
+    "SUPABASE_JWT_SECRET (--jwt-secret) is not set, and neither is SUPABASE_USER_TOKEN"
+    " (--user-token); one of them is needed to read as the user"
+)
 _STYLES: Final[Mapping[str, str]] = {Outcome.ALLOWED: "green", Outcome.DENIED: "red"}
 
 
@@ -63,15 +67,11 @@ def access(
     Examples:
       relay access --user $USER_ID --trip $TRIP_ID
     """
-    if user_token is None and jwt_secret is None:
-        raise typer.BadParameter(
-            "is needed to read as the user, or --user-token", param_hint="--jwt-secret"
-        )
+    settings = _read_settings(has_user_key=jwt_secret is not None or user_token is not None)
     if jwt_secret is None and read_subject(user_token or "") != str(user):
         raise typer.BadParameter("is not a token of --user", param_hint="--user-token")
     # The explanation says what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
-    settings, _ = read_supabase_settings()
     desired, relay_error = find_desired_state(url, token, str(trip), str(user))
     keys = Keys(publishable_key, jwt_secret, user_token)
     tables = table or TRIP_TABLES
@@ -83,6 +83,18 @@ def access(
     else:
         _show(result, relay_error)
     raise typer.Exit(_EXIT_CODES[result.verdict])
+
+
+def _read_settings(*, has_user_key: bool) -> Settings:
+    """Read the settings, and report all that is missing at once."""
+    sentences = [] if has_user_key else [_NO_USER_KEY]
+    try:
+        settings, _ = read_supabase_settings()
+    except ConfigurationInvalid as error:
+        raise ConfigurationInvalid(*sentences, *error.sentences) from error
+    if sentences:
+        raise ConfigurationInvalid(*sentences)
+    return settings
 
 
 async def _check(

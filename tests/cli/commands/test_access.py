@@ -146,3 +146,16 @@ def test_access_that_cannot_be_checked_has_its_own_exit_code(
 
     assert done.returncode == code
     assert sentence in done.stderr
+
+
+def test_access_without_settings_names_everything_that_is_missing(tmp_path: Path) -> None:
+    ids = ("--user", str(uuid4()), "--trip", str(uuid4()))
+    done = run_relay_command(tmp_path, {}, "access", *ids)
+    assert done.returncode == 2
+    for name in (
+        "SUPABASE_JWT_SECRET",
+        "SUPABASE_USER_TOKEN",
+        "SUPABASE_URL",
+        "SUPABASE_SECRET_KEY",
+    ):
+        assert f"{name} " in done.stderr
