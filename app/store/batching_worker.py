@@ -1,4 +1,4 @@
-"""A thread that works on batches of whatever is waiting at the same moment."""
+"""A thread that processes waiting work in batches."""
 
 import asyncio
 import logging
@@ -39,7 +39,8 @@ class BatchingWorker(Generic[W]):
 
     Args:
         name: of the thread.
-        process: runs in the thread; returns a result or an exception for each work.
+        process: runs in the thread; returns a result or an exception for each work. If it raises,
+            each work fails with that exception.
         maximum_size: a batch accepts no more work once it has this size.
     """
 
@@ -79,7 +80,7 @@ class BatchingWorker(Generic[W]):
         return job.future
 
     async def close(self) -> None:
-        """Process what is waiting and end the thread."""
+        """Process the waiting work and end the thread."""
         self._is_closed = True
         while self._waiting:
             self._queue.put(self._take_batch())
@@ -113,7 +114,11 @@ class BatchingWorker(Generic[W]):
 
     def _run(self) -> None:
         while (batch := self._queue.get()) is not None:
-            results = self._process([job.work for job in batch])
+            try:
+                results = self._process([job.work for job in batch])
+            except Exception as error:
+                logger.exception("a batch of %d failed", len(batch))
+                results = [error] * len(batch)
             try:
                 self._loop.call_soon_threadsafe(self._complete, batch, results)
             except RuntimeError:

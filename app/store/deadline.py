@@ -22,7 +22,7 @@ _IS_NEW: Final = "is_new"
 
 @contextmanager
 def deadline(connection: Connection, seconds: float) -> Iterator[None]:
-    """Cut the connection if the block takes longer; its query then fails. SQLite needs no such."""
+    """Cut the connection if the block takes longer, so that its query fails; no-op for SQLite."""
     driver = connection.connection.driver_connection
     if isinstance(driver, psycopg.Connection):
         with _cut_after(driver, seconds):
@@ -48,7 +48,7 @@ def enable_pre_ping(engine: Engine) -> None:
             with _cut_after(driver, _PING_SECONDS):
                 engine.dialect.do_ping(driver)
         except psycopg.Error as error:
-            # Most likely, whatever ended this connection has ended them all.
+            # The cause has most likely ended every pooled connection.
             raise InvalidatePoolError from error
 
     event.listen(engine, "connect", mark_new)

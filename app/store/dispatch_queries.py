@@ -1,4 +1,4 @@
-"""Claiming what is due.
+"""Claiming due entities.
 
 The statements run on the driver's cursor, in the SQL that SQLite >= 3.35 and PostgreSQL >= 14 have
 in common: building and compiling them in SQLAlchemy Core costs ten times as much as running them.
@@ -21,7 +21,7 @@ _CLAIM_COLUMNS: Final = (
     " pending_since, last_error_code, request_limit"
 )
 
-# In the order of the index. `held` excludes what is not to be tried.
+# In the order of the index. `held` excludes held entities.
 CLAIM: Final = f"""
 SELECT {_CLAIM_COLUMNS} FROM entities
 WHERE state = 'pending' AND priority = :priority AND due_at <= :now {{held}}
@@ -64,7 +64,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to claim.
+    """A request for a batch.
 
     Attributes:
         order: the queues, first to last; the first that has anything due provides the batch.

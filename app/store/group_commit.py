@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Above this size a group only waits longer for its commit: the fsync is already shared.
 MAXIMUM_GROUP: Final = 512
-_GROUP_SECONDS: Final = 15.0
+# Less than the callers wait.
+_GROUP_SECONDS: Final = 10.0
 # An idle connection goes back to the pool, which tests it before it is used again.
 _FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
@@ -91,7 +92,7 @@ class GroupCommit:
         return self._worker.submit(work, len(work.events) if isinstance(work, Arrival) else 1)
 
     async def close(self) -> None:
-        """Commit what is waiting and close the connection."""
+        """Commit the waiting work and close the connection."""
         await self._worker.close()
         self._reset_connection()
         if self._checkpointer is not None:
@@ -146,14 +147,13 @@ class GroupCommit:
             and time.monotonic() - session.used_at > _FRESH_SECONDS
         ):
             session.connection.close()
-            session = None
-        if session is None:
+            self._session = None
+        if self._session is None:
             connection = self._engine.connect()
             if self._commits_itself:
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            session = WriteSession(connection, must_truncate=self._must_truncate)
-        self._session = session
-        return session
+            self._session = WriteSession(connection, must_truncate=self._must_truncate)
+        return self._session
 
     def _reset_connection(self) -> None:
         session, self._session = self._session, None

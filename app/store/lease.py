@@ -13,7 +13,7 @@ from app.store.notifications import LEASE, notify
 
 _CLOCK = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 
-# While another replica holds the lease, this locks nothing: polling delays nobody.
+# While another replica holds the lease, this locks nothing, so polling delays no renewal.
 _ACQUIRE = text(f"""
 INSERT INTO lease (id, holder, token, expires_at)
 SELECT 1, :holder, 1, {_CLOCK} + :microseconds

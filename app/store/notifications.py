@@ -1,7 +1,7 @@
 """Notifications between replicas, by PostgreSQL's LISTEN and NOTIFY.
 
 A notification only saves a wait: replicas that miss one find its cause by polling. Behind a
-transaction pooler nothing can be heard, and polling is all there is.
+transaction pooler notifications never arrive, and replicas only poll.
 """
 
 import asyncio

@@ -85,7 +85,7 @@ _AFTER_UNRECORDED_REMOVAL: Final = """
 _REQUEUE_CHILDREN_OF_RECREATED_TRIP: Final = _REQUEUE_CHILDREN_OF_TRIP + _AFTER_UNRECORDED_REMOVAL
 REQUEUE_CHILDREN_OF_RECREATED_USER: Final = REQUEUE_CHILDREN_OF_USER + _AFTER_UNRECORDED_REMOVAL
 
-# Somebody else removed a parent in Supabase. It is written again when the child is retried, not
+# Another client removed a parent in Supabase. It is written again when the child is retried, not
 # sooner: perhaps another row is missing.
 _REQUEUE_PARENT: Final = """
 UPDATE entities SET

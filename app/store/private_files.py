@@ -11,7 +11,7 @@ _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 def open_private(path: Path, mode: Literal["ab", "wb", "r+b"]) -> IO[bytes]:
-    """Open a file; a new one is created for its owner alone, whatever the umask.
+    """Open a file; a new one is created for its owner alone, regardless of the umask.
 
     Raises:
         OSError: it cannot be opened.

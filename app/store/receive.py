@@ -191,8 +191,8 @@ def _apply_tombstones(session: WriteSession, run: list[Values]) -> list[Values]:
     """Turn memberships older than a removal of their trip or user into removals.
 
     Returns:
-        The users whose rows are older than their latest removal, with its version: what their
-        events say of them is to be erased.
+        The users whose rows are older than their latest removal, with the version of that removal:
+        their events are to be erased.
     """
     memberships = [values for values in run if values["kind"] == Kind.MEMBERSHIP]
     users = [values for values in run if values["kind"] == Kind.USER]

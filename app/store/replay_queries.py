@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    and_,
     case,
     func,
     insert,
@@ -66,30 +65,13 @@ def count_matches(connection: Connection, criteria: Criteria) -> Matches:
     With a status alone, it counts the entities with that status and the events that decide their
     desired state: a membership that was removed with its trip has no such event.
     """
-    if criteria.needs_event_scan:
-        per_entity = _select_matching(criteria, func.count().label("matched"))
-        groups = per_entity.group_by(events.c.kind, events.c.key).subquery("groups")
-        total = select(func.coalesce(func.sum(groups.c.matched), 0), func.count())
-        return Matches(*connection.execute(total.select_from(groups)).one())
-    if criteria.entity is not None:
-        of_it = select(func.count()).select_from(entities).where(*_match_entities(criteria))
-        return Matches(
-            connection.execute(_select_matching(criteria, func.count())).scalar_one(),
-            connection.execute(of_it).scalar_one(),
-        )
-    if criteria.status is None:
-        counts = [
-            connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (events, entities)
-        ]
-        return Matches(*counts)
-    at_their_event = and_(events.c.sequence == entities.c.sequence, IS_OF_EVENT)
-    statement = (
-        select(func.count(events.c.sequence), func.count())
-        .select_from(entities.outerjoin(events, at_their_event))
-        .where(entities.c.state == criteria.status.value)
+    matching = _select_matching(criteria, events.c.sequence)
+    targets = _select_targets(criteria, None).order_by(None)
+    matched_events, matched_entities = (
+        connection.execute(select(func.count()).select_from(each.subquery())).scalar_one()
+        for each in (matching, targets)
     )
-    return Matches(*connection.execute(statement).one())
+    return Matches(matched_events, matched_entities)
 
 
 def begin_replay(

@@ -1,4 +1,4 @@
-"""Inserting the events and entities of a run into SQLite, and reading what decides about them.
+"""Inserting the events and entities of a run into SQLite.
 
 Plain SQL on the driver's cursor: building and compiling a statement in SQLAlchemy Core costs ten
 times as much as running it here.
@@ -32,7 +32,7 @@ SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'events'
 _SELECT_NEW: Final = "SELECT event_id, sequence FROM events WHERE sequence > :last"
 
 # Moves an entity to a version, unless it has that one or a later one. The new row is due at once,
-# whatever the outcome of the old one.
+# regardless of the outcome of the old one.
 _UPSERT_ENTITY: Final = """
 INSERT INTO entities AS e
     (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,

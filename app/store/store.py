@@ -88,7 +88,7 @@ class Store:
             return cls(url, engine, resources.pop_all(), hit=hit)
 
     async def close(self) -> None:
-        """Commit what is waiting, then close every connection."""
+        """Commit the waiting writes, then close every connection."""
         if self.replicas is not None:
             await self.replicas.close()
         await self._receives.close()

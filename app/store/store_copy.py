@@ -57,7 +57,7 @@ def copy_store(
     """Copy a store that no relay is using into an empty one.
 
     Returns:
-        What both stores contain.
+        The contents of both stores.
 
     Raises:
         ConfigurationInvalid: one of them cannot be opened or is in use, the source is of another

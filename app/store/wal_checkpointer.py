@@ -1,7 +1,7 @@
 """Copies SQLite's write-ahead log back into the database, in a thread of its own.
 
 By itself SQLite copies the log in the commit that finds it long, and every caller of that commit
-waits. Here a thread copies nearly all of it while events arrive; the writer copies only what was
+waits. Here a thread copies nearly all of it while events arrive; the writer copies only the pages
 added meanwhile, after which SQLite restarts the log from its beginning.
 
 Source: https://www.sqlite.org/wal.html#checkpointing
@@ -47,7 +47,7 @@ class WalCheckpointer:
     def restart_log(self, writer: Cursor) -> None:
         """Copy the rest of a log that the thread has copied. Call it before a transaction.
 
-        After a transaction, something would always be left: what the transaction wrote.
+        After a transaction, the log would always contain that transaction.
         """
         if self._is_copied.is_set():
             self._is_copied.clear()

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from app.store.driver_cursor import open_cursor
 from app.store.engine import BUSY_MILLISECONDS
 
-# Nobody else writes to SQLite, so the cache stays valid. With 16 MiB, storing an event in a store
-# of 40 MB read four pages.
+# No other connection writes to SQLite, so the cache stays valid. With 16 MiB, storing an event in a
+# store of 40 MB read four pages.
 _CACHE_KIBIBYTES: Final = 24 * 1024
 
 

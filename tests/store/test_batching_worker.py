@@ -12,6 +12,7 @@ from app.store.batching_worker import BatchingWorker
 MAXIMUM_SIZE = 100
 # Past it, nobody waits for more (`app.store.batching_worker`).
 ENOUGH_SIZE = 64
+FAULTY = 99
 
 
 class Groups:
@@ -29,6 +30,8 @@ class Groups:
     def _process(self, batch: Sequence[int]) -> Sequence[object]:
         self.entered.set()
         assert self.may_continue.wait(60)
+        if batch == [FAULTY]:
+            raise LookupError("not at home")
         self.done.append(list(batch))
         return batch
 
@@ -161,3 +164,12 @@ async def test_caller_that_gives_up_does_not_affect_others(groups: Groups) -> No
     gone, stays = groups.submit(1), groups.submit(2)
     gone.cancel()
     assert await stays == 2
+
+
+async def test_batch_that_raises_fails_its_callers_and_no_later_ones(
+    groups: Groups, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(LookupError):
+        await groups.submit(FAULTY)
+    assert "a batch of 1 failed" in caplog.text
+    assert await groups.submit(1) == 1
