@@ -17,9 +17,8 @@ class Criteria:
     """An event must meet every criterion that is not None.
 
     Attributes:
-        since: received at this instant or later.
-        until: received before this instant.
-        status: the current status of the event.
+        since: inclusive, of the time of receipt.
+        until: exclusive, of the time of receipt.
     """
 
     event_ids: tuple[EventId, ...] | None = None

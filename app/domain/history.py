@@ -134,11 +134,8 @@ class Replay:
     """A replay and its progress.
 
     Attributes:
-        number: numbers the replays of a store.
-        replay_id: the public id.
         requested_by: the subject of the token.
         criteria: as `domain.criteria` writes them.
-        matches: counted when the replay began.
         marked: entities requeued so far.
         waiting: of the marked, those still pending.
         dead: of the marked, those that Supabase rejected.

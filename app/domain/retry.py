@@ -39,12 +39,10 @@ class RetryDecision:
     """The next state of an entity that failed by itself.
 
     Attributes:
-        state: pending (to be retried) or dead.
-        priority: the queue in which the entity waits.
         attempts: failures in a row with the same code.
         awaits_parent: whether the entity becomes due as soon as its parent is applied.
         waiting_since: since when the entity fails with this code.
-        request_limit: most entities of a request that this one may be part of; None for no limit.
+        request_limit: see `PendingEntity`.
     """
 
     state: EntityState

@@ -8,12 +8,7 @@ from app.domain.errors import StoreUnavailable
 
 
 class OutageLog:
-    """Logs when an outage of the store begins and ends, not every failed attempt.
-
-    Args:
-        logger: of the task.
-        effect: what the outage prevents, for the log.
-    """
+    """Logs when an outage of the store begins, with its effect, and when it ends."""
 
     def __init__(self, logger: logging.Logger, effect: str) -> None:
         self._logger = logger
@@ -41,12 +36,7 @@ async def repeat(
     effect: str,
     retry_seconds: float = 1.0,
 ) -> None:
-    """Work and wait in turn, until cancelled; after a failure, retry soon.
-
-    Args:
-        logger: of the task.
-        effect: what an outage of the store prevents, for the log.
-    """
+    """Work and wait in turn, until cancelled; after a failure, log its effect and retry soon."""
     outage = OutageLog(logger, effect)
     while True:
         try:

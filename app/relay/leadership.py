@@ -32,10 +32,9 @@ class Leadership:
     """Acquires the lease and renews it.
 
     Args:
-        holder: names this replica.
-        on_gain: called whenever the lease is acquired.
+        holder: the name of this replica.
         get_status: returns the dispatcher's status, for the other replicas.
-        clock: seconds that never stand still.
+        clock: seconds that also pass while the machine is suspended.
     """
 
     def __init__(
