@@ -235,20 +235,20 @@ class RelayProtocol(asyncio.BufferedProtocol):
 
     def _wait_for_client(self) -> None:
         """Wait for a request or the rest of one. Only the next stage moves the deadline."""
-        self.held_bytes = self._parser.held_bytes
-        if self._parser.stage is self._stage:
+        stage = self._parser.stage
+        self.held_bytes = 0 if stage is Stage.START else self._parser.held_bytes
+        if stage is self._stage:
             self._connections.hold(self)
             return
-        self._stage = self._parser.stage
-        match self._stage:
-            case Stage.START:
-                self._set_deadline(self._limits.idle_seconds)
-            case Stage.HEAD:
-                self._set_deadline(self._limits.head_seconds)
-            case Stage.BODY:
-                self._set_deadline(self._limits.body_seconds)
-                if self._parser.expects_continue():
-                    self._transport.write(responses.CONTINUE)
+        self._stage = stage
+        if stage is Stage.START:
+            self._set_deadline(self._limits.idle_seconds)
+        elif stage is Stage.HEAD:
+            self._set_deadline(self._limits.head_seconds)
+        else:
+            self._set_deadline(self._limits.body_seconds)
+            if self._parser.expects_continue():
+                self._transport.write(responses.CONTINUE)
         self._connections.wait(self)
 
     def _reject(self, error: RequestRejected) -> None:
