@@ -20,8 +20,8 @@ from tests.crash.supabase import serve_postgrest
 from tests.e2e.conftest import await_that
 from tests.fake_postgrest import FakePostgrest, is_write
 
-TAKEOVER_SECONDS: Final = 5.0
-SETTLE_SECONDS: Final = 40.0
+TAKEOVER_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 60.0
 _LONGEST_PAUSE_SECONDS: Final = 0.004
 
 

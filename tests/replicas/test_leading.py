@@ -1,7 +1,6 @@
 """Exactly one replica dispatches, whatever becomes of it."""
 
 import signal
-import time
 from typing import Final
 
 import httpx
@@ -11,7 +10,7 @@ from app.domain.failpoints import Failpoint
 from tests.crash.backend import Delivery
 from tests.e2e.conftest import await_that
 from tests.fake_postgrest import is_write
-from tests.replicas.cluster import TAKEOVER_SECONDS, Cluster, Replica, start_all
+from tests.replicas.cluster import SETTLE_SECONDS, TAKEOVER_SECONDS, Cluster, Replica, start_all
 
 _LOST: Final = "another replica dispatches"
 
@@ -53,10 +52,8 @@ def test_replica_that_is_killed_is_followed_within_seconds(shared: Cluster) -> N
     shared.settle()
     shared.writers()
     leader.kill()
-    killed_at = time.monotonic()
     deliver_user(shared, standby, "after a kill")
     await_that(lambda: "after a kill" in usernames(shared), TAKEOVER_SECONDS, lambda: standby.log)
-    assert time.monotonic() - killed_at < TAKEOVER_SECONDS
     assert leader.name not in shared.writers()
 
 
@@ -67,11 +64,12 @@ def test_replica_that_is_stopped_gracefully_is_followed_at_once(shared: Cluster)
     assert leader.process is not None
     leader.process.send_signal(signal.SIGTERM)
     leader.process.wait(60)
-    ended_at = time.monotonic()
+    # Released, not left to expire: the others need not wait for it.
+    ((holder, expires_at),) = shared.query("SELECT holder, expires_at FROM lease")
+    assert expires_at == 0 or not holder.endswith(f"/{leader.process.pid}")
     leader.process = None
     deliver_user(shared, standby, "after a stop")
-    await_that(lambda: "after a stop" in usernames(shared), 1.0, lambda: standby.log)
-    assert time.monotonic() - ended_at < 1.0
+    await_that(lambda: "after a stop" in usernames(shared), SETTLE_SECONDS, lambda: standby.log)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +122,8 @@ def test_replica_paused_at_any_commit_holds_nobody_up_and_leaves_nothing_stale(
             deliver_user(cluster, standby, f"stale-{number}", user)
             await_that(lambda: leader.is_paused or is_settled(cluster), TAKEOVER_SECONDS)
     leader.await_pause()
-    paused_at = time.monotonic()
     deliver_user(cluster, standby, "newer", user)
     await_that(lambda: usernames(cluster) == ["newer"], 2 * TAKEOVER_SECONDS, lambda: standby.log)
-    assert time.monotonic() - paused_at < 2 * TAKEOVER_SECONDS
     leader.resume()
     deliver_user(cluster, standby, "newest", user)
     cluster.settle()
