@@ -46,7 +46,7 @@ class Pgbouncer:
     port: int
 
     def lead_to(self, url: str) -> str:
-        """Give the address by which the server's database is reached through the pooler."""
+        """Return the URL of a database of the server through the pooler."""
         return make_url(url).set(port=self.port).render_as_string(hide_password=False)
 
 

@@ -85,14 +85,14 @@ class PostgresServer:
         self._end_guard()
         raise PostgresError(f"PostgreSQL did not start: {self.log}")
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """End it cleanly, its connections too."""
         if self._guard is None:
             return
         # It may have ended already.
         with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
             self.resume()
-            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid, number)
         try:
             self._guard.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -239,7 +239,8 @@ def run_postgres(
         try:
             yield server
         finally:
-            server.stop()
+            # Its data is deleted, so it need not write a checkpoint of every database.
+            server.stop(signal.SIGQUIT)
 
 
 def _create_cluster(programs: Path, folder: Path, owner: Owner, password: str) -> None:

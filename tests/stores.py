@@ -89,7 +89,7 @@ async def sqlite_store(store_file: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def engine(store_url: str) -> Iterator[Engine]:
-    """Look into the store by connections of one's own."""
+    """Open the store's database beside the store."""
     opened = open_engine(read_store_url(store_url))
     yield opened
     opened.dispose()

@@ -39,7 +39,7 @@ class Replica(CrashingRelay):
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue it."""
         self._signal(signal.SIGCONT)
 
     @property
@@ -81,7 +81,7 @@ class Cluster(Scene):
         return [id_ for (id_,) in self.query("SELECT event_id FROM events ORDER BY sequence")]
 
     def find_leader(self) -> Replica | None:
-        """Give the replica that holds the lease, by the database's word."""
+        """Return the replica that holds the lease, according to the database."""
         rows = self.query(
             "SELECT holder FROM lease"
             " WHERE expires_at > EXTRACT(EPOCH FROM clock_timestamp()) * 1000000"
@@ -105,7 +105,7 @@ class Cluster(Scene):
         return leader
 
     def standbys(self) -> list[Replica]:
-        """Give those that run and do not lead."""
+        """Return the running replicas without the lease."""
         leader = self.await_leader()
         return [one for one in self.replicas if one is not leader and one.is_alive]
 

@@ -18,7 +18,7 @@ _SILENT: Final = """
 UPDATE lease SET holder = 'elsewhere/1', token = token + 1, report = NULL,
     expires_at = EXTRACT(EPOCH FROM clock_timestamp() + interval '1 hour') * 1000000
 """
-# Held by nobody, and nobody gets it.
+# Free, and no replica can acquire it.
 _FREE: Final = """
 UPDATE lease SET token = token + 1, expires_at = 0;
 CREATE FUNCTION change_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -83,10 +83,10 @@ def test_health_of_every_replica_is_what_the_leader_sees(shared: Cluster) -> Non
     ],
     ids=["free", "silent"],
 )
-def test_health_of_every_replica_is_degraded_while_nobody_dispatches(
+def test_health_of_every_replica_is_degraded_without_a_leader(
     shared: Cluster, leave: str, mend: str, check: str, reason: str
 ) -> None:
-    """All of them go on receiving, and one of them writes it as soon as it can."""
+    """All of them keep receiving, and one of them writes it as soon as it can."""
     await_everywhere(shared, "ok")
     shared.query(leave)
     try:

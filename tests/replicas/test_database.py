@@ -1,4 +1,4 @@
-"""A PostgreSQL that is away, paused, read-only or full: what is acknowledged is never lost."""
+"""A PostgreSQL that is unreachable, paused, read-only or full: no acknowledged event is lost."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def assert_refused_in_time(cluster: Cluster, *, can_be_read: bool = False) -> No
     with ThreadPoolExecutor(42) as threads:
         answering, looking = threads.map(post, range(20)), threads.map(look, range(20))
         if can_be_read:
-            # Then it is found out by whoever writes.
+            # Then only writers notice.
             answering = iter([*answering])
         asking = threads.map(ask_health, cluster.replicas)
         answers, looks, healths = [*answering], [*looking], [*asking]
@@ -115,7 +115,7 @@ def await_health(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "paused", "read-only"])
-def test_database_away_is_503_in_time_and_heals_by_itself(
+def test_database_unavailable_is_503_in_time_and_recovers(
     pair: Cluster, fragile: PostgresServer, how: str
 ) -> None:
     breaking: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
@@ -173,14 +173,14 @@ def test_database_that_ends_every_connection_is_connected_to_again(pair: Cluster
         for _ in range(5):
             pair.query(terminate)
     assert_recovers(pair)
-    # Without waiting for somebody to look.
+    # Without waiting for a poll.
     events = pair.backend.make_event("user.created", pair.backend.user_row())
     standby = pair.standbys()[0]
     pair.backend.deliver(standby, [events])
     pair.settle()
 
 
-def test_database_that_takes_no_connections_is_503_in_time_and_heals_by_itself(
+def test_database_that_refuses_connections_is_503_in_time_and_recovers(
     pair: Cluster, fragile: PostgresServer
 ) -> None:
     name = pair.store_url.rpartition("/")[2]
@@ -197,7 +197,7 @@ def test_database_that_takes_no_connections_is_503_in_time_and_heals_by_itself(
     assert_recovers(pair, unasked=False)
 
 
-def test_database_without_a_connection_to_give_is_503_in_time_and_heals_by_itself(
+def test_database_without_free_connections_is_503_in_time_and_recovers(
     limited: Cluster, postgres: PostgresServer
 ) -> None:
     with ExitStack() as others:
@@ -208,7 +208,7 @@ def test_database_without_a_connection_to_give_is_503_in_time_and_heals_by_itsel
 
 
 def use_up_connections(store_url: str, server: PostgresServer, others: ExitStack) -> None:
-    """Have somebody else, by the same role, hold every connection that it may have."""
+    """Let another client of the same role hold all of its connections."""
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'relay' AND usename = %s"

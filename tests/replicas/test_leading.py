@@ -1,4 +1,4 @@
-"""Exactly one replica dispatches, whatever becomes of it."""
+"""Exactly one replica dispatches, even after kills and pauses."""
 
 import signal
 from typing import Final
@@ -23,7 +23,7 @@ def deliver_user(cluster: Cluster, to: Replica, name: str, user: str | None = No
 
 
 def usernames(cluster: Cluster, user: str | None = None) -> list[str | None]:
-    """Give the names at Supabase, of everybody or of one user."""
+    """Return the names at Supabase, of all users or of one."""
     rows = cluster.supabase.rows("users")
     return [row["username"] for row in rows if user in (None, row["id"])]
 
@@ -106,12 +106,12 @@ def test_replica_paused_past_its_lease_records_nothing_and_leaves_nothing_stale(
 @pytest.mark.parametrize(
     ("point", "count"),
     [
-        # A start takes at most three.
+        # A start needs at most three.
         (Failpoint.BEFORE_COMMIT, 5),
         (Failpoint.AFTER_COMMIT, 5),
     ],
 )
-def test_replica_paused_at_any_commit_holds_nobody_up_and_leaves_nothing_stale(
+def test_replica_paused_at_any_commit_delays_no_other_and_leaves_nothing_stale(
     cluster: Cluster, point: Failpoint, count: int
 ) -> None:
     """Its own commits are records and the like; each locks the lease until it ends."""
@@ -134,7 +134,7 @@ def test_replica_paused_at_any_commit_holds_nobody_up_and_leaves_nothing_stale(
 def test_replica_paused_while_supabase_is_asked_leaves_nothing_stale(
     shared: Cluster, *, lands: bool
 ) -> None:
-    """A request that arrives after another has taken over changes nothing."""
+    """A request that arrives after a takeover changes nothing."""
     leader, (standby, _) = shared.await_leader(), shared.standbys()
     user = shared.backend.user_row()["id"]
     shared.writers()

@@ -32,7 +32,7 @@ UNION ALL SELECT 'lock ' || objid FROM pg_locks
 def pooler(postgres: PostgresServer) -> Iterator[Pgbouncer]:
     program = find_pgbouncer()
     if program is None:
-        pytest.skip("there is no pgbouncer here: apt-get install pgbouncer")
+        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
     with run_pgbouncer(program, postgres) as running:
         yield running
 
@@ -53,7 +53,7 @@ def pair(tmp_path: Path, store_url: str, request: pytest.FixtureRequest) -> Iter
 
 
 def read_left_behind(store_url: str) -> list[str]:
-    """Look into every session that the pooler may hand out, all at once."""
+    """Inspect every session of the pooler, all at once."""
     found = []
     with ExitStack() as stack:
         pids = set()
@@ -111,7 +111,9 @@ def test_replicas_behind_a_pooler_do_all_that_they_do_without(
     assert read_left_behind(pair.store_url) == []
 
 
-def test_store_behind_a_pooler_is_told_and_nothing_is_left_in_its_sessions(store_url: str) -> None:
+def test_store_behind_a_pooler_is_reported_and_leaves_nothing_in_its_sessions(
+    store_url: str,
+) -> None:
     state = inspect_store(store_url)
     assert state.is_behind_pooler is True
     assert read_left_behind(store_url) == []

@@ -23,7 +23,7 @@ _ROUNDS_OF_A_STORE: Final = 10
 _EVENTS: Final = 300
 _BLOWS: Final = 4
 _LATEST_BLOW_SECONDS: Final = 0.5
-# Longer than the lease, so that another has taken over by the end of it.
+# Longer than the lease, so that another replica leads by its end.
 _LONG_PAUSE_SECONDS: Final = 4.0
 
 
@@ -80,7 +80,7 @@ def _strike(cluster: Cluster, dice: random.Random) -> list[Replica]:
 
 
 def _fail(cluster: Cluster, dice: random.Random) -> None:
-    """Have some of the writes fail from now on, done or not."""
+    """Let some of the writes fail from now on, applied or not."""
     # Its own randomness: how many requests there are must not move what is thrown next.
     chance = random.Random(dice.random())  # noqa: S311
     match dice.choice(("refuse", "lose", "heal")):

@@ -55,7 +55,7 @@ def read_epoch(request: httpx.Request) -> int:
 
 
 def find_reason(scene: Scene) -> str:
-    """Give why the dispatcher is not well; nothing while it is."""
+    """Return why the dispatcher is degraded; None while it is not."""
     return str(scene.relay.health()["checks"]["dispatcher"].get("reason") or "")
 
 
@@ -70,7 +70,7 @@ def test_relays_that_share_a_project_apply_everything_and_say_so(rivals: list[Sc
         assert "another relay writes to this project" in scene.relay.log
 
 
-def test_relay_alone_is_not_taken_for_two_when_it_starts_again(rivals: list[Scene]) -> None:
+def test_relay_restarted_alone_is_not_reported_as_two(rivals: list[Scene]) -> None:
     first, second = rivals
     second.relay.stop()
     for _ in range(_TURNS):

@@ -165,7 +165,7 @@ async def test_store_that_waits_too_long_for_a_lock_is_unavailable(
 
 
 def await_waiting(store_url: str) -> None:
-    """Wait until somebody waits for a lock."""
+    """Wait until a connection waits for a lock."""
     with psycopg.connect(store_url, autocommit=True) as connection:
         while not connection.execute(
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"

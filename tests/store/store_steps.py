@@ -79,7 +79,7 @@ async def record(store: Store, outcomes: Sequence[Outcome], now: Instant) -> Non
 def fail(
     entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
 ) -> Failed:
-    """Say of an entity that Supabase rejected it, or that it waits for its parent."""
+    """Return the outcome of an entity that Supabase rejected, or that awaits its parent."""
     decision = RetryDecision(
         state,
         entity.priority,

@@ -1,4 +1,4 @@
-"""Groups: what is done together, in which order, and who is told."""
+"""Batches: their contents, their order, and the results of their callers."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from app.domain.errors import StoreUnavailable
 from app.store.batching_worker import BatchingWorker
 
 MAXIMUM_SIZE = 100
-# Past it, nobody waits for more (`app.store.batching_worker`).
+# Above this size, a batch is handed over at once (`app.store.batching_worker`).
 ENOUGH_SIZE = 64
 FAULTY = 99
 
@@ -63,7 +63,7 @@ async def submit_until_handed_over(groups: Groups) -> int:
     return len(submitted)
 
 
-async def test_work_that_comes_while_the_loop_has_more_to_do_is_done_together(
+async def test_work_that_arrives_in_the_same_turn_is_processed_together(
     groups: Groups,
 ) -> None:
     first = groups.submit(1)
@@ -73,18 +73,18 @@ async def test_work_that_comes_while_the_loop_has_more_to_do_is_done_together(
     assert groups.done == [[1, 2]]
 
 
-async def test_work_that_comes_alone_is_not_held_up(groups: Groups) -> None:
+async def test_work_that_arrives_alone_is_not_delayed(groups: Groups) -> None:
     assert [await groups.submit(number) for number in range(3)] == [0, 1, 2]
     assert groups.done == [[0], [1], [2]]
 
 
-async def test_work_that_goes_on_coming_is_handed_over_when_it_is_enough(groups: Groups) -> None:
+async def test_work_that_keeps_arriving_is_handed_over_once_it_is_enough(groups: Groups) -> None:
     count = await submit_until_handed_over(groups)
     assert ENOUGH_SIZE <= len(groups.done[0]) <= MAXIMUM_SIZE
     assert [number for group in groups.done for number in group] == list(range(count))
 
 
-async def test_work_of_those_who_come_back_is_handed_over_when_half_of_them_have(
+async def test_work_of_returning_callers_is_handed_over_once_half_of_them_returned(
     groups: Groups,
 ) -> None:
     await asyncio.gather(*(groups.submit(number) for number in range(20)))
@@ -92,23 +92,25 @@ async def test_work_of_those_who_come_back_is_handed_over_when_half_of_them_have
     assert groups.done[1] == list(range(10))
 
 
-async def test_work_of_half_of_those_who_wait_and_come_back_is_handed_over(groups: Groups) -> None:
+async def test_work_of_half_of_the_waiting_and_returning_callers_is_handed_over(
+    groups: Groups,
+) -> None:
     held = await hold(groups)
-    rest = [(groups.submit(number)) for number in range(7)]
+    rest = [groups.submit(number) for number in range(7)]
     await asyncio.sleep(0)
     groups.entered.clear()
     groups.may_continue.set()
     await held
     await asyncio.sleep(0)
-    # One was answered, seven wait: nobody waits for more.
-    late = [(groups.submit(number)) for number in range(7, 9)]
+    # One was answered and seven are waiting, which is more than half.
+    late = [groups.submit(number) for number in range(7, 9)]
     await asyncio.gather(*rest, *late)
     assert groups.done[:2] == [[-1], list(range(7))]
 
 
-async def test_work_that_comes_while_a_group_is_done_forms_the_next(groups: Groups) -> None:
+async def test_work_that_arrives_during_a_batch_forms_the_next(groups: Groups) -> None:
     held = await hold(groups)
-    rest = [(groups.submit(number)) for number in range(5)]
+    rest = [groups.submit(number) for number in range(5)]
     for _ in range(5):
         await asyncio.sleep(0)
     groups.may_continue.set()
@@ -116,11 +118,11 @@ async def test_work_that_comes_while_a_group_is_done_forms_the_next(groups: Grou
     assert groups.done == [[-1], [0, 1, 2, 3, 4]]
 
 
-async def test_group_takes_no_more_than_its_weight_and_what_is_left_follows(
+async def test_batch_of_the_maximum_size_leaves_the_rest_to_the_next(
     groups: Groups,
 ) -> None:
     held = await hold(groups)
-    rest = [(groups.submit(number, size=40)) for number in range(7)]
+    rest = [groups.submit(number, size=40) for number in range(7)]
     await asyncio.sleep(0)
     groups.may_continue.set()
     await asyncio.gather(held, *rest)
@@ -128,9 +130,9 @@ async def test_group_takes_no_more_than_its_weight_and_what_is_left_follows(
     assert groups.done == [[-1], [0, 1, 2], [3, 4, 5], [6]]
 
 
-async def test_close_does_all_that_waits_in_its_order(groups: Groups) -> None:
+async def test_close_processes_all_waiting_work_in_order(groups: Groups) -> None:
     held = await hold(groups)
-    rest = [(groups.submit(number, size=60)) for number in range(5)]
+    rest = [groups.submit(number, size=60) for number in range(5)]
     await asyncio.sleep(0)
     groups.may_continue.set()
     await groups.close()
@@ -138,7 +140,7 @@ async def test_close_does_all_that_waits_in_its_order(groups: Groups) -> None:
     assert groups.done == [[-1], [0, 1], [2, 3], [4]]
 
 
-async def test_close_does_what_the_loop_has_not_handed_over(groups: Groups) -> None:
+async def test_close_processes_work_that_was_not_handed_over(groups: Groups) -> None:
     last = groups.submit(1)
     await asyncio.sleep(0)
     await groups.close()

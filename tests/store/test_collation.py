@@ -1,4 +1,4 @@
-"""Keys are compared byte by byte, whatever the database thinks of text."""
+"""Keys are compared byte by byte, in any collation of the database."""
 
 from collections.abc import AsyncIterator
 
@@ -31,7 +31,7 @@ async def shifted_store(postgres: PostgresServer) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def test_trip_removed_takes_its_memberships_along_in_any_collation(
+async def test_trip_removed_removes_its_memberships_in_any_collation(
     shifted_store: Store,
 ) -> None:
     world = World()

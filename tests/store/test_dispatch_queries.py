@@ -83,13 +83,13 @@ async def drain(store: Store, now: Instant = NOW) -> list[Batch]:
 
 
 def fail_by(entity: PendingEntity, failure: RowFailure, *, now: Instant = NOW) -> Failed:
-    """Say of an entity that it failed by itself, as the dispatcher decides it."""
+    """Return the outcome of an entity that failed, as the dispatcher decides it."""
     decision = decide_retry(entity, failure, now, 1.0)
     return Failed(entity, failure.code, failure.message, decision)
 
 
 def fail_alone(entity: PendingEntity, *, now: Instant = NOW) -> Failed:
-    """Say of an entity that its request failed with nobody else in it."""
+    """Return the outcome of an entity that failed alone in its request."""
     decision = decide_retry_alone(entity, TIMEOUT, now, 1.0)
     return Failed(entity, TIMEOUT.code, TIMEOUT.message, decision)
 
@@ -106,7 +106,7 @@ def read_due(engine: Engine) -> dict[EntityRef, tuple[str, int]]:
 # --- the order of the queues -------------------------------------------------------------------
 
 
-async def test_claim_takes_revocations_then_writes_then_deletes(store: Store) -> None:
+async def test_claim_returns_revocations_then_writes_then_deletes(store: Store) -> None:
     """However long the others have been waiting."""
     old, new = World(), World()
     await store.store_events([old.trip("deleted"), old.user("deleted")], NOW)
@@ -151,7 +151,7 @@ async def test_claim_revokes_the_memberships_of_a_removed_parent_before_it_is_de
     ]
 
 
-async def test_claim_takes_replays_in_the_same_order_after_all_that_is_fresh(store: Store) -> None:
+async def test_claim_returns_replays_in_the_same_order_after_fresh_changes(store: Store) -> None:
     old, new = World(), World()
     await store.store_events(
         [
@@ -172,7 +172,7 @@ async def test_claim_takes_replays_in_the_same_order_after_all_that_is_fresh(sto
     assert [len(batch.entities) for batch in batches] == [1] * 6
 
 
-async def test_claim_takes_what_failed_after_the_rest_and_what_is_alone_last(store: Store) -> None:
+async def test_claim_returns_retries_after_the_rest_and_entities_alone_last(store: Store) -> None:
     world = World()
     events = [
         world.membership("deleted", 1),
@@ -196,7 +196,7 @@ async def test_claim_takes_what_failed_after_the_rest_and_what_is_alone_last(sto
     ]
 
 
-async def test_claim_asks_the_queues_in_the_order_wanted_and_no_others(store: Store) -> None:
+async def test_claim_reads_the_wanted_queues_in_order_and_no_others(store: Store) -> None:
     world = World()
     await store.store_events([world.user("created"), world.trip("deleted")], NOW)
     order = (Priority.DELETE, Priority.REVOCATION)
@@ -233,7 +233,7 @@ async def test_claim_newer_event_of_a_failed_entity_leaves_the_queue_of_retries(
 # --- how much of them --------------------------------------------------------------------------
 
 
-async def test_claim_gives_no_more_than_the_limit_of_the_queue(store: Store) -> None:
+async def test_claim_returns_no_more_than_the_limit_of_the_queue(store: Store) -> None:
     worlds = [World() for _ in range(5)]
     await store.store_events([world.user("created") for world in worlds], NOW)
     await store.store_events([world.membership("deleted") for world in worlds], NOW)
@@ -312,7 +312,7 @@ def make_mixed() -> dict[str, Event]:
 
 
 async def fail_all(store: Store) -> None:
-    """Have everything that is due fail by itself, to be retried at once."""
+    """Let every due entity fail, to be retried at once."""
     failed = [
         fail(entity, state=EntityState.PENDING) for entity in await claim(store, NOW, 100_000)
     ]
@@ -362,7 +362,7 @@ async def test_claim_leaves_out_every_place_that_is_held(store: Store) -> None:
     assert await claim_refs(store, want(held=held)) == {ref_of(events["trip deleted"])}
 
 
-async def test_claim_gives_fresh_changes_of_a_place_that_is_held(store: Store) -> None:
+async def test_claim_returns_fresh_changes_of_held_entities(store: Store) -> None:
     event = World().membership("deleted")
     await store.store_events([event], NOW)
     held = frozenset({Held(Kind.MEMBERSHIP, is_delete=True)})
@@ -371,7 +371,7 @@ async def test_claim_gives_fresh_changes_of_a_place_that_is_held(store: Store) -
 
 @pytest.mark.parametrize("deletes_inactive", [False, True])
 @pytest.mark.parametrize("is_delete", [False, True])
-async def test_claim_of_a_trial_gives_one_of_the_held_alone(
+async def test_claim_of_a_trial_returns_one_held_entity(
     store: Store, *, is_delete: bool, deletes_inactive: bool
 ) -> None:
     events = make_mixed()
@@ -406,7 +406,7 @@ async def test_claim_of_trials_tries_another_each_time_also_those_that_are_not_d
     assert set(tried[:4]) == set(tried[4:]) == set(map(ref_of, events))
 
 
-async def test_claim_of_a_trial_without_a_row_gives_nothing(store: Store) -> None:
+async def test_claim_of_a_trial_without_held_entities_returns_none(store: Store) -> None:
     await store.store_events([World().user("created")], NOW)
     trial = Held(Kind.TRIP, is_delete=False)
     assert await store.read(dispatch_queries.claim, NOW, want(trial=trial)) is None
@@ -432,7 +432,9 @@ async def test_claim_leaves_out_a_revision_that_is_excluded_and_fills_its_place(
 # --- claims only read --------------------------------------------------------------------------
 
 
-async def test_claim_changes_nothing_and_gives_the_same_again(store: Store, engine: Engine) -> None:
+async def test_claim_repeated_returns_the_same_and_changes_nothing(
+    store: Store, engine: Engine
+) -> None:
     events = list(make_mixed().values())
     await store.store_events(events, NOW)
     before = read_tables(engine)
@@ -460,7 +462,7 @@ def read_tables(engine: Engine) -> list[object]:
 # --- outcomes ----------------------------------------------------------------------------------
 
 
-async def test_record_and_claim_gives_what_is_due_after_what_it_records(store: Store) -> None:
+async def test_record_and_claim_returns_entities_that_its_outcomes_make_due(store: Store) -> None:
     world = World()
     await store.store_events([world.membership("created")], NOW)
     child = await claim_one(store)
@@ -509,7 +511,7 @@ async def test_outcome_recorded_twice_is_harmless(store: Store) -> None:
 
 
 async def test_unique_conflicts_of_a_kind_are_gathered_when_another_comes(store: Store) -> None:
-    """Two may have to swap their values, which takes both in one request."""
+    """Two entities may have to swap their values, which needs both in one request."""
     first, second, busy = (World().user("created") for _ in range(3))
     await store.store_events([first, busy], NOW)
     waiting = {entity.ref: entity for entity in await claim(store, NOW, 10)}
@@ -683,7 +685,7 @@ async def test_schedule_of_a_store_with_nothing_pending_is_empty(store: Store) -
 
 
 def fill(engine: Engine) -> None:
-    """Have very many pending, half of them fresh."""
+    """Fill the store with pending entities, half of them fresh."""
     with engine.begin() as connection:
         connection.execute(text(FILL), {"many": MANY})
         if engine.dialect.name == "postgresql":
@@ -692,7 +694,7 @@ def fill(engine: Engine) -> None:
 
 
 def explain(connection: Connection, statement: str) -> str:
-    """Tell how a statement is run."""
+    """Return the plan of a statement."""
     words = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
     values = {"priority": 1, "now": NOW, "limit": 500, "latest": NOW}
     rows = open_cursor(connection).execute(f"{words} {statement}", values).fetchall()

@@ -21,7 +21,7 @@ def cursor(tmp_path: Path) -> Iterator[Cursor]:
     engine.dispose()
 
 
-def test_statement_for_many_takes_each_value_by_its_name(cursor: Cursor) -> None:
+def test_executemany_binds_each_value_by_name(cursor: Cursor) -> None:
     rows = [{"b": f"{number}", "unused": None, "a": number} for number in range(3)]
     insert = "INSERT INTO pairs (b, a) SELECT :b || '-' || :b, :a WHERE :a <> 1"
     assert cursor.executemany(insert, rows).rowcount == 2

@@ -50,7 +50,7 @@ def test_store_url_with_a_password_is_refused_without_showing_it(store_url: str)
 
 
 @pytest.mark.parametrize("change", ["password", "user", "database", "port", "option"])
-async def test_store_on_a_server_that_lets_nobody_in_is_one_sentence_without_the_password(
+async def test_store_on_a_server_that_refuses_the_login_is_one_sentence_without_the_password(
     postgres: PostgresServer, change: str
 ) -> None:
     url = make_url(postgres.url).set(password="hunter2")
@@ -109,7 +109,7 @@ def test_failure_of_a_database_is_described_without_values(
     assert re.search(r"\([0-9A-Z]{5}\)$", describe_failure(caught.value))
 
 
-async def test_store_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+async def test_store_in_a_missing_directory_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="STORE_URL cannot be opened"):
         await Store.open(f"sqlite:///{tmp_path}/nowhere/relay.db")
 
@@ -156,7 +156,7 @@ def test_engine_connections_commit_durably_and_overwrite_what_is_erased(tmp_path
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
 
 
-def test_engine_writer_takes_the_lock_when_it_begins(tmp_path: Path) -> None:
+def test_engine_exclusive_transaction_locks_when_it_begins(tmp_path: Path) -> None:
     engine = open_engine(read_store_url(f"sqlite:///{tmp_path}/relay.db"))
     other = sqlite3.connect(tmp_path / "relay.db", timeout=0)
     with (

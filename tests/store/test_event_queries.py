@@ -1,4 +1,4 @@
-"""Listing events: held to a filter over all of them, whatever the pages."""
+"""Listing events, compared to a filter over all of them."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def library(store: Store, engine: Engine) -> Library:
 
 
 async def filter_all(store: Store, arrived: list[Event], criteria: Criteria) -> list[StoredEvent]:
-    """Give what a listing must give, by looking at every event."""
+    """Return the expected listing, by filtering every event."""
     stored = (
         await store.read(event_queries.find_events, [event.event_id for event in arrived])
     ).values()
@@ -89,7 +89,7 @@ def ids_of(stored: list[StoredEvent]) -> list[EventId]:
 
 @with_shared_fixtures
 @given(history=histories(most=20), newcomers=histories(most=8), data=st.data())
-async def test_listing_gives_each_event_that_meets_the_criteria_once_and_in_order(
+async def test_listing_returns_each_matching_event_once_and_in_order(
     library: Library,
     history: tuple[World, list[Event]],
     newcomers: tuple[World, list[Event]],
@@ -130,19 +130,19 @@ async def test_listing_gives_each_event_that_meets_the_criteria_once_and_in_orde
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 199, 200])
-async def test_listing_of_any_limit_gives_all(library: Library, limit: int) -> None:
+async def test_listing_with_any_limit_returns_every_event(library: Library, limit: int) -> None:
     trips = [World().trip("created") for _ in range(401)]
     await library.receive(*trips)
     found = library.read_all(Criteria(), limit=limit)
     assert ids_of(found) == [event.event_id for event in reversed(trips)]
 
 
-async def test_listing_of_nothing_ends_at_once(library: Library) -> None:
+async def test_listing_without_matches_ends_at_once(library: Library) -> None:
     for criteria in (Criteria(), Criteria(status=EventStatus.DEAD), Criteria(types=())):
         assert library.read_page(criteria, None, 10, 10) == ([], None)
 
 
-async def test_listing_of_a_rare_type_gives_pages_without_events_and_goes_on(
+async def test_listing_of_a_rare_type_has_empty_pages_and_continues(
     library: Library,
 ) -> None:
     rare = World().user("created")
@@ -170,7 +170,7 @@ async def test_listing_of_an_entity_has_events_that_came_too_late(library: Libra
     ]
 
 
-async def test_listing_of_an_entity_that_fell_with_its_trip_has_its_own_events_only(
+async def test_listing_of_a_membership_removed_with_its_trip_has_its_own_events_only(
     library: Library,
 ) -> None:
     world = World()
@@ -182,7 +182,9 @@ async def test_listing_of_an_entity_that_fell_with_its_trip_has_its_own_events_o
     assert {event.status for event in found} == {EventStatus.SUPERSEDED}
 
 
-async def test_listing_of_an_entity_after_a_purge_has_what_is_left(library: Library) -> None:
+async def test_listing_of_an_entity_after_a_purge_has_the_remaining_events(
+    library: Library,
+) -> None:
     world = World()
     trips = [world.trip("updated", at=at) for at in range(4)]
     for n, event in enumerate(trips):
@@ -207,13 +209,13 @@ async def test_listing_of_an_entity_after_a_purge_has_what_is_left(library: Libr
     assert ids_of(library.read_all(Criteria(entity=ref))) == [again.event_id]
 
 
-async def test_listing_of_an_entity_that_nobody_knows_is_empty(library: Library) -> None:
+async def test_listing_of_an_unknown_entity_is_empty(library: Library) -> None:
     await library.receive(World().trip("created"))
     assert library.read_all(Criteria(entity=ref_of(World().trip("deleted")))) == []
 
 
 @pytest.mark.parametrize("is_first_page", [True, False])
-async def test_listing_of_few_dead_does_not_look_at_every_event(
+async def test_listing_of_few_dead_does_not_read_every_event(
     library: Library, is_first_page: bool
 ) -> None:
     if library.engine.dialect.name != "sqlite":
@@ -239,7 +241,9 @@ async def test_listing_of_few_dead_does_not_look_at_every_event(
     assert steps < 20_000
 
 
-async def test_listing_by_instants_takes_the_first_and_leaves_the_last(library: Library) -> None:
+async def test_listing_by_instants_includes_the_first_and_excludes_the_last(
+    library: Library,
+) -> None:
     trips = [World().trip("created") for _ in range(4)]
     for n, event in enumerate(trips):
         await library.receive(event, at=n)

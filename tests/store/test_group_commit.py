@@ -87,7 +87,7 @@ async def test_group_shares_one_transaction(commits: GroupCommit, engine: Engine
         seen.append((own, read_numbers(engine)))
 
     await run_as_one_group(commits, [insert_and_look] * 50)
-    # Each finds what those before it have written, and nobody else does.
+    # Each operation sees the writes of those before it; other connections see none.
     assert seen == [(count, []) for count in range(1, 51)]
     assert len(read_numbers(engine)) == 50
 
@@ -157,7 +157,7 @@ async def test_commit_that_fails_answers_unavailable_stores_nothing_and_recovers
     assert read_numbers(engine) == [7]
 
 
-async def test_commits_that_fail_are_logged_when_that_begins_and_ends(
+async def test_commit_failures_are_logged_once_when_they_begin_and_end(
     commits: GroupCommit, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fill_the_disk(session: WriteSession) -> None:
@@ -176,7 +176,7 @@ async def test_commits_that_fail_are_logged_when_that_begins_and_ends(
     ]
 
 
-async def test_close_finishes_what_waits(engine: Engine) -> None:
+async def test_close_commits_the_waiting_operations(engine: Engine) -> None:
     commits = GroupCommit(engine, perform)
     running = [asyncio.ensure_future(commits.submit(Insert(n))) for n in range(100)]
     await asyncio.sleep(0)
@@ -187,7 +187,7 @@ async def test_close_finishes_what_waits(engine: Engine) -> None:
     engine.dispose()
 
 
-async def test_caller_that_gives_up_does_not_disturb_the_group(
+async def test_caller_that_gives_up_does_not_affect_its_group(
     commits: GroupCommit, engine: Engine
 ) -> None:
     gate = Authenticator()

@@ -1,4 +1,4 @@
-"""The files of a store, and who may read them."""
+"""The permissions of a store's files."""
 
 import logging
 import os
@@ -93,7 +93,7 @@ def set_mode(path: Path, mode: int) -> None:
 
 
 def follow(warning: str) -> None:
-    """Run the command that a warning gives, as a person would paste it."""
+    """Run the command of a warning in a shell."""
     subprocess.run(warning.split("`")[1], shell=True, check=True)  # noqa: S602
 
 

@@ -58,7 +58,7 @@ def read_tables(engine: Engine) -> list[object]:
 
 @with_shared_fixtures
 @given(history=histories(instants=4, most=40), data=st.data())
-async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
+async def test_store_given_events_together_equals_the_same_events_one_by_one(
     together: Stored, apart: Stored, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     _, arrived = history
@@ -75,7 +75,7 @@ async def test_store_given_events_together_holds_what_it_does_given_one_by_one(
 
 @with_shared_fixtures
 @given(history=histories(instants=4, most=40), data=st.data())
-async def test_store_on_sqlite_and_on_postgresql_holds_the_same(
+async def test_store_on_postgresql_equals_the_store_on_sqlite(
     together: Stored, on_postgres: Stored, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     _, events_of_history = history

@@ -78,7 +78,7 @@ async def live_through(store: Store, arriving: Iterable[Event], data: st.DataObj
 async def find_meant(
     store: Store, engine: Engine, arrived: list[Event], criteria: Criteria
 ) -> tuple[set[EventId], set[EntityRef]]:
-    """Say which events and entities criteria mean, by looking at each."""
+    """Return the events and entities that match, by filtering each."""
     standings = read_standings(engine)
     stored = (
         await store.read(event_queries.find_events, [event.event_id for event in arrived])
@@ -97,7 +97,7 @@ async def find_meant(
 
 @with_shared_fixtures
 @given(history=histories(most=20), data=st.data())
-async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
+async def test_replay_requeues_exactly_the_matching_entities(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     empty(engine)
@@ -127,7 +127,7 @@ async def test_replay_marks_what_the_criteria_mean_and_nothing_else(
 
 @with_shared_fixtures
 @given(history=histories(most=20), data=st.data())
-async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
+async def test_replay_of_ids_requeues_the_entities_that_match_the_other_criteria(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     empty(engine)
@@ -158,7 +158,7 @@ async def test_replay_of_ids_marks_their_entities_where_they_meet_the_rest(
 
 @with_shared_fixtures
 @given(history=histories(), data=st.data())
-async def test_replay_of_anything_at_any_time_leads_nowhere_else(
+async def test_replay_at_any_time_leads_to_the_same_state(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     empty(engine)
@@ -229,7 +229,7 @@ class Ledger:
 
 @with_shared_fixtures
 @given(history=histories(), data=st.data())
-async def test_replay_figures_add_up_whatever_happens_meanwhile(
+async def test_replay_figures_add_up_under_concurrent_changes(
     store: Store, engine: Engine, history: tuple[World, list[Event]], data: st.DataObject
 ) -> None:
     empty(engine)
@@ -283,7 +283,7 @@ async def test_replay_figures_add_up_whatever_happens_meanwhile(
 
 
 @pytest.mark.parametrize("status", [None, EventStatus.APPLIED])
-async def test_replay_reaches_entities_without_an_event_of_their_own(
+async def test_replay_requeues_entities_without_an_event(
     store: Store, engine: Engine, status: EventStatus | None
 ) -> None:
     purged, fallen = World(), World()
@@ -299,7 +299,7 @@ async def test_replay_reaches_entities_without_an_event_of_their_own(
     assert picked[ref_of(fallen.membership("deleted"))] is None
 
 
-async def test_replay_of_an_entity_reaches_it_when_its_events_are_purged(store: Store) -> None:
+async def test_replay_of_an_entity_with_purged_events_requeues_it(store: Store) -> None:
     event = World().trip("created")
     await store.store_events([event, World().trip("created")], NOW)
     await have_applied(store)
@@ -326,7 +326,7 @@ async def test_replay_of_an_entity_reaches_it_when_its_events_are_purged(store: 
     ids=["all", "status", "types", "event_ids"],
 )
 @pytest.mark.parametrize("found", [1, 3, 100])
-async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
+async def test_replay_resumes_after_the_store_is_reopened(
     store_url: str, engine: Engine, criteria: Criteria, found: int
 ) -> None:
     trips = [World().trip("created") for _ in range(10)]
@@ -342,7 +342,7 @@ async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
         assert await store.read(replay_queries.find_running_replay) == (
             begun.number if goes_on else None
         )
-        # What it has marked is written before it goes on: it must not be marked once more.
+        # Requeued entities are applied before the replay continues: it must not requeue them again.
         await have_applied(store)
         await store.close()
         store = await Store.open(store_url)
@@ -354,7 +354,7 @@ async def test_replay_in_a_store_opened_again_goes_on_where_it_was(
     await store.close()
 
 
-async def test_replay_while_others_keep_coming_ends(store: Store) -> None:
+async def test_replay_ends_while_events_keep_arriving(store: Store) -> None:
     await store.store_events([World().trip("created") for _ in range(50)], NOW)
     types = (EventType.TRIP_CREATED,)
     begun = await begin_replay(store, Criteria(types=types))
@@ -366,7 +366,7 @@ async def test_replay_while_others_keep_coming_ends(store: Store) -> None:
     assert (await look_at(store, begun.replay_id)).marked >= 50
 
 
-async def test_replay_marks_of_what_comes_meanwhile_what_lies_ahead_of_it(
+async def test_replay_requeues_new_entities_only_ahead_of_its_position(
     store: Store, engine: Engine
 ) -> None:
     """In the order of the keys, two at a time."""
@@ -384,7 +384,7 @@ async def test_replay_marks_of_what_comes_meanwhile_what_lies_ahead_of_it(
     assert revisions == {behind: 1} | dict.fromkeys((*known, ahead), 2)
 
 
-async def test_replay_advanced_twice_at_once_marks_each_entity_once(
+async def test_replay_advanced_twice_at_once_requeues_each_entity_once(
     store: Store, engine: Engine
 ) -> None:
     await store.store_events([World().trip("created") for _ in range(20)], NOW)
@@ -401,7 +401,7 @@ async def test_replay_advanced_twice_at_once_marks_each_entity_once(
     assert {each.revision for each in read_standings(engine).values()} == {2}
 
 
-async def test_replay_that_was_given_up_marks_nothing_more(store: Store, engine: Engine) -> None:
+async def test_replay_that_failed_requeues_nothing_more(store: Store, engine: Engine) -> None:
     await store.store_events([World().trip("created") for _ in range(4)], NOW)
     begun = await begin_replay(store, Criteria())
     assert await advance_replay(store, begun.number, NOW, 1) is True
@@ -413,7 +413,7 @@ async def test_replay_that_was_given_up_marks_nothing_more(store: Store, engine:
     assert sum(each.revision for each in read_standings(engine).values()) == 5
 
 
-async def test_replays_are_run_and_listed_in_the_order_asked_for(store: Store) -> None:
+async def test_replays_run_and_are_listed_in_order_of_request(store: Store) -> None:
     begun = [await begin_replay(store, Criteria()) for _ in range(5)]
     assert await store.read(replay_queries.find_running_replay) == begun[0].number
     page = await store.search(replay_queries.read_replay_page, None, 2)

@@ -20,7 +20,7 @@ HEAD = "0001"
 
 
 def is_compared(_: object, name: str | None, *__: object) -> bool:
-    """Pick what Alembic can compare; an index on an expression it takes for another."""
+    """Skip the index on an expression, which Alembic cannot compare."""
     return name != "entities_pending"
 
 
@@ -28,7 +28,7 @@ def test_migrations_lead_to_the_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_compared})
         differences = compare_metadata(context, metadata)
-    # The comments are for those who read the schema here.
+    # Comments are only for readers of schema.py.
     assert [each for each in differences if "modify_comment" not in str(each)] == []
 
 

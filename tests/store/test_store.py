@@ -1,4 +1,4 @@
-"""How every store behaves, whatever it is built on."""
+"""The behaviour of a store on both databases."""
 
 import asyncio
 import itertools
@@ -39,7 +39,7 @@ async def pick(store: Store, *, now: Instant = NOW, limit: int = 1000) -> list[P
 
 
 def read_everything(engine: Engine) -> str:
-    """Give all that the tables hold, as text."""
+    """Return the contents of all tables as text."""
     with engine.connect() as connection:
         return "\n".join(
             repr(row)
@@ -191,7 +191,7 @@ async def test_store_membership_older_than_a_removal_that_lost_stays_removed(sto
     assert await status_of(store, membership) is EventStatus.SUPERSEDED
 
 
-async def test_store_pending_grant_that_becomes_a_removal_overtakes(store: Store) -> None:
+async def test_store_pending_grant_that_becomes_a_removal_is_claimed_first(store: Store) -> None:
     worlds = [World() for _ in range(5)]
     await store.store_events([world.membership("created", at=1) for world in worlds], NOW)
     await store.store_events([worlds[-1].membership("deleted", at=2)], NOW)
@@ -208,7 +208,7 @@ async def test_store_newer_event_of_a_refused_entity_is_due_at_once(store: Store
     assert [again.ref for again in await pick(store, now=after(NOW, 1))] == [entity.ref]
 
 
-async def test_store_removal_of_a_parent_that_waits_to_be_written_again_is_due_at_once(
+async def test_store_removal_of_a_parent_waiting_for_its_retry_is_due_at_once(
     store: Store,
 ) -> None:
     world = World()
@@ -371,7 +371,7 @@ async def test_sqlite_store_erasure_that_a_reader_delays_is_made_up_for(
     reader.execute("PRAGMA busy_timeout = 0")
     reader.execute("BEGIN")
     assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
-    # The log cannot be emptied while somebody reads what it holds.
+    # The log cannot be emptied while a reader uses it.
     await store.store_events([world.user("deleted", at=2)], NOW)
     reader.rollback()
     reader.close()
@@ -380,7 +380,7 @@ async def test_sqlite_store_erasure_that_a_reader_delays_is_made_up_for(
         assert b"secretperson" not in path.read_bytes(), path.name
 
 
-async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Store) -> None:
+async def test_store_user_created_again_after_a_removal_keeps_the_new_row(store: Store) -> None:
     world = World()
     again = world.user("created", at=3, name="returned")
     for event in (world.user("created", at=1), again, world.user("deleted", at=2)):
@@ -388,7 +388,7 @@ async def test_store_user_created_again_after_a_removal_keeps_his_row(store: Sto
     assert await read_rows(store, [ref_of(again)]) == {ref_of(again): again.row}
 
 
-async def test_store_closed_and_opened_again_holds_everything(store_url: str) -> None:
+async def test_store_reopened_contains_everything(store_url: str) -> None:
     world = World()
     events = [world.user("created"), world.trip("created"), world.membership("created")]
     first = await Store.open(store_url)
@@ -399,7 +399,7 @@ async def test_store_closed_and_opened_again_holds_everything(store_url: str) ->
     await second.close()
 
 
-async def test_store_closed_takes_nothing_more(store_url: str) -> None:
+async def test_store_closed_accepts_nothing(store_url: str) -> None:
     store = await Store.open(store_url)
     await store.close()
     with pytest.raises(StoreUnavailable):

@@ -40,7 +40,7 @@ def test_store_of_a_relay_that_was_killed_before_it_made_its_tables_is_absent(
     assert (state.schema, state.revision) == (SchemaStatus.ABSENT, None)
 
 
-def test_file_of_another_program_is_not_taken_for_a_store(tmp_path: Path) -> None:
+def test_file_of_another_program_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("create table alien (id)")
     with pytest.raises(ConfigurationInvalid, match="alembic_version"):
@@ -59,7 +59,7 @@ def test_migrated_store_is_current_and_told_without_its_password(store_url: str)
     assert url.password is None or url.password not in repr(state)
 
 
-def test_store_of_a_newer_version_is_told(store_url: str, engine: Engine) -> None:
+def test_store_of_a_newer_version_is_reported_as_newer(store_url: str, engine: Engine) -> None:
     upgrade_store(store_url)
     with engine.begin() as connection:
         connection.execute(text("update alembic_version set version_num = '9999'"))
@@ -69,7 +69,7 @@ def test_store_of_a_newer_version_is_told(store_url: str, engine: Engine) -> Non
     assert (state.schema, state.revision) == (SchemaStatus.NEWER, "9999")
 
 
-def test_role_that_may_create_nothing_is_told_what_the_owner_has_to_grant(
+def test_role_without_create_privilege_names_the_missing_grant(
     postgres: PostgresServer,
 ) -> None:
     url = make_url(postgres.create_database())
@@ -94,7 +94,7 @@ def test_role_that_may_create_nothing_is_told_what_the_owner_has_to_grant(
 
 
 @pytest.mark.parametrize("change", [{"password": "hunter2"}, {"port": 9}, {"database": "nowhere"}])
-def test_postgres_that_lets_nobody_in_is_one_sentence_without_the_password(
+def test_postgres_that_refuses_the_login_is_one_sentence_without_the_password(
     postgres: PostgresServer, change: dict[str, object]
 ) -> None:
     url = make_url(postgres.url).set(**change)  # type: ignore[arg-type]  # as SQLAlchemy types it

@@ -1,4 +1,4 @@
-"""The write-ahead log is copied back while events come in, and begins anew."""
+"""The write-ahead log is copied back while events arrive, and restarts."""
 
 import asyncio
 import sqlite3
@@ -66,7 +66,7 @@ def count_copied(store_path: Path) -> int:
 
 
 def count_logs(store_path: Path) -> int:
-    """Give how often the log has begun anew (https://www.sqlite.org/fileformat2.html#walformat)."""
+    """Count the restarts of the log (https://www.sqlite.org/fileformat2.html#walformat)."""
     header = store_path.with_name(f"{store_path.name}-wal").read_bytes()[:32]
     return int.from_bytes(header[12:16])
 
@@ -80,7 +80,7 @@ async def test_log_of_a_store_is_copied_while_it_is_open(store_path: Path) -> No
     await store.close()
 
 
-async def test_log_of_a_store_that_is_written_without_a_pause_stays_short(
+async def test_log_of_a_store_under_constant_writes_stays_short(
     store_path: Path,
 ) -> None:
     store = await Store.open(f"sqlite:///{store_path}")
@@ -94,7 +94,7 @@ async def test_log_of_a_store_that_is_written_without_a_pause_stays_short(
     await asyncio.gather(*(write_on() for _ in range(4)))
     size = store_path.with_name(f"{store_path.name}-wal").stat().st_size
     await store.close()
-    # Never begun anew, it would hold a page for each event.
+    # Without a restart, it would hold a page for each event.
     assert size < 2 * CHANGED_ROWS * 4096
 
 
@@ -110,7 +110,7 @@ def test_log_is_copied_once_it_is_long(store_path: Path, engine: Engine, writer:
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
-def test_log_begins_anew_while_it_is_written(
+def test_log_restarts_while_it_is_written(
     store_path: Path, engine: Engine, writer: Cursor, *, is_behind: bool
 ) -> None:
     """Also where the thread, which copies another store, has left it all to the commits."""
@@ -130,7 +130,7 @@ def test_log_begins_anew_while_it_is_written(
     other.dispose()
 
 
-def test_log_that_is_read_waits_for_its_reader(
+def test_log_with_a_reader_is_copied_after_the_reader_ends(
     store_path: Path, engine: Engine, writer: Cursor
 ) -> None:
     checkpointer = WalCheckpointer(engine, changed_rows=_SOON)
@@ -150,7 +150,7 @@ def test_log_that_is_read_waits_for_its_reader(
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_log_that_cannot_be_copied_holds_nobody_up(
+def test_log_that_cannot_be_copied_delays_no_commit(
     tmp_path: Path, writer: Cursor, caplog: pytest.LogCaptureFixture, *, is_there: bool
 ) -> None:
     """Whether the file cannot be opened or cannot be read."""
