@@ -11,6 +11,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TextClause,
     text,
 )
 
@@ -20,6 +21,12 @@ _Sequence = BigInteger().with_variant(Integer(), "sqlite")
 # Compared byte by byte, as in Python and SQLite. By the rules of a language, a database may ignore
 # the slash in a membership's key and miss the memberships of a removed trip.
 _Key = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _partial_index(name: str, *columns: str | TextClause, where: str) -> Index:
+    condition = text(where)
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
 
 events = Table(
     "events",
@@ -39,12 +46,7 @@ events = Table(
     Column("previous_sequence", _Sequence, comment="the previous event of the same entity"),
     Index("events_received", "received_at", "sequence"),
     # For erasure. An index of all events would cost every event two more pages.
-    Index(
-        "events_of_user",
-        "key",
-        sqlite_where=text("kind = 'user'"),
-        postgresql_where=text("kind = 'user'"),
-    ),
+    _partial_index("events_of_user", "key", where="kind = 'user'"),
     # A sequence must never be used twice, even after a purge: versions and statuses compare it.
     sqlite_autoincrement=True,
 )
@@ -83,28 +85,13 @@ entities = Table(
     Column("replay", BigInteger, comment="the latest replay that requeued it"),
     # In the order in which the dispatcher claims, with users and trips before the memberships that
     # refer to them. No larger than the backlog.
-    Index(
-        "entities_pending",
-        "priority",
-        "due_at",
-        text("kind DESC"),
-        sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
+    _partial_index(
+        "entities_pending", "priority", "due_at", text("kind DESC"), where="state = 'pending'"
     ),
-    Index(
-        "entities_dead",
-        "kind",
-        "key",
-        sqlite_where=text("state = 'dead'"),
-        postgresql_where=text("state = 'dead'"),
-    ),
+    _partial_index("entities_dead", "kind", "key", where="state = 'dead'"),
     # No larger than the unsettled entities of replays.
-    Index(
-        "entities_replayed",
-        "replay",
-        "state",
-        sqlite_where=text("replay IS NOT NULL AND state <> 'applied'"),
-        postgresql_where=text("replay IS NOT NULL AND state <> 'applied'"),
+    _partial_index(
+        "entities_replayed", "replay", "state", where="replay IS NOT NULL AND state <> 'applied'"
     ),
     Index("entities_of_user", "user_id"),
 )
