@@ -91,7 +91,7 @@ def run_local_supabase(
         LocalSupabaseError: no checkout, no Node.js, or SQL that the database rejects. The sentence
             includes the tail of the log.
     """
-    if not (LITE / "package-lock.json").is_file():
+    if not (CHECKOUT / "pyproject.toml").is_file():
         raise LocalSupabaseError(
             "The local Supabase needs a checkout of the repository: clone it and run this there."
         )

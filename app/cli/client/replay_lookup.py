@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from app.api.filters import Entity, InstantText, Types
 from app.cli.client.api_models import ReplayAnswer, ReplayMatch
 from app.cli.client.delivery import deliver
 from app.cli.client.relay_client import CHECK_PROXIES, Document, RelayClient
 from app.cli.errors import Unconfirmed
+from app.domain.instants import to_datetime
 
 PATIENCE_SECONDS: Final = 60.0  # longer than a restart of the relay
 
@@ -49,12 +50,16 @@ def confirm_replay(
     )
 
 
+# The relay writes times as date-times, which begin with the year 1.
+_Time = Annotated[InstantText, AfterValidator(to_datetime)]
+
+
 class _Filter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     event_ids: list[str] | None = None
-    since: InstantText | None = None
-    until: InstantText | None = None
+    since: _Time | None = None
+    until: _Time | None = None
     types: Types | None = None
     entity: Entity | None = None
     status: str | None = None
