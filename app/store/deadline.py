@@ -7,8 +7,10 @@ A thread that waits for it is blocked in a system call; shutting its socket down
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, Final
 
 import psycopg
@@ -18,6 +20,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 _PING_SECONDS: Final = 3.0
 _IS_NEW: Final = "is_new"
+# Deadlines are seconds away and rarely pass.
+_WATCH_SECONDS: Final = 0.5
+
+_lock: Final = threading.Lock()
+_deadlines: Final[dict[object, tuple[float, socket.socket]]] = {}
 
 
 @contextmanager
@@ -57,17 +64,31 @@ def enable_pre_ping(engine: Engine) -> None:
 
 @contextmanager
 def _cut_after(driver: "psycopg.Connection[Any]", seconds: float) -> Iterator[None]:
-    # A duplicate, so that the number cannot belong to another file by the time the timer ends.
+    _start_watching()
+    # A duplicate, so that the number cannot belong to another file when the deadline passes.
     with socket.socket(fileno=os.dup(driver.fileno())) as connection:
-        timer = threading.Timer(seconds, _shut_down, [connection])
-        timer.daemon = True
-        timer.start()
+        key = object()
+        with _lock:
+            _deadlines[key] = (time.monotonic() + seconds, connection)
         try:
             yield
         finally:
-            timer.cancel()
+            with _lock:
+                _deadlines.pop(key, None)
 
 
-def _shut_down(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+@cache
+def _start_watching() -> None:
+    # One thread for all deadlines: a timer for each would start a thread for each commit.
+    threading.Thread(target=_watch, name="store-deadlines", daemon=True).start()
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        now = time.monotonic()
+        with _lock:
+            for passes_at, connection in _deadlines.values():
+                if passes_at <= now:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
