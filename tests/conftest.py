@@ -9,15 +9,16 @@ import pytest
 from hypothesis import settings
 
 from app.settings import Settings
-from tests.api.running import RelayStarter, RunningRelay
+from tests.api.relay_harness import RelayStarter, RunningRelay
 from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 
 pytest_plugins = ["tests.postgres", "tests.local", "tests.stores"]  # the others import the first
 
-# In the background, a shell has its commands ignore SIGINT, and processes inherit that. With a
-# handler here, they start with the default.
+# In the background, a shell has its commands ignore SIGINT and SIGQUIT, and processes inherit that.
+# With a handler or the default here, they start with the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # A busy machine is no defect; a failure on another machine should be one line to repeat.
 settings.register_profile("relay", deadline=None, print_blob=True, max_examples=max(EXAMPLES, 100))

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import ConfigurationInvalid
 from app.main import create_api
-from tests.api.running import (
+from tests.api.relay_harness import (
     SUPABASE_KEY,
     RelayStarter,
     in_time,

@@ -21,6 +21,7 @@ PublishableKey = Annotated[
     str | None,
     typer.Option(
         envvar=["SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"],
+        metavar="KEY",
         help="The key that apps hold: publishable, or the legacy anon key.",
     ),
 ]
@@ -28,6 +29,7 @@ JwtSecret = Annotated[
     str | None,
     typer.Option(
         envvar="SUPABASE_JWT_SECRET",
+        metavar="SECRET",
         help="The project's JWT secret (HS256), to sign a short-lived token of a user.",
     ),
 ]
@@ -35,6 +37,7 @@ UserToken = Annotated[
     str | None,
     typer.Option(
         envvar="SUPABASE_USER_TOKEN",
+        metavar="TOKEN",
         help="A user's access token, for projects without a JWT secret.",
     ),
 ]

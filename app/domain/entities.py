@@ -76,7 +76,7 @@ class Version(NamedTuple):
 
     Attributes:
         occurred_at: when the change happened, according to the source.
-        is_removal: whether the change takes access away; at the same instant a removal wins.
+        is_removal: whether the change is a revocation, which wins at the same instant.
         sequence: the order of receipt.
     """
 

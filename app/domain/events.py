@@ -46,7 +46,7 @@ class Event(NamedTuple):
     Attributes:
         trip_id: the trip of a membership, else None.
         user_id: the user of a membership or the creator of a trip, else None.
-        is_removal: whether the change takes access away.
+        is_removal: whether the change is a revocation.
         row: the row that Supabase should hold afterwards; None for no row.
         data: the permission data to store, as canonical JSON text.
         digest: SHA-256 of type, timestamp and all of data, so that a retry with other white space,

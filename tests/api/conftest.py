@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.api.relay_harness import RunningRelay
 from tests.api.replaying import settle
-from tests.api.running import RunningRelay
 
 
 @pytest.fixture

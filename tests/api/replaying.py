@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from tests.api.running import HISTORY, Body, RunningRelay
+from tests.api.relay_harness import HISTORY, Body, RunningRelay
 
 
 async def settle(relay: RunningRelay) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.events import EventType
-from tests.api.running import JWT_SECRET, WEBHOOK_SECRET, RunningRelay, make_body
+from tests.api.relay_harness import JWT_SECRET, WEBHOOK_SECRET, RunningRelay, make_body
 from tests.examples import with_shared_fixtures
 
 # JSON allows lone surrogates and NUL.

@@ -7,7 +7,7 @@ import pytest
 
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.domain.errors import Overloaded
-from tests.api.running import RelayStarter, RunningRelay, assert_problem, make_body
+from tests.api.relay_harness import RelayStarter, RunningRelay, assert_problem, make_body
 from tests.fake_postgrest import is_write
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.api.running import (
+from tests.api.relay_harness import (
     TRIP,
     USER,
     RelayStarter,

@@ -19,7 +19,7 @@ from app.api.filters import (
 )
 from app.domain.entities import EntityRef, Kind
 from app.domain.events import EventType
-from tests.api.running import NOW, TRIP, USER
+from tests.api.relay_harness import NOW, TRIP, USER
 
 INSTANT: TypeAdapter[int] = TypeAdapter(InstantText)
 TYPES: TypeAdapter[tuple[EventType, ...]] = TypeAdapter(Types)

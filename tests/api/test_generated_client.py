@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.auth.signatures import sign
-from tests.api.running import TRIP, USER, WEBHOOK_SECRET, RunningRelay, make_body
+from tests.api.relay_harness import TRIP, USER, WEBHOOK_SECRET, RunningRelay, make_body
 from tests.auth.issuer import Clock
 
 DOCUMENT: Final = Path(__file__).parents[2] / "openapi/openapi.json"

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import httpx
 import pytest
 
-from tests.api.running import (
+from tests.api.relay_harness import (
     JWT_SECRET,
     SUPABASE_KEY,
     USER,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.running import Body, RelayStarter, RunningRelay, make_body
+from tests.api.relay_harness import Body, RelayStarter, RunningRelay, make_body
 from tests.stalls import Stall, freeze, mount_file_system
 
 # An answer takes no longer, however the store fares.

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.running import RunningRelay, make_body
+from tests.api.relay_harness import RunningRelay, make_body
 
 
 async def read_samples(relay: RunningRelay) -> dict[str, float]:

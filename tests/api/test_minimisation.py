@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import (
+from tests.api.relay_harness import (
     JWT_SECRET,
     SUPABASE_KEY,
     TRIP,

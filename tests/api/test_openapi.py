@@ -16,7 +16,7 @@ from app.api.replay import ReplayBody
 from app.api.request_body import parse_body
 from app.domain.errors import InputInvalid
 from app.main import create_api
-from tests.api.running import USER, RunningRelay, full_disk, make_body
+from tests.api.relay_harness import USER, RunningRelay, full_disk, make_body
 
 FILE = Path(__file__).parents[2] / "openapi/openapi.json"
 GOLDEN = Path(__file__).parents[1] / "golden/events"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.api.request_body import BATCH_BYTES, EVENT_BYTES, REPLAY_BYTES
-from tests.api.running import RelayStarter, RunningRelay, make_body
+from tests.api.relay_harness import RelayStarter, RunningRelay, make_body
 
 FAULTS = {
     "size": (413, "body-too-large"),

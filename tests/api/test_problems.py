@@ -12,7 +12,7 @@ from app.api.problems import PROBLEMS, make_problem
 from app.domain import errors
 from app.domain.errors import ConfigurationInvalid, FieldError, LeaseLost, RelayError
 from app.main import create_api
-from tests.api.running import assert_problem
+from tests.api.relay_harness import assert_problem
 
 # These end a start or a batch; no request waits for a response.
 NEVER_ANSWERED = {ConfigurationInvalid, LeaseLost}

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from tests.api.replaying import assert_nothing_marked, read_states, settle
-from tests.api.running import (
+from tests.api.relay_harness import (
     HISTORY,
     NOW,
     RunningRelay,
@@ -14,6 +13,7 @@ from tests.api.running import (
     number_ids,
     refuse_rows,
 )
+from tests.api.replaying import assert_nothing_marked, read_states, settle
 from tests.fake_postgrest import is_write
 
 

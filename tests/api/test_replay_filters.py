@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.api.relay_harness import HISTORY, TRIP, USER, RunningRelay, assert_problem, pointers
 from tests.api.replaying import assert_nothing_marked, read_states, watch_replay
-from tests.api.running import HISTORY, TRIP, USER, RunningRelay, assert_problem, pointers
 
 
 @pytest.fixture

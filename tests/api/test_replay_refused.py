@@ -5,8 +5,7 @@ import json
 import pytest
 
 from app.api.request_body import REPLAY_BYTES
-from tests.api.replaying import assert_nothing_marked, read_states
-from tests.api.running import (
+from tests.api.relay_harness import (
     USER,
     RelayStarter,
     RunningRelay,
@@ -16,6 +15,7 @@ from tests.api.running import (
     pointers,
     stream,
 )
+from tests.api.replaying import assert_nothing_marked, read_states
 from tests.fake_postgrest import read_operations
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from app.domain.criteria import Criteria
 from app.store.store import Store
-from tests.api.replaying import look_at_replay, watch_replay
-from tests.api.running import (
+from tests.api.relay_harness import (
     TRIP,
     USER,
     RelayStarter,
@@ -20,6 +19,7 @@ from tests.api.running import (
     pointers,
     refuse_rows,
 )
+from tests.api.replaying import look_at_replay, watch_replay
 from tests.fake_postgrest import is_write
 from tests.store.store_steps import advance_replay, begin_replay
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api.request_body import parse_body
 from app.domain.errors import InputInvalid
-from tests.api.running import RunningRelay
+from tests.api.relay_harness import RunningRelay
 
 VALUE = "what-somebody-wrote"
 

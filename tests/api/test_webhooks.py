@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.request_body import EVENT_BYTES
-from tests.api.running import (
+from tests.api.relay_harness import (
     NOW,
     USER,
     RelayStarter,

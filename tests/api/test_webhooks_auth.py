@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.auth.webhook_keys import generate_key_pair
-from tests.api.running import (
+from tests.api.relay_harness import (
     WEBHOOK_SECRET,
     Fields,
     RelayStarter,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.request_body import BATCH_BYTES
-from tests.api.running import (
+from tests.api.relay_harness import (
     RunningRelay,
     assert_problem,
     full_disk,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.api.running import RunningRelay, in_time, make_body, refuse_rows
+from tests.api.relay_harness import RunningRelay, in_time, make_body, refuse_rows
 from tests.fake_postgrest import is_write
 
 CREATED = make_body("membership.created")

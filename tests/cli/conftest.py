@@ -11,7 +11,7 @@ from app.auth.claims import Claims
 from app.auth.tokens import TokenVerifier
 from app.cli.relay import main
 from app.settings import Settings
-from tests.api.running import JWT_SECRET, WEBHOOK_SECRET
+from tests.api.relay_harness import JWT_SECRET, WEBHOOK_SECRET
 from tests.cli.wire import Wire, run_wire
 
 

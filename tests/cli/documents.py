@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.api.running import TRIP, USER
+from tests.api.relay_harness import TRIP, USER
 
 REPLAY = "0b58cd65-5281-4396-96ca-936f39ca04a3"
 

@@ -28,7 +28,7 @@ ASCENDING = [
     Version(Instant(0), False, 91),
     Version(Instant(1), False, 7),
     Version(Instant(1), False, 8),  # the same instant: the later received wins
-    Version(Instant(1), True, 1),  # the same instant: what takes access away wins
+    Version(Instant(1), True, 1),  # at the same instant the revocation wins
     Version(Instant(1), True, 2),
     Version(Instant(2), False, 0),  # a later instant wins over everything
 ]

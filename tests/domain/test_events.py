@@ -16,7 +16,7 @@ MEMBERSHIP = {"trip_id": TRIP_ID, "user_id": USER_ID, "role": "MEMBER", "status"
 MEMBERSHIP_IDS = {"trip_id": TRIP_ID, "user_id": USER_ID}
 MEMBERSHIP_KEY = f"{TRIP_ID}/{USER_ID}"
 
-# type, data → kind, key, trip_id, user_id, takes access away
+# type, data → kind, key, trip_id, user_id, is a revocation
 MEANINGS = [
     (EventType.USER_CREATED, USER, Kind.USER, USER_ID, None, None, False),
     (EventType.USER_UPDATED, USER, Kind.USER, USER_ID, None, None, False),

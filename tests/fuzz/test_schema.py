@@ -30,7 +30,7 @@ from app.auth.tokens import mint_token
 from app.domain.events import EventType
 from app.main import create_api
 from app.settings import Settings
-from tests.api.running import JWT_SECRET, NOW, WEBHOOK_SECRET, RelayStarter, make_body
+from tests.api.relay_harness import JWT_SECRET, NOW, WEBHOOK_SECRET, RelayStarter, make_body
 from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 

@@ -14,7 +14,7 @@ from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, after
 from app.relay.purge import Purger
 from app.store import event_queries, retention
 from app.store.store import Store
-from tests.api.running import full_disk
+from tests.api.relay_harness import full_disk
 from tests.auth.issuer import Clock
 from tests.histories import NOW, World, ref_of
 from tests.store.store_steps import claim, have_applied, have_refused

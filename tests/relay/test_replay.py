@@ -16,7 +16,7 @@ from app.domain.history import Replay, ReplayId, ReplayStatus
 from app.domain.instants import MICROSECONDS_PER_SECOND
 from app.relay.replay import Replayer
 from app.store.store import Store
-from tests.api.running import full_disk
+from tests.api.relay_harness import full_disk
 from tests.histories import NOW, World
 from tests.store.store_steps import advance_replay, begin_replay, have_applied, look_at
 

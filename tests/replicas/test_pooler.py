@@ -90,7 +90,8 @@ def test_replicas_behind_a_pooler_do_all_that_they_do_without(
         answer = replica.post("user.created", pair.backend.user_row(), wait=30)
         assert (answer.status_code, answer.json()["status"]) == (200, "applied")
         assert time.monotonic() - began_at < 15
-        assert replica.health()["status"] == "ok"
+        # A lease that is renewed late, on a busy machine, shows for a moment.
+        await_that(lambda: replica.health()["status"] == "ok", TAKEOVER_SECONDS)  # noqa: B023
     pair.supabase.tables["users"].clear()
     (standby,) = pair.standbys()
     with standby.operator("replay:write", "events:read") as operator:

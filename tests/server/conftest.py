@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.fake_postgrest import FakePostgrest
 from tests.server.served import Paths, Served, serve
 

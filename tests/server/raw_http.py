@@ -14,7 +14,7 @@ from typing import Any, Final, Self, cast
 from app.auth.signatures import sign
 from app.server.protocol import RelayProtocol
 from app.server.request_parser import Stage
-from tests.api.running import NOW, WEBHOOK_SECRET, Fields, make_body
+from tests.api.relay_harness import NOW, WEBHOOK_SECRET, Fields, make_body
 
 PATIENCE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.0005

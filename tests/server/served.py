@@ -15,7 +15,7 @@ from app.api.application import Application, FastPath
 from app.api.services import Services
 from app.server.limits import Limits
 from app.server.server import RelayServer
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.server.raw_http import (
     PATIENCE_SECONDS,
     ObservedProtocol,

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.server.connections import bound_connections
 from app.server.limits import Limits
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.server.raw_http import Answer, RawConnection, await_that, cut, write_request
 from tests.server.served import Served, serve
 

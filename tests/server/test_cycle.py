@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.server.raw_http import RawConnection, await_that
 from tests.server.served import Served, serve
 

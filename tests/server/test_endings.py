@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.server.raw_http import BODY, OTHER_BODY, RawConnection, await_that, cut, write_request
 from tests.server.served import Paths, Served, serve
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tests.api.running import RelayStarter, make_body
+from tests.api.relay_harness import RelayStarter, make_body
 from tests.server.raw_http import BODY, await_that, cut, write_chunked, write_request
 from tests.server.served import Paths, Served, serve
 

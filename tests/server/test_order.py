@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from app.server.limits import Limits
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 from tests.server.raw_http import OTHER_BODY, PATIENCE_SECONDS, await_that, write_request
 from tests.server.served import Paths, Served, serve
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.api.request_body import EVENT_BYTES
 from app.domain.failpoints import Failpoint
-from tests.api.running import RelayStarter, full_disk
+from tests.api.relay_harness import RelayStarter, full_disk
 from tests.server.raw_http import (
     BODY,
     OTHER_BODY,

@@ -9,7 +9,7 @@ import uvicorn.server
 from app.domain.errors import ConfigurationInvalid
 from app.server.limits import Limits
 from app.server.server import RelayServer, bind_sockets, check_uvicorn, describe_bind_error
-from tests.api.running import RelayStarter
+from tests.api.relay_harness import RelayStarter
 
 
 def test_uvicorn_of_the_lock_file_is_supported() -> None:

@@ -42,8 +42,8 @@ _STYLES: Final[Mapping[str, str]] = {Outcome.ALLOWED: "green", Outcome.DENIED: "
 
 
 def access(
-    user: Annotated[uuid.UUID, typer.Option(help="The user's id.")],
-    trip: Annotated[uuid.UUID, typer.Option(help="The trip's id.")],
+    user: Annotated[uuid.UUID, typer.Option(metavar="ID", help="The user's id.")],
+    trip: Annotated[uuid.UUID, typer.Option(metavar="ID", help="The trip's id.")],
     url: Url = DEFAULT_URL,
     token: Token = None,
     publishable_key: PublishableKey = None,
@@ -51,7 +51,9 @@ def access(
     user_token: UserToken = None,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="A table to read by its trip_id; may be given several times."),
+        typer.Option(
+            "--table", metavar="TABLE", help="A table to read by its trip_id; can be repeated."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
+from app.cli.options import AsJson
 from app.cli.output.console import errors, output
 from app.cli.output.finding_views import show_findings
 from app.cli.supabase_project import (
@@ -47,14 +48,15 @@ def doctor(
         str | None,
         typer.Option(
             envvar="SUPABASE_DB_URL",
+            metavar="URL",
             help="postgresql://… of the project, to read its policies, privileges and keys.",
         ),
     ] = None,
     trip_table: Annotated[
         list[str] | None,
-        typer.Option(help="A table whose rows belong to a trip; may be given several times."),
+        typer.Option(metavar="TABLE", help="A table whose rows belong to a trip; can be repeated."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the settings, the store and Supabase, and say how to fix what is wrong.
 

@@ -14,7 +14,7 @@ from app.cli.client.batches import BatchSender, LineResult
 from app.cli.client.ndjson import EventLine, read_lines
 from app.cli.errors import CommandFailed, Rejected, RelayUnavailable, Unconfirmed
 from app.domain.errors import FieldError
-from tests.api.running import WEBHOOK_SECRET
+from tests.api.relay_harness import WEBHOOK_SECRET
 
 LINES = list(read_lines(io.BytesIO(b'{"id":"1"}\n{"id":"2"}\nbroken\n{"id":"4"}\n')))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.client.delivery import BATCH_STATUSES, EVENT_STATUSES
-from tests.api.running import USER
+from tests.api.relay_harness import USER
 from tests.cli.conftest import RunCommand
 from tests.cli.wire import WRONG_SUCCESSES, Answer, Asked, Wire, confirm, document, problem
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.cli.client.ndjson import BATCH_BYTES, EventLine, gather_batches, read_lines
 from app.cli.client.ndjson import write_batch as write
-from tests.api.running import make_body
+from tests.api.relay_harness import make_body
 
 
 def read(content: bytes) -> list[EventLine]:

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from app.cli.client.relay_lookup import find_desired_state
-from tests.api.running import JWT_SECRET, TRIP, USER
+from tests.api.relay_harness import JWT_SECRET, TRIP, USER
 from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Wire, document
 

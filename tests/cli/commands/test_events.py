@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.api.running import TRIP, USER
+from tests.api.relay_harness import TRIP, USER
 from tests.cli.conftest import RunCommand
 from tests.cli.documents import make_event, make_page
 from tests.cli.wire import Wire, document, problem

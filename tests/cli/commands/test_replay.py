@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import TRIP, USER
+from tests.api.relay_harness import TRIP, USER
 from tests.cli.conftest import RunCommand
 from tests.cli.documents import REPLAY, make_match, make_replay
 from tests.cli.wire import Answer, Wire, document, problem

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.api.running import USER
+from tests.api.relay_harness import USER
 from tests.cli.conftest import RunCommand
 from tests.cli.documents import make_event
 from tests.cli.wire import Answer, Wire, document, problem
