@@ -1,7 +1,7 @@
 # Two commands are enough on a fresh machine with Python >= 3.11 and make:
-#   make demo    shows the point, then serves until Ctrl-C (ONCE=1 make demo ends after the proof)
+#   make demo    shows the relay at work, then serves until Ctrl-C (ONCE=1 ends after the proof)
 #   make test    runs every test
-# Each installs what it needs, from the package registries only, into this folder only.
+# Each installs what it needs from package registries, into this folder only.
 
 PYTHON ?= python3
 # The machine's own uv where there is one, else a pinned one in .uv/.
@@ -19,18 +19,18 @@ export UV_PYTHON_DOWNLOADS := never
 demo: .venv/installed
 	@$(BIN)/relay demo
 
-# One process more than processors, as tests wait for a third of their time; each starts servers, so
-# more would need more memory than they save time. COVERAGE=1 shows branch coverage, as CI does; it
-# takes half as long again for all code that runs inside the tests' own process. Files in alphabetical
-# order: the last ones are short, so that no process waits long for another.
+# One process more than processors: tests spend a third of their time waiting. Each process starts its
+# own servers, so more processes need much memory and save little time. COVERAGE=1 shows branch
+# coverage, as in CI; code inside the tests' process then takes half as long again. Files run in
+# alphabetical order: the last ones are short, so no process waits long for another.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 test: .venv/installed
 	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
-# What of the tests any Supabase has to pass, on a project that is given with SUPABASE_URL=…
+# The tests that every Supabase project must pass: the project given by SUPABASE_URL=…
 # SUPABASE_SECRET_KEY=… SUPABASE_DB_URL=… (SUPABASE_PUBLISHABLE_KEY=… SUPABASE_JWT_SECRET=… for its
-# policies), else on the local one. Never on production: it claims, and writes and removes rows.
+# policies), or the local one. Never in production: it claims the fence, and writes and removes rows.
 conformance: export RELAY_CONFORMANCE := 1
 conformance: .venv/installed
 	$(BIN)/pytest tests/contract/wire tests/contract/test_row_level_security.py \
@@ -57,9 +57,9 @@ openapi: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
 
-# The long runs of what `make test` does shortly.
+# Long runs of tests that `make test` runs briefly.
 
-# kill -9 under load, ROUNDS times; SEED=… repeats the history of a failure.
+# kill -9 under load, ROUNDS times; SEED=… repeats a failure.
 crash: export ROUNDS ?= 1000
 crash: .venv/installed
 	$(BIN)/pytest tests/crash -x
@@ -74,12 +74,12 @@ converge: export HISTORIES ?= 20000
 converge: .venv/installed
 	$(BIN)/pytest tests/faults/test_convergence.py
 
-# Every property of generated inputs, each tried with EXAMPLES of them.
+# Every property test, with EXAMPLES generated inputs each.
 properties: export EXAMPLES ?= 1000
 properties: .venv/installed
 	$(BIN)/pytest -m hypothesis --timeout=3600 --numprocesses=logical --maxprocesses=4
 
-# Inputs that break a reader, searched for so many seconds each; a finding stays in .local/fuzz/.
+# Coverage-guided fuzzing of each parser for SECONDS; findings stay in .local/fuzz/.
 SECONDS ?= 60
 fuzz: .venv/installed
 	for target in signatures tokens events requests; do \
@@ -91,13 +91,13 @@ proxies: export EVERY_PROXY := 1
 proxies: .venv/installed
 	$(BIN)/pytest tests/proxies
 
-# What floods by strangers cost the relay in memory, and its senders in time: a line each.
+# Floods by unauthenticated connections: a line each with the memory and the senders' slowest response.
 floods: .venv/installed
 	$(BIN)/pytest tests/server/test_floods.py
 
-# Ratios between contenders that run in turn, and whether targets are reached; NAMES="receiving lag"
-# chooses of those that benchmarks/README.md lists. Close what else runs: the load has a processor
-# of its own, and the servers have the others.
+# Benchmarks: ratios between contenders that run in turn, compared with targets. NAMES="receiving lag"
+# selects some of those in benchmarks/README.md. Close other programs: the load has one processor, the
+# servers have the others.
 bench: .venv/drawing
 	$(BIN)/python -m benchmarks $(NAMES)
 
@@ -113,7 +113,7 @@ clean:
 	$(UV) sync --locked --quiet $(WITHOUT) --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
-# What draws the plots; nothing else needs it.
+# Draws the plots of the benchmarks.
 .venv/drawing: .venv/installed
 	$(UV) sync --locked --inexact --quiet --group bench $(WITHOUT)
 	@touch $@

@@ -58,7 +58,7 @@ def main(
     machine = describe_machine()
     show_machine(machine)
     servers, load = split_processors()
-    # Whatever is started from here runs there; the load moves to its own.
+    # Processes started from here run there; the load moves to its own processor.
     os.sched_setaffinity(0, servers)
     _FOLDER.mkdir(parents=True, exist_ok=True)
     measurements: list[Measurement] = []

@@ -33,13 +33,15 @@ def measure_lookups(scene: Scene) -> list[Measurement]:
             f"{size}; one connection, one request at a time, {_LOOKUPS} of each kind in a round",
         )
         _measure_filters(operator, lookups, scene.rounds)
-        replays = Measurement("Replaying", f"{size}; Supabase is away, so that nothing is written")
+        replays = Measurement(
+            "Replaying", f"{size}; Supabase is unavailable, so nothing is written"
+        )
         _measure_marking(operator, replays, scene.rounds)
         beside = Measurement(
             "Receiving beside an operator",
-            f"{size}; {_CONNECTIONS} connections; the operator asks again as soon as he is answered"
-            " (status=applied, 50 events), or replays everything over and over; he and the load"
-            " share a processor, Supabase is away",
+            f"{size}; {_CONNECTIONS} connections; the operator queries again after each response"
+            " (status=applied, 50 events), or replays everything over and over; the operator and"
+            " the load share a processor, Supabase is unavailable",
         )
         _measure_receiving(scene, port, beside)
         operator.close()

@@ -39,8 +39,8 @@ def measure_postgres_ceiling(scene: Scene, postgres: PostgresServer) -> Measurem
     measurement = Measurement(
         "PostgreSQL's own ceiling",
         f"{count:,} events of new memberships, stored by one process that only calls the store;"
-        " each caller is a store with connections of its own, as a replica has, and calls again as"
-        " soon as it is answered; the process and PostgreSQL have all processors",
+        " each caller is a store with its own connections, as a replica has, and calls again after"
+        " each result; the process and PostgreSQL have all processors",
     )
     for name, spent in seen.items():
         measurement.add(name, "events/s", [count / each["elapsed"] for each in spent])

@@ -1,5 +1,6 @@
 """Raw connections to a served relay, and webhooks in bytes."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -48,7 +49,14 @@ class ObservedProtocol(RelayProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the next byte begins a request."""
+        """Whether the next byte begins a request.
+
+        Asked in the event loop: seen from another thread, a connection between two requests of a
+        pipeline looks idle.
+        """
+        return asyncio.run_coroutine_threadsafe(self._find_idle(), self._loop).result()
+
+    async def _find_idle(self) -> bool:
         return not self.is_busy and self._parser.stage is Stage.START and self._is_reading
 
     @property
