@@ -33,8 +33,8 @@ class KeySet:
     """The cached keys of one URL.
 
     Fetches them when first needed, when asked for an unknown key, and when older than 10 minutes;
-    at most once in 30 seconds, whatever callers send. A failed fetch, or one without a usable key,
-    never replaces the cached keys. As anybody can ask for unknown keys, at most 64 callers wait.
+    at most once in 30 seconds. A failed fetch, or one without a usable key, never replaces the
+    cached keys. Unauthenticated callers can ask for unknown keys, so at most 64 of them wait.
 
     Args:
         url: of the set.

@@ -106,7 +106,7 @@ class SignatureVerifier:
     ) -> SignatureFailure | None:
         """Return why the signature is invalid, or None if it is valid.
 
-        Never raises, whatever the input. Skips entries that are malformed or of unknown versions.
+        Never raises. Skips entries that are malformed or of unknown versions.
         Reads all `v1` entries and the first 64 `v1a` entries, fewer for bodies over 32 KiB.
 
         Args:

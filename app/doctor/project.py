@@ -60,12 +60,12 @@ class Project:
         return self._with_token(mint_token({**claims, "exp": expires_at}, secret=self.jwt_secret))
 
     def as_token_user(self) -> ProbeClient | None:
-        """Use the token of one user; None without it, or without a key to send beside it."""
+        """Use the token of one user; None if it or the app's key is missing."""
         return None if self.user_token is None else self._with_token(self.user_token)
 
     def _with_token(self, token: str) -> ProbeClient | None:
         headers = self.app_headers
-        # A new secret key cannot be sent beside a user's token: the gateway decides what it means.
+        # A new secret key (sb_secret_…) cannot be combined with a user's token.
         # With the legacy key, the token alone names the user.
         if headers is None and "Authorization" in self.relay_headers:
             headers = self.relay_headers

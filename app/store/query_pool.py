@@ -1,4 +1,4 @@
-"""Queries in threads beside the event loop, each in a transaction of its own."""
+"""Runs queries in threads, each query in its own transaction."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """The SQL files for a Supabase project.
 
-An installed package has them beside this module; a checkout at its root, for the Supabase CLI.
+An installed package holds them next to this module; a checkout at its root, for the Supabase CLI.
 """
 
 from collections.abc import Sequence
@@ -18,5 +18,5 @@ def list_migrations() -> Sequence[Path]:
 
 
 def list_function_files() -> Sequence[Path]:
-    """List the files that every project needs, whatever its tables; they are idempotent."""
+    """List the idempotent files that every project needs, also one with its own tables."""
     return [path for path in list_migrations() if "_relay_" in path.name]

@@ -1,4 +1,4 @@
--- The functions through which the relay writes. Every project needs this file, whatever its tables;
+-- The functions through which the relay writes. Every project needs this file;
 -- it is idempotent (`relay sql` prints it).
 --
 -- The functions run with the caller's privileges (security invoker) and read table and column names

@@ -138,7 +138,7 @@ def make_trip(project: Project, members: int) -> Trip:
     return trip
 
 
-def test_locked_row_delays_no_other_revocation(project: Project) -> None:
+def test_locked_row_delays_no_other_revocation_and_is_reported(project: Project) -> None:
     trip = make_trip(project, 6)
     locked, *others = trip.members
     with psycopg.connect(project.db_url) as session:
@@ -158,6 +158,8 @@ def test_locked_row_delays_no_other_revocation(project: Project) -> None:
         event = project.show_event(event_id)
         assert event["status"] == "pending"
         assert event["entity"]["last_error_code"] == "55P03"
+        # A row that is busy for a minute is reported.
+        project.await_that(lambda: locked in str(project.relay.health()["checks"]["supabase"]), 70)
         # Other changes are applied as before.
         late = new_ids(1)
         project.send(user(late[0]))
@@ -167,6 +169,7 @@ def test_locked_row_delays_no_other_revocation(project: Project) -> None:
     project.await_that(
         lambda: project.count("trip_memberships", "user_id", [locked]) == 0, OTHERS_SECONDS + 1
     )
+    project.await_that(lambda: project.relay.health()["status"] == "ok", OTHERS_SECONDS)
 
 
 def test_row_too_large_for_an_index_delays_no_others(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""How far a file has been sent, kept beside it, so that a run after a kill resumes there."""
+"""The progress of `relay send --file`, saved next to the file: a run after a kill resumes there."""
 
 import contextlib
 import json
@@ -58,7 +58,7 @@ def read_file_version(path: Path) -> str:
 
 
 class ResumeFile:
-    """The progress of one file of events, kept beside it."""
+    """The saved progress of one file of events."""
 
     def __init__(self, events: Path) -> None:
         self.path = events.with_name(f"{events.name}{_SUFFIX}")

@@ -78,7 +78,8 @@ def doctor(
             _check(
                 keys,
                 trip_table or TRIP_TABLES,
-                lambda subject: status.update(f"Checking {subject} …"),
+                # Naming the spinner draws each step at once; rich skips short ones otherwise.
+                lambda subject: status.update(f"Checking {subject} …", spinner="dots"),
             )
         )
     if as_json:
