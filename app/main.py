@@ -15,7 +15,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import events, health, metrics, replay, webhook_docs
+from app.api import entities, events, health, metrics, replay, webhook_docs
 from app.api.application import Application
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.api.openapi import describe_api
@@ -188,7 +188,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         openapi_url=None,
     )
     register_handlers(app)
-    for module in (webhook_docs, health, metrics, events, replay):
+    for module in (webhook_docs, health, metrics, events, entities, replay):
         app.include_router(module.router)
     describe_api(app)
     return app

@@ -46,6 +46,12 @@ _EVENT_LOOKUP: Final[dict[str, Any]] = {
         ' constraint "trip_memberships_trip_id_fkey"',
     },
 }
+_ENTITY: Final[dict[str, Any]] = {
+    "key": "456e7890-e89b-12d3-a456-426614174001/123e4567-e89b-12d3-a456-426614174000",
+    "version_at": "2026-01-02T03:04:05.678901Z",
+    "is_removed": False,
+    "digest": "53537699efcba613e7f9b18678c096c3",
+}
 _REPLAY_RESULT: Final[dict[str, Any]] = {
     "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
     "matched_events": 1204,
@@ -83,6 +89,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     },
     "EventBody": _EVENT_LOOKUP,
     "EventList": {"events": [_EVENT_LOOKUP], "next_cursor": None},
+    "DesiredEntityBody": _ENTITY,
+    "DesiredEntityList": {"entities": [_ENTITY], "next_cursor": None},
     "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},

@@ -19,7 +19,7 @@ the same state. Every error is an RFC 9457 problem with a stable `code`.
 
 _TAGS: Final = {
     "webhooks": "For the backend.",
-    "events": "For operators: look up events.",
+    "events": "For operators: look up events and the desired state.",
     "replay": "For operators: re-sync entities.",
     "health": "For monitoring and orchestrators.",
 }

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.cursors import read_cursor, write_cursor
+from app.api.cursors import read_cursor, read_key_cursor, write_cursor, write_key_cursor
+from app.domain.entities import EntityKey, membership_key
 from app.domain.errors import InputInvalid
 from app.domain.history import EventCursor
 from app.domain.instants import Instant
@@ -82,3 +83,28 @@ def test_cursor_that_is_malformed_is_rejected(cursor: str) -> None:
 def test_cursor_beyond_64_bits_is_rejected() -> None:
     assert_refused(write_cursor((2**63, 1), LISTING))
     assert_refused(write_cursor((1, -(2**63)), LISTING))
+
+
+USER, TRIP = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
+
+
+@pytest.mark.parametrize("key", [EntityKey(USER), membership_key(TRIP, USER)])
+def test_cursor_of_a_key_leads_back_to_it(key: EntityKey) -> None:
+    assert read_key_cursor(write_key_cursor(key, LISTING), LISTING) == key
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        write_cursor((1, 2), LISTING),
+        write_key_cursor(EntityKey(USER), "another listing"),
+        write_key_cursor(EntityKey(USER), LISTING).replace(USER, TRIP),
+        write_key_cursor(EntityKey(USER), LISTING) + "\n",
+        write_key_cursor(EntityKey("\x00" * 36), LISTING),
+    ],
+    ids=ascii,
+)
+def test_cursor_of_a_key_that_is_foreign_or_altered_is_rejected(cursor: str) -> None:
+    with pytest.raises(InputInvalid):
+        read_key_cursor(cursor, LISTING)
