@@ -29,26 +29,17 @@ def complete_types(incomplete: str) -> Iterator[str]:
 
 
 def complete_fields(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete the fields of the given event type, and the values of roles and statuses."""
+    """Complete the fields of the given event type."""
     given = context.params.get("event_type")
     if given not in list(EventType):
         return []
     fields = DATA_SCHEMAS[EventType(given)].json_schema()["required"]
-    candidates = [f"{field}=" for field in fields]
-    if incomplete.startswith("status="):
-        candidates = ["status=ACTIVE", "status=INACTIVE"]
-    elif incomplete.startswith("role="):
-        candidates = ["role=OWNER", "role=ADMIN", "role=MEMBER"]
-    return [candidate for candidate in candidates if candidate.startswith(incomplete)]
+    return [f"{field}=" for field in fields if field.startswith(incomplete)]
 
 
 def _complete_patterns(incomplete: str) -> Iterator[str]:
     patterns = [*(f"{kind}.*" for kind in Kind), *EventType]
     return (pattern for pattern in patterns if pattern.startswith(incomplete))
-
-
-def _complete_entities(incomplete: str) -> Iterator[str]:
-    return (f"{kind}/" for kind in Kind if kind.startswith(incomplete))
 
 
 def _read_time(text: str | None) -> str | None:
@@ -130,7 +121,6 @@ Entity = Annotated[
     typer.Option(
         "--entity",
         callback=_check_entity,
-        autocompletion=_complete_entities,
         metavar="ENTITY",
         help="Only events of user/<id>, trip/<id> or membership/<trip_id>/<user_id>.",
     ),

@@ -10,7 +10,7 @@ _OWNER_ONLY: Final = 0o600
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
-def open_private(path: Path, mode: Literal["ab", "wb", "r+b"]) -> IO[bytes]:
+def open_private(path: Path, mode: Literal["ab", "wb"]) -> IO[bytes]:
     """Open a file; a new one is created for its owner alone, regardless of the umask.
 
     Raises:

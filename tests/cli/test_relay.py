@@ -34,11 +34,9 @@ def complete(run: RunCommand, monkeypatch: pytest.MonkeyPatch, line: str) -> lis
         ("relay replay --status ", [*EntityState]),
         ("relay events --type ", [*(f"{kind}.*" for kind in Kind), *EventType]),
         ("relay replay --type user.d", ["user.deleted"]),
-        ("relay events --entity mem", ["membership/"]),
         ("relay token --scope ", [*Scope]),
         ("relay send trip.", ["trip.created", "trip.updated", "trip.deleted"]),
         ("relay send membership.deleted ", ["trip_id=", "user_id="]),
-        ("relay send membership.created status=", ["status=ACTIVE", "status=INACTIVE"]),
         ("relay send nonsense ", []),
     ],
 )

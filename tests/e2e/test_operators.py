@@ -187,7 +187,7 @@ def test_operator_with_another_secret_gets_a_reason(relay: RelayProcess) -> None
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert "does not accept a token signed with this JWT_SECRET" in done.stderr
+    assert "does not accept the token" in done.stderr
 
 
 def test_operator_with_a_token_of_another_scope_gets_the_needed_scope(relay: RelayProcess) -> None:
@@ -198,28 +198,24 @@ def test_operator_with_a_token_of_another_scope_gets_the_needed_scope(relay: Rel
     assert "lacks the scope replay:write" in done.stderr
 
 
-def test_file_is_resumed_after_a_kill_and_every_line_arrives(
+def test_file_is_sent_again_after_a_kill_and_every_line_arrives_once(
     own_relay: RelayProcess,
 ) -> None:
     path = own_relay.folder / "trips.ndjson"
-    bookmark = path.with_name("trips.ndjson.relay-progress")
     write_trips(path, 20_000)
     sending = subprocess.Popen(  # noqa: S603
         [RELAY, "send", "--file", path],
         env=own_relay.environment(),
         cwd=own_relay.folder,
     )
-    await_that(bookmark.exists, 30)
+    await_that(lambda: bool(own_relay.run("events", "-n", "1").stdout), 30)
     sending.send_signal(signal.SIGKILL)
     assert sending.wait(30) == -signal.SIGKILL
     done = own_relay.run("send", "--file", str(path), "--json")
     assert done.returncode == 0, done.stderr
-    assert "Resuming after line" in done.stderr
     tally = json.loads(done.stdout)
+    assert tally["duplicate"] > 0
     assert tally["accepted"] + tally["duplicate"] == tally["lines"] == 20_000
-    # Only the batch in flight at the kill is sent twice.
-    assert tally["duplicate"] <= 1000
-    assert not bookmark.exists()
     again = json.loads(own_relay.run("send", "--file", str(path), "--json").stdout)
     assert again["duplicate"] == 20_000
 

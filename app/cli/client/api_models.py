@@ -55,7 +55,7 @@ class EventPage(BaseModel):
 
 
 class ReplayMatch(BaseModel):
-    """The events that a replay matched."""
+    """The events that a replay matched; a dry run has no id."""
 
     replay_id: str | None
     matched_events: int

@@ -1,4 +1,4 @@
-"""Files of events: NDJSON lines in, batches out, in memory that does not grow with the file."""
+"""Files of events: NDJSON lines in, batches out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ BATCH_BYTES: Final = 1024 * 1024
 _HEAD: Final = b'{"events":['
 _TAIL: Final = b"]}"
 _ITEMS_BYTES: Final = BATCH_BYTES - len(_HEAD) - len(_TAIL)
-_CHUNK_BYTES: Final = 64 * 1024
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TOO_LONG: Final = FieldError("", f"is longer than a batch may be ({BATCH_BYTES:,} bytes)")
+# The relay reads a line inside of a batch, and its stack may be deeper.
+_SPARE_LEVELS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,43 +26,24 @@ class EventLine:
 
     Attributes:
         number: counted from 1.
-        end: the offset in the file where the next line begins, in bytes.
-        content: the line without its end; empty if it is too long.
         event_id: the line's own, or one derived from its content; None if it has none.
         item: the event as it goes into a batch; None if it cannot.
         errors: why it cannot.
     """
 
     number: int
-    end: int
     content: bytes
     event_id: str | None = None
     item: bytes | None = None
     errors: tuple[FieldError, ...] = ()
 
 
-def read_lines(file: BinaryIO, *, number: int = 0, offset: int = 0) -> Iterator[EventLine]:
-    """Read the lines of a file, except empty ones.
-
-    Args:
-        file: at the beginning of a line.
-        number: of the lines before it.
-        offset: of the file, in bytes.
-    """
-    while chunk := file.readline(BATCH_BYTES + 1):
-        number += 1
-        offset += len(chunk)
-        is_too_long = len(chunk) > BATCH_BYTES
-        content = b"" if is_too_long else chunk.strip()
-        while is_too_long and not chunk.endswith(b"\n"):
-            chunk = file.readline(_CHUNK_BYTES)
-            offset += len(chunk)
-            if not chunk:
-                break
-        if number == 1:
-            content = content.removeprefix(_BYTE_ORDER_MARK)
-        if content or is_too_long:
-            yield _read_line(number, offset, content)
+def read_lines(file: BinaryIO) -> Iterator[EventLine]:
+    """Read the lines of a file, except empty ones."""
+    for number, line in enumerate(file, start=1):
+        content = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
+        if content:
+            yield _read_line(number, content)
 
 
 def gather_batches(lines: Iterable[EventLine]) -> Iterator[list[EventLine]]:
@@ -69,7 +51,7 @@ def gather_batches(lines: Iterable[EventLine]) -> Iterator[list[EventLine]]:
     batch: list[EventLine] = []
     size = 0
     for line in lines:
-        line_size = len(line.item or line.content) + 1
+        line_size = len(line.item or b"") + 1
         if batch and (len(batch) == MAXIMUM_BATCH_EVENTS or size + line_size > _ITEMS_BYTES):
             yield batch
             batch, size = [], 0
@@ -84,19 +66,18 @@ def write_batch(items: Sequence[bytes]) -> bytes:
     return b"%b%b%b" % (_HEAD, b",".join(items), _TAIL)
 
 
-def _read_line(number: int, end: int, content: bytes) -> EventLine:
-    if not content:
-        return EventLine(number, end, content, errors=(_TOO_LONG,))
+def _read_line(number: int, content: bytes) -> EventLine:
     try:
         document = read_json(content)
+        read_json(b"[" * _SPARE_LEVELS + content + b"]" * _SPARE_LEVELS)
         if not isinstance(document, dict):
             raise InputInvalid([FieldError("", "must be an object")])
         event_id, item = _identify(document, content)
+        if len(item) > _ITEMS_BYTES:
+            raise InputInvalid([_TOO_LONG])
     except InputInvalid as error:
-        return EventLine(number, end, content, errors=error.errors)
-    if len(item) > _ITEMS_BYTES:
-        return EventLine(number, end, b"", event_id, errors=(_TOO_LONG,))
-    return EventLine(number, end, content, event_id, item)
+        return EventLine(number, content, errors=error.errors)
+    return EventLine(number, content, event_id, item)
 
 
 def _identify(document: dict[str, object], content: bytes) -> tuple[str | None, bytes]:

@@ -21,14 +21,24 @@ CHECK_PROXIES: Final = (
 Document = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
+_ACCESS: Final = {
+    "unauthenticated": "the relay does not accept the token: it has expired, or the relay has"
+    " another JWT_SECRET, JWT_ISSUER or JWT_AUDIENCE. Its log says which."
+    " `relay token --scope {scope}` signs a new one.",
+    "scope-missing": "the token lacks the scope {scope}: `relay token --scope {scope}` signs one"
+    " that has it.",
+    "operator-access-not-configured": "the relay has neither JWT_SECRET nor JWT_JWKS_URL."
+    " `relay secret --kind jwt` generates a JWT_SECRET; set it and restart the relay.",
+}
+"""The problems of an operator's token, by code."""
+
 
 class RelayClient:
     """A relay, called as an operator with one scope. Every failure is a CommandFailed."""
 
-    def __init__(self, client: httpx.Client, *, scope: Scope, is_token_given: bool) -> None:
+    def __init__(self, client: httpx.Client, scope: Scope) -> None:
         self._client = client
         self._scope = scope
-        self._is_token_given = is_token_given
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Document:
         """Get a JSON document."""
@@ -39,13 +49,7 @@ class RelayClient:
         return self._exchange("POST", path, json=body)
 
     def get_named(self, path: str, name: str, wanted: str) -> Document:
-        """Get the document about one thing, and check that it is about that thing.
-
-        Args:
-            path: of all such things, as `/events`.
-            name: the member of the document that names the thing, as `event_id`.
-            wanted: the thing's id.
-        """
+        """Get `<path>/<wanted>`, and check that the document's `name` is the wanted one."""
         # A dot too: `/events/.` would be normalized to `/events/`.
         path = f"{path}/{quote(wanted, safe='').replace('.', '%2E')}"
         document = self.get(path)
@@ -73,47 +77,17 @@ class RelayClient:
     def _exchange(self, method: str, path: str, **content: Any) -> Document:
         with translated_failures(str(self._client.base_url)):
             response = self._client.request(method, path, **content)
-        document = read_document(response)
-        if response.is_success and document is not None:
+        document = read_document(response) or {}
+        if response.is_success and document:
             return document
-        raise self._explain_access(document or {}) or make_failure(response)
-
-    def _explain_access(self, problem: Document) -> Rejected | None:
-        match problem.get("code"):
-            case "unauthenticated" if self._is_token_given:
-                return Rejected(
-                    "the relay does not accept this token: it has expired, or another secret signed"
-                    f" it. `relay token --scope {self._scope}` signs one with the relay's"
-                    " JWT_SECRET."
-                )
-            case "unauthenticated":
-                return Rejected(
-                    "the relay does not accept a token signed with this JWT_SECRET: the relay has"
-                    " another one, or requires another JWT_ISSUER or JWT_AUDIENCE. Its log says"
-                    " which."
-                )
-            case "scope-missing":
-                return Rejected(
-                    f"the token lacks the scope {self._scope}: `relay token --scope {self._scope}`"
-                    " signs one that has it."
-                )
-            case "operator-access-not-configured":
-                return Rejected(
-                    "the relay has neither JWT_SECRET nor JWT_JWKS_URL. `relay secret --kind jwt`"
-                    " generates a JWT_SECRET; set it and restart the relay."
-                )
-            case _:
-                return None
+        if document.get("code") in _ACCESS:
+            raise Rejected(_ACCESS[document["code"]].format(scope=self._scope))
+        raise make_failure(response)
 
 
 @contextmanager
 def open_relay(url: str, token: str | None, scope: Scope) -> Iterator[RelayClient]:
-    """Open a client of a relay's operator endpoints.
-
-    Args:
-        url: of the relay.
-        token: the operator's; None signs tokens with JWT_SECRET.
-        scope: the one that the requests need.
+    """Open a client of a relay's operator endpoints; without a token, JWT_SECRET signs one.
 
     Raises:
         ConfigurationInvalid: the token is missing or is not one.
@@ -126,7 +100,7 @@ def open_relay(url: str, token: str | None, scope: Scope) -> Iterator[RelayClien
 
     with open_client(url) as client:
         client.auth = authenticate
-        yield RelayClient(client, scope=scope, is_token_given=token is not None)
+        yield RelayClient(client, scope)
 
 
 def open_client(url: str) -> httpx.Client:
@@ -188,13 +162,15 @@ def make_failure(response: httpx.Response) -> CommandFailed:
         return RelayUnavailable(
             sentence, problem=document, retry_after_seconds=_read_retry_after(response)
         )
-    return Rejected(sentence, _list_errors(document), problem=document)
+    details = [f"{pointer or '(body)'}: {error}" for pointer, error in list_errors(document)]
+    return Rejected(sentence, details, problem=document)
 
 
-def _list_errors(document: Document) -> list[str]:
+def list_errors(document: Document) -> list[tuple[str, str]]:
+    """List the pointers and details of a document's `errors`."""
     errors = document.get("errors")
     return [
-        f"{error.get('pointer') or '(body)'}: {error.get('detail')}"
+        (str(error.get("pointer", "")), str(error.get("detail")))
         for error in (errors if isinstance(errors, list) else [])
         if isinstance(error, dict)
     ]

@@ -5,13 +5,16 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
-from app.cli.client.relay_lookup import find_desired_state
+from app.auth.claims import Scope
+from app.cli.client.api_models import EventAnswer, EventPage
+from app.cli.client.relay_client import open_relay
+from app.cli.errors import CommandFailed
 from app.cli.options import DEFAULT_URL, AsJson, Token, Url
 from app.cli.output.console import errors, output
 from app.cli.supabase_project import (
@@ -74,7 +77,7 @@ def access(
         raise typer.BadParameter("is not a token of --user", param_hint="--user-token")
     # The explanation says what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
-    desired, relay_error = find_desired_state(url, token, str(trip), str(user))
+    desired, relay_error = _find_desired_state(url, token, str(trip), str(user))
     keys = Keys(publishable_key, jwt_secret, user_token)
     tables = table or TRIP_TABLES
     result = asyncio.run(_check(settings, keys, str(user), str(trip), tables, desired))
@@ -97,6 +100,24 @@ def _read_settings(*, has_user_key: bool) -> Settings:
     if sentences:
         raise ConfigurationInvalid(*sentences)
     return settings
+
+
+def _find_desired_state(
+    url: str, token: str | None, trip_id: str, user_id: str
+) -> tuple[Desired | None, str | None]:
+    """Return the relay's desired state of a membership, or None and why it is unknown."""
+    parameters = {"entity": f"membership/{trip_id}/{user_id}", "limit": 1}
+    try:
+        with open_relay(url, token, Scope.EVENTS_READ) as relay:
+            page = relay.read(relay.get("/events", parameters), EventPage)
+            events = [relay.read(document, EventAnswer) for document in page.events]
+    except (CommandFailed, ConfigurationInvalid) as error:
+        return None, str(error)
+    if not events:
+        return Desired(), None
+    names = {field.name for field in fields(Desired)}
+    entity = events[0].entity.model_dump(mode="json", include=names)
+    return Desired(events[0].event_id, events[0].type, **entity), None
 
 
 async def _check(

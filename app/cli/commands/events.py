@@ -1,6 +1,5 @@
 """`relay events`: list received events, or show one."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -12,8 +11,8 @@ from app.cli import options
 from app.cli.client.api_models import EventAnswer, EventPage
 from app.cli.client.relay_client import Document, RelayClient, open_relay
 from app.cli.errors import UsageError
-from app.cli.output.console import errors, output
-from app.cli.output.event_views import show_event, show_listed_event, write_tab_separated
+from app.cli.output.console import output, print_list
+from app.cli.output.event_views import list_event, show_event
 from app.domain.entities import EventStatus
 
 _PAGE_EVENTS: Final = 200  # the most that the relay returns at once
@@ -60,7 +59,12 @@ def events(
         raise UsageError("EVENT_ID goes without other criteria")
     with open_relay(url, token, Scope.EVENTS_READ) as relay:
         if event_id is None:
-            _list(relay, islice(_page(relay, given, limit), limit), as_json=as_json)
+            print_list(
+                islice(_page(relay, given, limit), limit),
+                lambda document: list_event(relay.read(document, EventAnswer)),
+                as_json=as_json,
+                if_empty="No event matches.",
+            )
             return
         document = relay.get_named("/events", "event_id", event_id)
         if as_json:
@@ -80,19 +84,3 @@ def _page(relay: RelayClient, criteria: dict[str, Any], limit: int) -> Iterator[
         if page.next_cursor is None:
             return
         cursor = {"cursor": page.next_cursor}
-
-
-def _list(relay: RelayClient, found: Iterator[Document], *, as_json: bool) -> None:
-    is_empty = True
-    for document in found:
-        is_empty = False
-        if as_json:
-            typer.echo(json.dumps(document, ensure_ascii=False))
-            continue
-        event = relay.read(document, EventAnswer)
-        if output.is_terminal:
-            show_listed_event(event)
-        else:
-            typer.echo(write_tab_separated(event))
-    if is_empty and output.is_terminal:
-        errors.print("No event matches.", style="dim")

@@ -3,11 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from app.cli.errors import CommandFailed, UsageError
 from app.cli.options import AsJson
 from app.cli.output.console import count, errors, output
+from app.cli.output.progress import make_progress
 from app.settings import StoreSettings, read_settings
 from app.store.schema_upgrade import upgrade_store
 from app.store.store_copy import CopyFailed, copy_store
@@ -63,14 +64,8 @@ def _name_store(store_url: str) -> str:
 
 
 def _copy(source: str, target: str, *, as_json: bool) -> None:
-    bar = Progress(
-        TextColumn("{task.description:9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    )
+    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn())
+    bar = make_progress(*columns)
     rows = bar.add_task("", total=None)
     try:
         with bar:

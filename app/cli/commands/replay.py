@@ -1,6 +1,5 @@
 """`relay replay`: re-sync entities, and watch the progress."""
 
-import json
 import sys
 from typing import Annotated, Any, Final
 
@@ -9,16 +8,15 @@ import typer
 from app.auth.claims import Scope
 from app.cli import options
 from app.cli.client.api_models import ReplayAnswer, ReplayMatch, ReplayPage
-from app.cli.client.relay_client import CHECK_PROXIES, Document, RelayClient, open_relay
-from app.cli.client.replay_lookup import confirm_replay, get_replay
-from app.cli.errors import NotFinished, Rejected, RelayUnavailable, Unconfirmed, UsageError
-from app.cli.output.console import count, errors, output, report_wait
+from app.cli.client.relay_client import Document, RelayClient, open_relay
+from app.cli.errors import NotFinished, Rejected, RelayUnavailable, UsageError
+from app.cli.output.console import count, errors, output, print_list
 from app.cli.output.replay_views import (
-    show_listed_replay,
+    get_replay,
+    list_replay,
     show_replay,
     show_replay_result,
     watch_replay,
-    write_tab_separated,
 )
 from app.domain.entities import EntityState
 
@@ -89,7 +87,12 @@ def replay(
         )
     with open_relay(url, token, Scope.REPLAY_WRITE) as relay:
         if list_:
-            _list(relay, as_json=as_json)
+            print_list(
+                relay.read(relay.get("/replay", {"limit": _LISTED}), ReplayPage).replays,
+                lambda document: list_replay(relay.read(document, ReplayAnswer)),
+                as_json=as_json,
+                if_empty="No replay yet.",
+            )
         elif show is not None:
             document = get_replay(relay, show)
             answer = relay.read(document, ReplayAnswer)
@@ -115,29 +118,9 @@ def _split_entity(text: str | None) -> dict[str, str] | None:
     return {"kind": kind, "key": key}
 
 
-def _list(relay: RelayClient, *, as_json: bool) -> None:
-    page = relay.read(relay.get("/replay", {"limit": _LISTED}), ReplayPage)
-    if not page.replays and not as_json:
-        errors.print("No replay yet.", style="dim")
-    for document in page.replays:
-        answer = relay.read(document, ReplayAnswer)
-        if as_json:
-            typer.echo(json.dumps(document, ensure_ascii=False))
-        elif output.is_terminal:
-            show_listed_replay(answer)
-        else:
-            typer.echo(write_tab_separated(answer))
-
-
 def _count(relay: RelayClient, body: Document) -> tuple[Document, ReplayMatch]:
     document = relay.post("/replay", {**body, "dry_run": True})
-    match = relay.read(document, ReplayMatch)
-    if match.status != "dry_run":
-        raise Unconfirmed(
-            "the relay was asked to count the matching events, and the response is about a replay."
-            f" {CHECK_PROXIES}"
-        )
-    return document, match
+    return document, relay.read(document, ReplayMatch)
 
 
 def _describe(match: ReplayMatch) -> str:
@@ -165,7 +148,7 @@ def _start(
 ) -> None:
     document = relay.post("/replay", body)
     started = relay.read(document, ReplayMatch)
-    replay_id = confirm_replay(relay, started, body, report_wait=report_wait)
+    replay_id = str(started.replay_id)
     look_again = f"relay replay --show {replay_id}"
     console = errors if stall_timeout is not None or as_json else output
     console.print(f"Replay [bold]{replay_id}[/]: {_describe(started)}.")

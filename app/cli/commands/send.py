@@ -101,8 +101,8 @@ def send(
     change and 4 if it was not applied in time.
 
     A file holds one event a line: {"id", "type", "timestamp", "data"}. A line
-    without an id gets one derived from its content. After Ctrl-C or a kill, the
-    same command resumes. Rejected lines are reported and do not affect others;
+    without an id gets one derived from its content, so a file can be sent again
+    after Ctrl-C or a kill. Rejected lines are reported and do not affect others;
     the exit code is 1 then.
 
     Examples:

@@ -1,25 +1,26 @@
-"""`relay send --file`: send a file of events, or standard input, and resume after a kill."""
+"""`relay send --file`: send a file of events, or standard input.
+
+A file may be sent again at any time: what the relay has stored is a duplicate and does no harm.
+"""
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 import typer
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from app.cli.client.batches import BatchSender, LineResult
+from app.cli.client.delivery import BATCH_STATUSES
 from app.cli.client.ndjson import gather_batches, read_lines
 from app.cli.client.relay_client import open_client
-from app.cli.client.resume_file import Progress, ResumeFile, Tally, read_file_version
 from app.cli.errors import CommandFailed
 from app.cli.output.console import count, errors, output, report_wait, sanitize, write_duration
+from app.cli.output.progress import make_progress
 from app.domain.errors import ConfigurationInvalid
 from app.store.private_files import open_private
 
@@ -44,158 +45,76 @@ def send_file(
         typer.Exit: with code 1 if lines were rejected, with 130 after Ctrl-C.
     """
     started_at = time.monotonic()
+    tally = dict.fromkeys(("lines", *BATCH_STATUSES), 0)
     with ExitStack() as stack:
-        file = stack.enter_context(_open_input(path))
-        progress, resume_file = _find_progress(path, url)
-        reporter = stack.enter_context(_Reporter(path, rejects, progress))
+        file, reporter = _open_files(path, rejects, stack)
         client = stack.enter_context(open_client(url))
         sender = BatchSender(client, secret, patience_seconds, report_wait)
         try:
-            _send_lines(file, sender, progress, resume_file, reporter)
-        except CommandFailed as error:
-            error.details = (*error.details, _describe_resuming(progress, resume_file))
-            raise
-        except KeyboardInterrupt as error:
-            hint = _describe_resuming(progress, resume_file)
-            errors.print(f"Stopped. {hint}", markup=False)
+            for batch in gather_batches(read_lines(file)):
+                for result in sender.send(batch):
+                    tally[result.status] += 1
+                    if result.status in ("conflict", "invalid"):
+                        reporter.report(result)
+                tally["lines"] = batch[-1].number
+        except (CommandFailed, KeyboardInterrupt) as error:
+            hint = f"Lines up to {tally['lines']:,} are done. Send the file again: they do no harm."
+            if isinstance(error, CommandFailed):
+                error.details = (*error.details, hint)
+                raise
+            errors.print(f"Stopped. {hint}")
             raise typer.Exit(130) from error
-    _show_summary(progress.tally, time.monotonic() - started_at, as_json=as_json)
-    if progress.tally.conflict or progress.tally.invalid:
+    if as_json:
+        typer.echo(json.dumps(tally))
+    else:
+        _show_summary(tally, time.monotonic() - started_at)
+    if tally["conflict"] or tally["invalid"]:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _open_input(path: Path) -> Iterator[BinaryIO]:
-    if path == STANDARD_INPUT:
-        yield sys.stdin.buffer
-        return
+def _open_files(
+    path: Path, rejects: Path | None, stack: ExitStack
+) -> tuple[BinaryIO, "_RejectReporter"]:
+    """Open the file of events, behind a progress bar, and that of rejected lines."""
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise ConfigurationInvalid(f"{path} cannot be read: {error.strerror}") from error
-    with file:
-        yield file
-
-
-def _find_progress(path: Path, url: str) -> tuple[Progress, ResumeFile | None]:
-    if not path.is_file():  # standard input, or a pipe
-        return Progress(url, ""), None
-    resume_file = ResumeFile(path)
-    fresh = Progress(url, read_file_version(path))
-    kept = resume_file.read()
-    if kept is None:
-        return fresh, resume_file
-    if (kept.url, kept.file_version) == (fresh.url, fresh.file_version):
-        errors.print(f"Resuming after line {kept.tally.lines:,} of {path}.", style="dim")
-        return kept, resume_file
-    changed = f"the last run sent to {kept.url}" if kept.url != url else "it has changed since"
-    errors.print(f"Sending {path} from its beginning: {changed}.", style="dim")
-    return fresh, resume_file
-
-
-def _send_lines(
-    file: BinaryIO,
-    sender: BatchSender,
-    progress: Progress,
-    resume_file: ResumeFile | None,
-    reporter: "_Reporter",
-) -> None:
-    if progress.offset:
-        file.seek(progress.offset)
-    lines = read_lines(file, number=progress.tally.lines, offset=progress.offset)
-    for batch in gather_batches(lines):
-        for result in sender.send(batch):
-            setattr(progress.tally, result.status, getattr(progress.tally, result.status) + 1)
-            if result.errors:
-                reporter.report(result)
-        progress.tally.lines, progress.offset = batch[-1].number, batch[-1].end
-        progress.rejects_bytes = reporter.flush(progress)
-        if resume_file is not None:
-            try:
-                resume_file.write(progress)
-            except OSError as error:
-                errors.print(
-                    f"{resume_file.path} cannot be written ({error.strerror}): after an"
-                    " interruption, the file is sent from its beginning.",
-                    style="dim",
-                )
-                resume_file = None
-    if resume_file is not None:
-        resume_file.remove()
-
-
-def _describe_resuming(progress: Progress, resume_file: ResumeFile | None) -> str:
-    done = f"Lines up to {progress.tally.lines:,} are done"
-    if resume_file is None or not resume_file.path.exists():
-        return f"{done}; sent again, they are duplicates and do no harm."
-    return f"{done}; the same command resumes there."
-
-
-class _Reporter:
-    """Writes rejected lines to the screen and to the file of rejects, and moves the bar."""
-
-    def __init__(self, source: Path, rejects: Path | None, progress: Progress) -> None:
-        self._shown = 0
-        self._rejects = None
+        if path == STANDARD_INPUT:
+            file: BinaryIO = sys.stdin.buffer
+        else:
+            file = stack.enter_context(path.open("rb"))
+            if rejects is not None and rejects.exists() and rejects.samefile(path):
+                raise ConfigurationInvalid("--rejects names the file of events itself")
+        rejects_file = None
         if rejects is not None:
-            self._rejects = _open_rejects(rejects, source, keep_bytes=progress.rejects_bytes)
-        self._bars = Bars(
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[events]:,} events"),
-            TimeRemainingColumn(),
-            console=errors,
-            transient=True,
-            disable=not errors.is_terminal,
-        )
-        total = source.stat().st_size if source.is_file() else None
-        self._bar = self._bars.add_task("", total=total, completed=progress.offset, events=0)
+            rejects_file = stack.enter_context(open_private(rejects, "wb"))
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"{error.filename} cannot be opened: {error.strerror}"
+        ) from error
+    if path.is_file():
+        columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        bars = stack.enter_context(make_progress(*columns))
+        file = bars.wrap_file(file, path.stat().st_size)
+    return file, _RejectReporter(rejects_file)
 
-    def __enter__(self) -> "_Reporter":
-        self._bars.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-        if self._rejects is not None:
-            self._rejects.close()
+class _RejectReporter:
+    """Shows some rejected lines, and writes all of them to a file if one is given."""
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
+        self._reported = 0
 
     def report(self, result: LineResult) -> None:
-        if self._rejects is not None:
-            self._rejects.write(_write_reject(result))
-        if self._shown == _SHOWN_REJECTS:
-            hint = "" if self._rejects else "; --rejects FILE writes all of them"
+        if self._file is not None:
+            self._file.write(_write_reject(result))
+        if self._reported == _SHOWN_REJECTS:
+            hint = "" if self._file else "; --rejects FILE writes all of them"
             errors.print(f"… further rejected lines are only counted{hint}.", style="dim")
-        elif self._shown < _SHOWN_REJECTS:
+        elif self._reported < _SHOWN_REJECTS:
             for error in result.errors:
-                place = f"{error.pointer} " if error.pointer else ""
-                errors.print(
-                    f"line {result.line.number}: {result.status}: {place}{sanitize(error.detail)}",
-                    markup=False,
-                )
-        self._shown += 1
-
-    def flush(self, progress: Progress) -> int:
-        """Show the progress, and return the length of the file of rejects."""
-        events = progress.tally.accepted + progress.tally.duplicate
-        self._bars.update(self._bar, completed=progress.offset, events=events)
-        if self._rejects is None:
-            return 0
-        self._rejects.flush()
-        return self._rejects.tell()
-
-
-def _open_rejects(path: Path, source: Path, *, keep_bytes: int) -> IO[bytes]:
-    if path.exists() and source != STANDARD_INPUT and path.samefile(source):
-        raise ConfigurationInvalid("--rejects names the file of events itself")
-    try:
-        file = open_private(path, "r+b" if keep_bytes and path.exists() else "wb")
-        # The lines that a killed run wrote after its last progress are sent and written again.
-        file.truncate(min(keep_bytes, file.seek(0, os.SEEK_END)))
-        file.seek(0, os.SEEK_END)
-    except OSError as error:
-        raise ConfigurationInvalid(f"{path} cannot be written: {error.strerror}") from error
-    return file
+                text = sanitize(f"{error.pointer} {error.detail}")
+                errors.print(f"line {result.line.number}: {result.status}: {text}", markup=False)
+        self._reported += 1
 
 
 def _write_reject(result: LineResult) -> bytes:
@@ -210,23 +129,19 @@ def _write_reject(result: LineResult) -> bytes:
         document = json.loads(text)
     except (ValueError, RecursionError):
         document = None
-    if isinstance(document, dict):
-        about = {**document, **about}
-    elif text:
-        about["text"] = text
+    about = {**document, **about} if isinstance(document, dict) else {**about, "text": text}
     try:
         return json.dumps(about).encode() + b"\n"
     except RecursionError:
         return json.dumps({**about, "data": None}).encode() + b"\n"
 
 
-def _show_summary(tally: Tally, seconds: float, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(tally)))
-        return
-    parts = [f"[green]{tally.accepted:,} accepted[/]"]
-    parts += [f"{tally.duplicate:,} duplicate"] * bool(tally.duplicate)
-    parts += [f"[bold red]{tally.conflict:,} conflict[/]"] * bool(tally.conflict)
-    parts += [f"[bold red]{tally.invalid:,} invalid[/]"] * bool(tally.invalid)
+def _show_summary(tally: dict[str, int], seconds: float) -> None:
+    styles = {"accepted": "green", "conflict": "bold red", "invalid": "bold red"}
+    parts = [
+        f"[{styles.get(status, 'none')}]{tally[status]:,} {status}[/]"
+        for status in BATCH_STATUSES
+        if tally[status] or status == "accepted"
+    ]
     took = write_duration(seconds)
-    output.print(f"{count(tally.lines, 'line')}: {', '.join(parts)} [dim]{took}[/]")
+    output.print(f"{count(tally['lines'], 'line')}: {', '.join(parts)} [dim]{took}[/]")

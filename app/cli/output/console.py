@@ -1,8 +1,12 @@
 """Where the command prints: results to standard output, everything else to standard error."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -47,6 +51,11 @@ def write_time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def write_instant(moment: datetime) -> str:
+    """Write a moment in UTC, for a program."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def write_duration(seconds: float) -> str:
     """Write a duration in its largest unit: 250 ms, 4.2 s, 3 min, 5 h, 2 d."""
     if seconds < 1:
@@ -71,3 +80,36 @@ def print_fields(fields: Mapping[str, str]) -> None:
         if value:
             style = "red" if name.endswith("error") else ""
             output.print(Text.assemble((f"  {name:<{width}}  ", "dim"), (sanitize(value), style)))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One thing of a list: a heading and fields for a terminal, cells for a pipe."""
+
+    heading: Text
+    fields: Mapping[str, str]
+    cells: Sequence[str]
+
+
+def print_list(
+    documents: Iterable[dict[str, Any]],
+    view: Callable[[dict[str, Any]], Listed],
+    *,
+    as_json: bool,
+    if_empty: str,
+) -> None:
+    """Print a list: as JSON lines, for a person at a terminal, or in a pipe separated by tabs."""
+    is_empty = True
+    for document in documents:
+        is_empty = False
+        if as_json:
+            typer.echo(json.dumps(document, ensure_ascii=False))
+            continue
+        listed = view(document)
+        if output.is_terminal:
+            output.print(listed.heading)
+            print_fields(listed.fields)
+        else:
+            typer.echo("\t".join(map(sanitize, listed.cells)))
+    if is_empty and output.is_terminal:
+        errors.print(if_empty, style="dim")

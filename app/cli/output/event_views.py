@@ -8,40 +8,38 @@ from rich.text import Text
 from app.cli.client.api_models import EventAnswer
 from app.cli.output.console import (
     STATUS_STYLES,
+    Listed,
     count,
     output,
     print_fields,
     sanitize,
     write_duration,
+    write_instant,
     write_time,
 )
 
 _MISSING_REFERENCE: Final = "23503"
 
 
-def show_listed_event(event: EventAnswer) -> None:
-    """Print an event of a list: a line that sorts it, and what other commands accept."""
-    output.print(
+def list_event(event: EventAnswer) -> Listed:
+    """Make the entry of a list: a line that sorts it, and what other commands accept."""
+    path = event.entity.path
+    return Listed(
         Text.assemble(
             f"{write_time(event.received_at)}  ",
             (f"{event.status:<10}  ", STATUS_STYLES.get(event.status, "")),
             (event.type, "bold"),
-        )
+        ),
+        {"event": event.event_id, "entity": path, "error": event.error},
+        [
+            write_instant(event.received_at),
+            event.status,
+            event.type,
+            path,
+            event.event_id,
+            event.error,
+        ],
     )
-    print_fields({"event": event.event_id, "entity": event.entity.path, "error": event.error})
-
-
-def write_tab_separated(event: EventAnswer) -> str:
-    """Write an event for another program, in one line."""
-    cells = (
-        event.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        event.status,
-        event.type,
-        event.entity.path,
-        event.event_id,
-        event.error,
-    )
-    return "\t".join(map(sanitize, cells))
 
 
 def show_event(event: EventAnswer) -> None:
@@ -60,13 +58,13 @@ def show_event(event: EventAnswer) -> None:
     delay_seconds = (event.received_at - event.timestamp).total_seconds()
     # Two clocks differ by less than a second: a shorter delay says nothing.
     delay = f", {write_duration(delay_seconds)} later" if delay_seconds >= 1 else ""
+    row = "no row" if entity.is_removed else "its row"
     print_fields(
         {
             "happened": _write_exact(event.timestamp),
             "received": f"{_write_exact(event.received_at)}{delay}",
             "entity": entity.path,
-            "entity state": f"{entity.state}; Supabase should hold "
-            f"{'no row' if entity.is_removed else 'its row'}",
+            "entity state": f"{entity.state}; Supabase should hold {row}",
             "desired since": _write_exact(entity.desired_version_at),
             "applied": _write_exact(entity.applied_at),
             "pending since": _write_exact(entity.pending_since),

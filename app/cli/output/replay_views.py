@@ -1,81 +1,76 @@
 """How replays look: the progress of one, its result, and the list."""
 
 import time
+from functools import partial
 from typing import Final
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.text import Text
 
 from app.cli.client.api_models import ReplayAnswer
+from app.cli.client.delivery import deliver
 from app.cli.client.relay_client import Document, RelayClient
-from app.cli.client.replay_lookup import PATIENCE_SECONDS, get_replay
-from app.cli.errors import CommandFailed, NotFinished, RelayUnavailable
+from app.cli.errors import CommandFailed, NotFinished
 from app.cli.output.console import (
     STATUS_STYLES,
+    Listed,
     count,
     errors,
     output,
     print_fields,
+    report_wait,
     sanitize,
+    write_instant,
     write_time,
 )
+from app.cli.output.progress import make_progress
 
-_POLL_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
+_PATIENCE_SECONDS: Final = 60.0  # longer than a restart of the relay
 _STALL_SHOWN_SECONDS: Final = 3.0
+
+
+def get_replay(relay: RelayClient, replay_id: str) -> Document:
+    """Get a replay; the relay writes its ids in lower case."""
+    return relay.get_named("/replay", "replay_id", replay_id.lower())
 
 
 def watch_replay(relay: RelayClient, replay_id: str, *, stall_timeout: float) -> Document:
     """Show the progress of a replay until it is settled, and return it then.
 
-    Args:
-        relay: that has the replay.
-        replay_id: of the replay.
-        stall_timeout: how long the replay may make no progress, in seconds.
-
     Raises:
-        NotFinished: the replay made no progress for too long.
+        NotFinished: the replay made no progress for `stall_timeout` seconds.
         RelayUnavailable: for longer than a restart takes.
     """
     last_progress: tuple[int, int] | None = None
-    responded_at = progressed_at = time.monotonic()
-    polls = 0
-    with Progress(
-        TextColumn("applied"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("[yellow]{task.fields[note]}"),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bars:
+    progressed_at = time.monotonic()
+    pause = 0.1
+    columns = (TextColumn("applied"), BarColumn(), MofNCompleteColumn())
+    with make_progress(*columns, TextColumn("[yellow]{task.fields[note]}")) as bars:
         bar = bars.add_task("", total=None, note="")
         while True:
-            now = time.monotonic()
-            try:
-                document = get_replay(relay, replay_id)
-            except RelayUnavailable:
-                if now - responded_at > PATIENCE_SECONDS:
-                    raise
-            else:
-                responded_at = now
-                answer = relay.read(document, ReplayAnswer)
-                if answer.is_settled:
-                    return document
-                settled = answer.applied + answer.dead + answer.superseded
-                if (answer.marked, settled) != last_progress:
-                    last_progress, progressed_at = (answer.marked, settled), now
-                stalled = now - progressed_at
-                if stalled > stall_timeout:
-                    raise NotFinished(
-                        f"the replay makes no progress: {count(answer.waiting, 'entity')} pending",
-                        [_explain_stall(relay)],
-                    )
-                note = _explain_stall(relay) if stalled > _STALL_SHOWN_SECONDS else ""
-                # Entities that changed since the replay was counted may be requeued as well.
-                total = max(answer.entities, settled)
-                bars.update(bar, completed=settled, total=total, note=note)
-            time.sleep(_POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)])
-            polls += 1
+            document = deliver(
+                partial(get_replay, relay, replay_id),
+                patience_seconds=_PATIENCE_SECONDS,
+                report_wait=report_wait,
+            )
+            answer = relay.read(document, ReplayAnswer)
+            if answer.is_settled:
+                return document
+            settled = answer.applied + answer.dead + answer.superseded
+            if (answer.marked, settled) != last_progress:
+                last_progress, progressed_at = (answer.marked, settled), time.monotonic()
+            stalled = time.monotonic() - progressed_at
+            if stalled > stall_timeout:
+                raise NotFinished(
+                    f"the replay makes no progress: {count(answer.waiting, 'entity')} pending",
+                    [_explain_stall(relay)],
+                )
+            note = _explain_stall(relay) if stalled > _STALL_SHOWN_SECONDS else ""
+            # Entities that changed since the replay was counted may be requeued as well.
+            total = max(answer.entities, settled)
+            bars.update(bar, completed=settled, total=total, note=note)
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
 
 def _explain_stall(relay: RelayClient) -> str:
@@ -125,30 +120,27 @@ def show_replay(answer: ReplayAnswer) -> None:
     )
 
 
-def show_listed_replay(answer: ReplayAnswer) -> None:
-    """Print a replay of a list."""
-    output.print(
+def list_replay(answer: ReplayAnswer) -> Listed:
+    """Make the entry of a list."""
+    requested_by, filter_ = answer.requested_by or "", _describe_filter(answer)
+    numbers = (answer.entities, answer.applied, answer.dead, answer.waiting)
+    return Listed(
         Text.assemble(
             f"{write_time(answer.requested_at)}  ",
             (f"{answer.status:<9}", STATUS_STYLES.get(answer.status, "")),
             f"  {answer.replay_id}  {count(answer.entities, 'entity')}",
             (f", {answer.dead:,} dead" if answer.dead else "", "bold red"),
-        )
+        ),
+        {"by": requested_by, "filter": filter_},
+        [
+            write_instant(answer.requested_at),
+            answer.status,
+            answer.replay_id,
+            *map(str, numbers),
+            requested_by,
+            filter_,
+        ],
     )
-    print_fields({"by": answer.requested_by or "", "filter": _describe_filter(answer)})
-
-
-def write_tab_separated(answer: ReplayAnswer) -> str:
-    """Write a replay for another program, in one line."""
-    cells = (
-        f"{write_time(answer.requested_at).replace(' ', 'T')}Z",
-        answer.status,
-        answer.replay_id,
-        *(str(n) for n in (answer.entities, answer.applied, answer.dead, answer.waiting)),
-        answer.requested_by or "",
-        _describe_filter(answer),
-    )
-    return "\t".join(map(sanitize, cells))
 
 
 def _describe_filter(answer: ReplayAnswer) -> str:

@@ -149,19 +149,6 @@ def test_batch_fails_when_the_relay_is_unavailable_for_too_long() -> None:
     assert (len(harness.requests), harness.pauses) == (1, [])
 
 
-def test_batch_that_is_invalid_as_a_whole_is_split_to_find_the_invalid_line() -> None:
-    def respond(request: httpx.Request) -> httpx.Response:
-        if b'"2"' in request.content:
-            places = [{"pointer": "", "detail": "is nested too deeply"}]
-            return reject(422, "input-invalid", errors=places)(request)
-        return accept(request)
-
-    harness = Harness([respond])
-    results = harness.send()
-    assert statuses(results) == [(1, "accepted"), (2, "invalid"), (3, "invalid"), (4, "accepted")]
-    assert results[1].errors == (FieldError("", "is nested too deeply"),)
-
-
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [

@@ -92,7 +92,7 @@ def test_file_that_is_not_confirmed_is_sent_again_on_a_new_connection(
     assert first.client_port != second.client_port
 
 
-def test_file_that_is_never_confirmed_can_be_resumed_and_quotes_the_response(
+def test_file_that_is_never_confirmed_says_how_far_it_came_and_quotes_the_response(
     wire: Wire, run: RunCommand
 ) -> None:
     Path("events.ndjson").write_text("".join(f'{{"id":"evt_{n}"}}\n' for n in range(1003)))
@@ -101,7 +101,7 @@ def test_file_that_is_never_confirmed_can_be_resumed_and_quotes_the_response(
     assert done.code == 3
     for part in ("responded 202", "evt_1001", "proxy"):
         assert part in done.err
-    assert "Lines up to 1,000 are done; the same command resumes there." in done.err
+    assert "Lines up to 1,000 are done. Send the file again" in done.err
 
 
 def test_file_with_an_id_that_the_relay_cannot_repeat_is_confirmed(

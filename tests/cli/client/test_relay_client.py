@@ -23,7 +23,11 @@ def assert_sentence(done: Done, code: int, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "code", "parts"),
     [
-        (problem(401, "unauthenticated"), 1, ["signed with this JWT_SECRET", "JWT_ISSUER"]),
+        (
+            problem(401, "unauthenticated"),
+            1,
+            ["not accept the token", "JWT_SECRET"],
+        ),
         (problem(403, "scope-missing"), 1, ["relay token --scope events:read"]),
         (problem(403, "operator-access-not-configured"), 1, ["relay secret --kind jwt"]),
         (problem(404, "path-not-found"), 3, ["has no /events", "another version"]),

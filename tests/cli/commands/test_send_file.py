@@ -14,8 +14,6 @@ import pytest
 from tests.cli.conftest import RunCommand
 from tests.cli.wire import Answer, Asked, Wire, document, problem
 
-BOOKMARK = Path("events.ndjson.relay-progress")
-
 
 def write_events(count: int, *, path: str = "events.ndjson", first: int = 1) -> bytes:
     content = b"".join(b'{"id":"evt_%d"}\n' % n for n in range(first, first + count))
@@ -41,7 +39,7 @@ def ids(wire: Wire) -> Iterator[str]:
     return (event["id"] for asked in wire.asked for event in asked.body["events"])
 
 
-def test_file_is_sent_in_batches_and_leaves_no_progress_file(wire: Wire, run: RunCommand) -> None:
+def test_file_is_sent_in_batches_and_leaves_no_other_file(wire: Wire, run: RunCommand) -> None:
     write_events(2500)
     wire.answers = [accept]
     done = run("send", "--file", "events.ndjson", "--json")
@@ -102,7 +100,6 @@ def test_file_with_rejected_lines_reports_each_and_sends_the_others(
         (6, "invalid"),
     ]
     assert (rejects[1]["text"], rejects[3]["text"]) == ("nonsense", "[1]")
-    assert not BOOKMARK.exists()
 
 
 def test_file_with_many_rejected_lines_shows_some_and_writes_all(
@@ -117,106 +114,33 @@ def test_file_with_many_rejected_lines_shows_some_and_writes_all(
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_file_that_was_interrupted_leaves_files_that_only_the_owner_reads(
-    wire: Wire, run: RunCommand, umask: int
-) -> None:
-    Path("events.ndjson").write_bytes(b"broken\n" + write_events(1500))
-    wire.answers = [accept, interrupt]
+def test_file_of_rejected_lines_can_only_be_read_by_the_owner(run: RunCommand, umask: int) -> None:
+    Path("events.ndjson").write_text("broken\n")
     before = os.umask(umask)
     try:
-        run(
-            *("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson"),
-            *("--retry-seconds", "0"),
-        )
+        run("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
     finally:
         os.umask(before)
-    for path in (BOOKMARK, Path("rejects.ndjson")):
-        assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert oct(Path("rejects.ndjson").stat().st_mode & 0o777) == "0o600"
 
 
-def interrupt(asked: Asked) -> Answer:
-    """Respond as an unavailable relay."""
-    del asked
-    return problem(503, "store-unavailable", "The store is not writable at the moment.")
-
-
-def test_file_is_resumed_where_an_earlier_run_stopped(wire: Wire, run: RunCommand) -> None:
-    write_events(2500)
-    with Path("events.ndjson").open("ab") as file:
-        file.write(b"nonsense\n")
-    content = Path("events.ndjson").read_bytes()
-    Path("events.ndjson").write_bytes(b"broken\n" + content)
-    wire.answers = [accept, accept, interrupt]
+def test_file_whose_sending_stopped_is_sent_again_from_its_beginning(
+    wire: Wire, run: RunCommand
+) -> None:
+    Path("events.ndjson").write_bytes(b"broken\n" + write_events(2500) + b"nonsense\n")
+    wire.answers = [accept, accept, problem(503, "store-unavailable", "Not now.")]
     arguments = ("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
     stopped = run(*arguments, "--retry-seconds", "0")
     assert stopped.code == 3
-    assert "The store is not writable at the moment" in stopped.err
-    assert "Lines up to 2,000 are done; the same command resumes there." in stopped.err
-    assert BOOKMARK.exists()
-    # As after a kill between the writes of the rejects and of the progress.
-    with Path("rejects.ndjson").open("ab") as file:
-        file.write(b'{"line": 2501')
+    assert "Not now." in stopped.err
+    assert "Lines up to 2,000 are done. Send the file again" in stopped.err
     wire.asked.clear()
     wire.answers = [accept]
     done = run(*arguments)
-    assert "Resuming after line 2,000 of events.ndjson." in done.err
-    assert list(ids(wire)) == [f"evt_{n}" for n in range(2000, 2501)]
+    assert list(ids(wire)) == [f"evt_{n}" for n in range(1, 2501)]
     assert "2,502 lines: 2,500 accepted, 2 invalid" in done.out
     rejects = [json.loads(line) for line in Path("rejects.ndjson").read_text().splitlines()]
     assert [reject["line"] for reject in rejects] == [1, 2502]
-    assert not BOOKMARK.exists()
-
-
-def test_file_is_resumed_with_a_new_file_of_rejects_if_that_was_removed(
-    wire: Wire, run: RunCommand
-) -> None:
-    content = b"broken\n" + write_events(1500) + b"broken\n"
-    Path("events.ndjson").write_bytes(content)
-    wire.answers = [accept, interrupt]
-    arguments = ("send", "--file", "events.ndjson", "--rejects", "rejects.ndjson")
-    run(*arguments, "--retry-seconds", "0")
-    Path("rejects.ndjson").unlink()
-    wire.answers = [accept]
-    run(*arguments)
-    (reject,) = Path("rejects.ndjson").read_text().splitlines()
-    assert json.loads(reject)["line"] == 1502
-
-
-@pytest.mark.parametrize("changed", ["file", "relay", "bookmark"])
-def test_file_that_has_changed_is_sent_from_its_beginning_and_says_why(
-    wire: Wire, run: RunCommand, changed: str
-) -> None:
-    write_events(1500)
-    wire.answers = [accept, interrupt]
-    run("send", "--file", "events.ndjson", "--retry-seconds", "0")
-    wire.asked.clear()
-    wire.answers = [accept]
-    url = wire.url
-    match changed:
-        case "file":
-            write_events(1500, first=2)
-            reason = "it has changed since"
-        case "relay":
-            url = wire.url.replace("127.0.0.1", "localhost")
-            reason = f"the last run sent to {wire.url}"
-        case _:
-            BOOKMARK.write_bytes(b"{")
-            reason = ""
-    done = run("send", "--file", "events.ndjson", "--url", url)
-    assert done.code == 0
-    assert reason in done.err
-    assert len(list(ids(wire))) == 1500
-
-
-def test_file_in_a_folder_that_cannot_be_written_is_sent(wire: Wire, run: RunCommand) -> None:
-    write_events(1500)
-    # A folder at the path of the progress file keeps root from writing it, too.
-    Path(f"{BOOKMARK}.partial").mkdir()
-    wire.answers = [accept]
-    done = run("send", "--file", "events.ndjson")
-    assert done.code == 0
-    assert done.err.count("cannot be written") == 1
-    assert len(list(ids(wire))) == 1500
 
 
 def test_file_is_retried_while_the_relay_is_unavailable_and_says_so(
@@ -237,7 +161,7 @@ def test_file_whose_signature_is_rejected_stops_at_once(wire: Wire, run: RunComm
     assert "log says which." in done.err
 
 
-def test_file_interrupted_by_ctrl_c_says_how_to_resume(wire: Wire, run: RunCommand) -> None:
+def test_file_interrupted_by_ctrl_c_says_how_far_it_came(wire: Wire, run: RunCommand) -> None:
     write_events(1500)
 
     def press(asked: Asked) -> Answer:
@@ -247,17 +171,16 @@ def test_file_interrupted_by_ctrl_c_says_how_to_resume(wire: Wire, run: RunComma
     wire.answers = [accept, press]
     done = run("send", "--file", "events.ndjson")
     assert done.code == 130
-    assert "Lines up to 1,000 are done; the same command resumes there." in done.err
-    assert BOOKMARK.exists()
+    assert "Lines up to 1,000 are done. Send the file again" in done.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--file", "missing.ndjson"), "missing.ndjson cannot be read: No such file"),
-        (("--file", "."), "cannot be read: Is a directory"),
+        (("--file", "missing.ndjson"), "missing.ndjson cannot be opened: No such file"),
+        (("--file", "."), "cannot be opened: Is a directory"),
         (("--file", "events.ndjson", "--rejects", "events.ndjson"), "names the file of events"),
-        (("--file", "events.ndjson", "--rejects", "no/where"), "no/where cannot be written"),
+        (("--file", "events.ndjson", "--rejects", "no/where"), "no/where cannot be opened"),
         (("user.created", "--file", "events.ndjson"), "--file goes without TYPE"),
         (("--file", "events.ndjson", "--wait", "1"), "--file goes without TYPE"),
         (("--file", "events.ndjson", "--curl"), "--file goes without TYPE"),
