@@ -16,12 +16,7 @@ _KEY_CURSOR: Final = re.compile(r"(?P<key>[0-9a-f/-]{36,73})\.(?P<digest>[0-9a-f
 
 
 def write_cursor(position: Sequence[int], listing: str) -> str:
-    """Write a cursor.
-
-    Args:
-        position: in the listing.
-        listing: names the listing and its filters.
-    """
+    """Write a cursor."""
     numbers = ".".join(map(str, position))
     return f"{numbers}.{_digest(numbers, listing)}"
 

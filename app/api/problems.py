@@ -115,13 +115,7 @@ def internal_error() -> JSONResponse:
 
 
 def error_response(measurements: Measurements, subject: str, error: BaseException) -> Response:
-    """Log and count an error, and make the response to it.
-
-    Args:
-        measurements: counts rejections by code.
-        subject: what was requested, for the log.
-        error: of the table, or unexpected.
-    """
+    """Log and count an error, and make the response to it."""
     if not isinstance(error, RelayError):
         logger.error("%s failed", subject, exc_info=error)
         return internal_error()

@@ -98,12 +98,7 @@ class EventEndpoint(_Endpoint):
         """Accept a signed and valid event without a task, and respond after its commit.
 
         Declines everything else, which the regular path then handles, and has no effect on it.
-
-        Args:
-            services: of the relay.
-            headers: by lower-case name, as `read_headers` returns them.
-            body: no longer than the limit of an event.
-            send_response: called once, later, if the event is accepted.
+        Calls `send_response` once, later, if it returns True.
 
         Returns:
             Whether the event is accepted.

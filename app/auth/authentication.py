@@ -21,14 +21,7 @@ class WebhookAuth(StrEnum):
 
 
 class Authenticator:
-    """Checks signatures and tokens.
-
-    Args:
-        mode: how a webhook is authenticated.
-        signatures: None in modes without signatures.
-        tokens: None in modes without tokens; operators then have no access.
-        clock: Unix seconds.
-    """
+    """Checks signatures and tokens."""
 
     def __init__(
         self,

@@ -34,12 +34,8 @@ class KeySet:
 
     Fetches them when first needed, when asked for an unknown key, and when older than 10 minutes;
     at most once in 30 seconds. A failed fetch, or one without a usable key, never replaces the
-    cached keys. Unauthenticated callers can ask for unknown keys, so at most 64 of them wait.
-
-    Args:
-        url: of the set.
-        client: fetches it, with the set's own timeout and without redirects.
-        clock: monotonic seconds.
+    cached keys. Unauthenticated callers can ask for unknown keys, so at most 64 of them wait. The
+    clock is monotonic.
     """
 
     def __init__(self, url: str, client: httpx.AsyncClient, *, clock: Callable[[], float]) -> None:

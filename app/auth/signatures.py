@@ -157,12 +157,6 @@ class SignatureVerifier:
 def sign(secret: str, *, webhook_id: str, timestamp: int, body: bytes) -> str:
     """Make one entry of a `webhook-signature` header.
 
-    Args:
-        secret: a `whsec_` secret for `v1`, or a `whsk_` private key for `v1a`.
-        webhook_id: the same over retries.
-        timestamp: Unix seconds.
-        body: the raw body.
-
     Raises:
         ConfigurationInvalid: `secret` cannot sign.
     """

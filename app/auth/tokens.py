@@ -34,14 +34,6 @@ _COMPACT_FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-
 class TokenVerifier:
     """Verifies tokens.
 
-    Args:
-        algorithms: accepted; a token's header chooses among them.
-        secret: for HS256, HS384 and HS512 only.
-        key_set: for RS256 … ES512 only.
-        issuer: the required `iss`; None accepts any.
-        audience: the required `aud`; None accepts any.
-        clock: Unix seconds.
-
     Raises:
         ConfigurationInvalid: an algorithm is not supported, the secret is unusable, or no algorithm
             has a key.
@@ -126,12 +118,6 @@ def mint_token(
     key_id: str | None = None,
 ) -> str:
     """Make a token.
-
-    Args:
-        claims: as JSON types; `exp` in Unix seconds.
-        secret: the shared secret, or a private key in PEM.
-        algorithm: any that can be verified.
-        key_id: the header's `kid`.
 
     Raises:
         ConfigurationInvalid: the algorithm is not supported, or the secret cannot sign with it.

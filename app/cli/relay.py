@@ -105,11 +105,7 @@ def _describe_command(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; an error is a sentence and an exit code.
-
-    Args:
-        arguments: those after the command's name; None for the process's own.
-    """
+    """Run the command; an error is a sentence and an exit code."""
     try:
         sys.exit(app(args=arguments, prog_name="relay", standalone_mode=False))
     except typer.TyperException as error:

@@ -34,14 +34,7 @@ class DemonstrationFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DemoRelay:
-    """The relay of the demonstration.
-
-    Attributes:
-        url: of the relay.
-        webhook_secret: signs events.
-        jwt_secret: signs operators' tokens.
-        store_url: of its store, which is deleted at the end.
-    """
+    """The relay of the demonstration; its store is deleted at the end."""
 
     url: str
     webhook_secret: str
@@ -52,10 +45,6 @@ class DemoRelay:
 @contextmanager
 def run_relay(supabase: LocalSupabase, port: int) -> Iterator[DemoRelay]:
     """Run a relay in a thread of this process, which it thus cannot outlive.
-
-    Args:
-        supabase: that the relay writes to.
-        port: of the relay, if free; else any free one.
 
     Raises:
         DemonstrationFailed: the relay does not start.
@@ -96,13 +85,7 @@ def run_relay(supabase: LocalSupabase, port: int) -> Iterator[DemoRelay]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a user could read after an event.
-
-    Attributes:
-        event_type: of the event; None before the first one.
-        messages: that the user reads.
-        milliseconds: from the POST of the event until the user reads them.
-    """
+    """What a user could read after an event, and when; before the first one, it has no type."""
 
     event_type: str | None
     messages: list[str]

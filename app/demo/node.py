@@ -51,13 +51,6 @@ def install_packages(
 ) -> Path:
     """Install what a lock file pins, once for each lock file.
 
-    Args:
-        node: that installs the packages.
-        manifests: the directory of package.json and package-lock.json.
-        guard: the module that ends npm when this process ends.
-        cache: the directory of all installations.
-        report: called with a sentence if packages have to be installed.
-
     Returns:
         The `node_modules` directory.
 
@@ -147,13 +140,6 @@ def run_process(
     """Run a process until the block ends, in a session of its own that Ctrl-C does not reach.
 
     Its standard input is a pipe that ends when this process ends, even by a kill.
-
-    Args:
-        command: the program and its arguments.
-        directory: its working directory.
-        log: receives its standard output and standard error.
-        environment: variables in addition to this process's.
-        stop_seconds: from SIGTERM to SIGKILL.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is ours, without a shell

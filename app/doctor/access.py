@@ -96,16 +96,7 @@ async def check_access(
     tables: Sequence[str],
     desired: Desired | None,
 ) -> Access:
-    """Read a trip as a user, and the existing rows with the relay's key.
-
-    Args:
-        project: the project.
-        user: reads as the user.
-        user_id: the user.
-        trip_id: the trip.
-        tables: further tables, whose rows belong to a trip by a column trip_id.
-        desired: the relay's state of the membership.
-    """
+    """Read a trip as a user, and the existing rows with the relay's key."""
     relay, targets = project.relay, project.targets
     columns = targets.memberships.columns
     role, status = columns["role"], columns["status"]

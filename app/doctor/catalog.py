@@ -76,8 +76,6 @@ class FunctionFacts:
     schema: str
     name: str
     arguments: str
-    is_definer: bool
-    has_search_path: bool
     executors: Sequence[str]
     definition: str
 

@@ -1,7 +1,5 @@
 """Check that SUPABASE_URL is a Supabase project that accepts the key, and compare the clocks."""
 
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -50,26 +48,12 @@ def _unusable(what: str, why: str = "", fix: Fix = _URL) -> Finding:
 
 
 def _explain_error(error: Exception) -> Finding:
-    for cause in _list_causes(error):
-        match cause:
-            case ssl.SSLCertVerificationError():
-                return _unusable(
-                    f"The certificate at SUPABASE_URL is not trusted: {cause.verify_message}.",
-                    "The connection may be intercepted. If your own authority issued the"
-                    " certificate, make the authority known.",
-                    setting("SSL_CERT_FILE=/path/to/authority.pem"),
-                )
-            case ssl.SSLError():
-                what = f"TLS with SUPABASE_URL fails: {cause.reason or 'no reason given'}."
-                return _unusable(what, "The server may speak http, not https.")
-            case socket.gaierror():
-                what = "The host name in SUPABASE_URL does not resolve."
-                return _unusable(what, "It is misspelled, or the project was deleted.")
-            case ConnectionRefusedError():
-                return _unusable("SUPABASE_URL refuses connections.")
-            case _:
-                pass
-    return _unusable(f"The connection to SUPABASE_URL breaks: {type(error).__name__}.")
+    # httpx and asyncio wrap the error of the operating system or of TLS.
+    *_, cause = error, *(each for each in _list_causes(error) if isinstance(each, OSError))
+    return _unusable(
+        f"The connection to SUPABASE_URL fails: {type(cause).__name__}, {cause}.",
+        "If your own authority issued the certificate, set SSL_CERT_FILE to the authority's.",
+    )
 
 
 def _list_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.doctor.access import Outcome, read_trip
 from app.doctor.catalog import Catalog, FunctionFacts, TableFacts
-from app.doctor.findings import USE_DB_URL, Finding, Status, ok, problem, setting, skipped, sql
+from app.doctor.findings import USE_DB_URL, Finding, Status, ok, problem, setting, skipped
 from app.doctor.fixes import alter_policies, enable_row_security, is_member, name_table, quote
 from app.doctor.project import Project
 from app.domain.failures import RequestFailure
@@ -39,7 +39,7 @@ async def check_trip_tables(
     read = [*_evaluate_policies(catalog, project.targets)]
     if tried.status is Status.PROBLEM:
         read = [tried, *(finding for finding in read if finding.check != _CHECK)]
-    return [*read, *_evaluate_functions(catalog, project.targets)]
+    return read
 
 
 async def _try_reads(project: Project, trip_tables: Sequence[str]) -> Finding:
@@ -90,24 +90,6 @@ def _evaluate_policies(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
         yield _REMOVED
     elif not findings:
         yield ok(_CHECK, "Every policy on the tables of a trip requires an ACTIVE membership.")
-
-
-def _evaluate_functions(catalog: Catalog, targets: Targets) -> Iterator[Finding]:
-    """Check the search_path of functions that read memberships with their owner's privileges."""
-    for function in catalog.functions:
-        if not function.is_definer or not _names(function.definition, targets.memberships.table):
-            continue
-        check, name = f"search-path:{function.name}", name_table(function.schema, function.name)
-        if function.has_search_path:
-            yield ok(check, f"{name} sets its search_path.")
-            continue
-        path = f"alter function {name}({function.arguments}) set search_path = public, pg_temp;"
-        yield problem(
-            check,
-            f"{name} runs with its owner's privileges and its caller's search_path.",
-            "Callers can make it use their own tables or operators, and so choose its result.",
-            sql(path),
-        )
 
 
 def _evaluate_table(

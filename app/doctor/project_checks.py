@@ -27,15 +27,7 @@ async def check_project(
     trip_tables: Sequence[str],
     report_progress: Callable[[str], None],
 ) -> list[Finding]:
-    """Check a project, in its catalog if it was read.
-
-    Args:
-        project: the project.
-        catalog: None if it was not read.
-        values: field of a membership to the values that it may have.
-        trip_tables: tables whose rows belong to a trip by a column trip_id.
-        report_progress: receives what is checked next.
-    """
+    """Check a project, in its catalog if it was read."""
     report_progress("the connection to Supabase")
     findings = await check_connectivity(project)
     if findings[0].status is Status.PROBLEM:

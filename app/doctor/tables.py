@@ -26,8 +26,6 @@ _SETTING: Final[Mapping[Kind, str]] = {
     Kind.TRIP: "TARGET_TRIPS",
     Kind.MEMBERSHIP: "TARGET_MEMBERSHIPS",
 }
-# Of each kind, a field that no project has a unique index on by itself.
-_NEVER_UNIQUE: Final = ((Kind.MEMBERSHIP, "status"), (Kind.TRIP, "name"))
 
 
 async def plans_empty_upserts(relay: ProbeClient, targets: Targets) -> bool:
@@ -35,12 +33,10 @@ async def plans_empty_upserts(relay: ProbeClient, targets: Targets) -> bool:
 
     It does behind PostgREST; @supabase/lite responds by itself.
     """
-    for kind, field in _NEVER_UNIQUE:
-        target = targets[kind]
-        failure = await relay.probe_upsert(target, (target.columns[field],))
-        if failure is not None and failure.code == probes.NO_SUCH_KEY:
-            return True
-    return False
+    target = targets.trips
+    # No project has a unique index on the names of trips by themselves.
+    failure = await relay.probe_upsert(target, (target.columns["name"],))
+    return failure is not None and failure.code == probes.NO_SUCH_KEY
 
 
 async def check_table(
@@ -51,15 +47,7 @@ async def check_table(
     plans_upserts: bool,
     values: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
-    """Check one table, in the catalog if it was read.
-
-    Args:
-        relay: reads and probes with the relay's key.
-        target: the table.
-        catalog: None if it was not read.
-        plans_upserts: see `plans_empty_upserts`.
-        values: field of a membership to the values that it may have.
-    """
+    """Check one table, in the catalog if it was read."""
     table = None if catalog is None else catalog.find_table(target)
     columns = await _check_columns(relay, target)
     findings = []

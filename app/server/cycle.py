@@ -17,13 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestCycle:
-    """One request and its response, by the ASGI specification 2.3.
-
-    Args:
-        scope: of the request.
-        body: of the request.
-        connection: sends the response.
-    """
+    """One request and its response, by the ASGI specification 2.3."""
 
     def __init__(self, scope: Scope, body: bytes, connection: "RelayProtocol") -> None:
         self._scope = scope

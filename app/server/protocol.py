@@ -4,7 +4,7 @@ Reads whole requests, one at a time; further bytes stay in the socket until the 
 whole `POST /webhooks` to the fast path. Runs every other request, and those that the fast path
 declines, as ASGI requests.
 
-The constructor is uvicorn's interface; `app.server.server` checks `ServerState` at start.
+The constructor and `ServerState` are the interface of the uvicorn that pyproject.toml names.
 """
 
 import asyncio

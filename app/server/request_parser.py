@@ -104,12 +104,7 @@ class _Head:
 
 
 class RequestParser:
-    """Parses one request after another, and never beyond the one that is asked for.
-
-    Args:
-        limits: of the head.
-        find_body_limit: returns the limit of a body in bytes, by path.
-    """
+    """Parses one request after another, and never beyond the one that is asked for."""
 
     def __init__(self, limits: Limits, find_body_limit: Callable[[str], int]) -> None:
         self._limits = limits

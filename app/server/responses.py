@@ -23,11 +23,6 @@ Headers = tuple[Header, ...]
 def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
     """Encode the status line and the headers.
 
-    Args:
-        status: of the response.
-        headers: of the application; its framing headers are dropped.
-        framing: the server's own framing headers.
-
     Raises:
         ValueError: a header contains a line break.
     """
@@ -42,15 +37,7 @@ def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
 def encode_response(
     status: int, headers: Headers, body: bytes, *, is_head: bool, is_last: bool
 ) -> bytes:
-    """Encode a whole response.
-
-    Args:
-        status: of the response.
-        headers: of the application.
-        body: of the response; not sent in response to HEAD.
-        is_head: whether the request's method is HEAD.
-        is_last: whether the connection closes afterwards.
-    """
+    """Encode a whole response."""
     framing = (CLOSE,) if is_last else ()
     if status in _WITHOUT_BODY:
         return encode_head(status, headers, framing)

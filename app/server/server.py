@@ -1,45 +1,28 @@
 """uvicorn's server with the relay's protocol and limits."""
 
-import errno
-import os
 import socket
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.server import ServerState
 
 from app.api.application import Application
 from app.api.services import Services
-from app.domain.errors import ConfigurationInvalid
 from app.server.connection_metrics import ConnectionMetrics
 from app.server.connections import Connections
 from app.server.limits import Limits
 from app.server.protocol import RelayProtocol
 from app.server.request_queue import RequestQueue
 
-_NEEDED_STATE: Final = ("connections", "tasks", "default_headers")
-
 
 class RelayServer(uvicorn.Server):
-    """Serves one relay over HTTP/1.1.
-
-    Args:
-        app: the relay.
-        limits: of its connections.
-        shutdown_seconds: how long open requests may take once a stop has begun.
-        options: of `uvicorn.Config`.
-
-    Raises:
-        ConfigurationInvalid: this uvicorn lacks something that the protocol needs.
-    """
+    """Serves one relay over HTTP/1.1."""
 
     protocol_class = RelayProtocol
 
     def __init__(
         self, app: Application, *, limits: Limits, shutdown_seconds: int, **options: Any
     ) -> None:
-        check_uvicorn()
         self._app = app
         self._connections = Connections(limits)
         protocol = partial(
@@ -81,22 +64,6 @@ class RelayServer(uvicorn.Server):
         return cast(Services, self._app.state.services)
 
 
-def check_uvicorn() -> None:
-    """Check that uvicorn has what the protocol uses, before the server starts.
-
-    Raises:
-        ConfigurationInvalid: it has not. uvicorn's own protocol is no replacement: it has none of
-            the limits, and reads the body of an upgrade request as another request.
-    """
-    state = ServerState()
-    missing = [name for name in _NEEDED_STATE if not hasattr(state, name)]
-    if missing:
-        raise ConfigurationInvalid(
-            f"uvicorn {uvicorn.__version__} is not supported: its server state has no "
-            f"{' and no '.join(missing)}. Install the version that uv.lock names."
-        )
-
-
 def bind_sockets(host: str, port: int) -> list[socket.socket]:
     """Bind one socket to each address of a host.
 
@@ -124,11 +91,5 @@ def bind_sockets(host: str, port: int) -> list[socket.socket]:
 
 def describe_bind_error(host: str, port: int, error: OSError) -> str:
     """Say why the relay cannot listen, and what to do."""
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"port {port} of {host} is in use; stop the other process or set another PORT"
-        case errno.EACCES:
-            return f"port {port} needs privileges; set PORT to 1024 or more"
-        case number:
-            reason = os.strerror(number) if number and number > 0 else "the name is unknown"
-            return f"cannot listen on {host}, port {port}: {reason.lower()}; check HOST and PORT"
+    reason = (error.strerror or "the name is unknown").lower()
+    return f"cannot listen on {host}, port {port}: {reason}; check HOST and PORT"

@@ -23,7 +23,6 @@ from app.domain.failures import (
 )
 from app.supabase.planning import Operation, Verb
 
-FUNCTION_MISSING: Final = "PGRST202"
 STALE: Final = "PT409"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 
@@ -106,13 +105,7 @@ _SAFE_MESSAGES: Final = tuple(
 def read_request_failure(
     status: int, headers: Mapping[str, str], body: bytes, *, now_seconds: float
 ) -> RequestFailure:
-    """Classify an unsuccessful HTTP response.
-
-    Args:
-        headers: with names in lower case.
-        body: any bytes.
-        now_seconds: Unix time, for a `Retry-After` date.
-    """
+    """Classify an unsuccessful HTTP response."""
     document = _read_document(body)
     code, message = _read_error(document)
     is_json, is_empty = document is not None, not body.strip()

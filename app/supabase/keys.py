@@ -54,13 +54,18 @@ def read_key(key: str) -> tuple[KeyKind, dict[str, str]]:
 
 def read_role(key: str) -> str | None:
     """Return the role of a legacy key, unverified; None for any other text."""
-    if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", key, re.ASCII) is None:
+    role = read_claim(key, "role")
+    return None if role is None else role[:40]
+
+
+def read_claim(token: str, name: str) -> str | None:
+    """Return a claim of a token, unverified; None if it is not a string, or the text no token."""
+    if re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII) is None:
         return None
-    parts = key.split(".")
+    payload = token.split(".")[1]
     try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = json.loads(payload)
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, RecursionError):
         return None
-    role = claims.get("role") if isinstance(claims, dict) else None
-    return role[:40] if isinstance(role, str) else None
+    value = claims.get(name) if isinstance(claims, dict) else None
+    return value if isinstance(value, str) else None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -40,7 +40,9 @@ def read_target(kind: Kind, text: str) -> Target:
     except (InputInvalid, UnicodeEncodeError) as error:
         detail = error.errors[0].detail if isinstance(error, InputInvalid) else "is not UTF-8"
         raise ValueError(detail) from None
-    parts = _read_object(document, ())
+    if not isinstance(document, dict):
+        raise _MappingInvalid((), "must be an object")
+    parts: dict[str, Any] = document
     known = (*_PARTS, "inactive") if kind is Kind.MEMBERSHIP else _PARTS
     for name in parts:
         if name == "inactive" and name not in known:
@@ -52,24 +54,19 @@ def read_target(kind: Kind, text: str) -> Target:
         raise _MappingInvalid(("inactive",), f"must be one of {', '.join(Inactive)}")
     minimal = make_target(kind)
     schema, table = _read_table(parts.get("table", minimal.table))
+    maps = {part: _read_part(minimal, part, parts.get(part, {})) for part in _RULES}
     target = replace(
         minimal,
         schema=schema,
         table=table,
-        columns={**minimal.columns, **_read_columns(minimal, parts.get("columns", {}))},
-        copy=_read_copy(minimal, parts.get("copy", {})),
-        constants=_read_constants(parts.get("constants", {})),
-        extra=_read_extra(minimal, parts.get("extra", [])),
         inactive=Inactive(inactive),
+        columns={**minimal.columns, **maps["columns"]},
+        copy=maps["copy"],
+        constants=maps["constants"],
+        extra=maps["extra"],
     )
     _require_one_source(target)
     return target
-
-
-def _read_object(value: object, path: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _MappingInvalid(path, "must be an object")
-    return value
 
 
 def _read_table(value: object) -> tuple[str | None, str]:
@@ -81,70 +78,61 @@ def _read_table(value: object) -> tuple[str | None, str]:
     return (schema if dot else None), table
 
 
-def _read_columns(minimal: Target, value: object) -> Mapping[str, str]:
-    columns = _read_object(value, ("columns",))
-    for name, column in columns.items():
-        _require_field(minimal, name, ("columns", name))
-        _require_column(column, ("columns", name))
-    return columns
-
-
-def _read_copy(minimal: Target, value: object) -> Mapping[str, str]:
-    copy = _read_object(value, ("copy",))
-    for column, name in copy.items():
-        _require_column(column, ("copy", column))
-        _require_field(minimal, name, ("copy", column))
-    return copy
-
-
-def _read_constants(value: object) -> Mapping[str, Any]:
-    constants = _read_object(value, ("constants",))
-    for column, constant in constants.items():
-        _require_column(column, ("constants", column))
-        try:
-            written = json.dumps(constant, allow_nan=False, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
-            # A lone surrogate, or a number such as 1e999.
-            raise _MappingInvalid(("constants", column), "cannot be sent as JSON") from None
-        if _NUL.search(written):
-            raise _MappingInvalid(("constants", column), "must not contain NUL")
-    return constants
-
-
-def _read_extra(minimal: Target, value: object) -> Mapping[str, str]:
-    if isinstance(value, list):
-        extra: dict[str, Any] = {}
+def _read_part(minimal: Target, part: str, value: object) -> Mapping[str, Any]:
+    """Read one of `columns`, `copy`, `constants` and `extra`."""
+    if part == "extra" and isinstance(value, list):
         for position, name in enumerate(value):
-            path = ("extra", str(position))
-            _require_column(name, path)
-            if name in extra:
-                raise _MappingInvalid(path, "is listed twice")
-            extra[name] = name
-    elif isinstance(value, dict):
-        extra = value
-    else:
-        raise _MappingInvalid(("extra",), "must be an array of names, or an object")
-    for name, column in extra.items():
-        if name in minimal.columns:
-            raise _MappingInvalid(("extra", name), "is a field of the contract already")
-        if not _can_be_written(name):
-            raise _MappingInvalid(("extra", name), "is not a valid field name")
-        _require_column(column, ("extra", name))
-    return extra
+            problem = _check_column(minimal, name)
+            if problem or name in value[:position]:
+                raise _MappingInvalid((part, str(position)), problem or "is listed twice")
+        value = dict(zip(value, value, strict=True))
+    if not isinstance(value, dict):
+        names = "an array of names, or " if part == "extra" else ""
+        raise _MappingInvalid((part,), f"must be {names}an object")
+    check_name, check_value = _RULES[part]
+    for name, each in value.items():
+        problem = check_name(minimal, name) or check_value(minimal, each)
+        if problem:
+            raise _MappingInvalid((part, name), problem)
+    return value
 
 
-def _require_field(minimal: Target, name: object, path: tuple[str, ...]) -> None:
-    if not isinstance(name, str) or name not in minimal.columns:
-        raise _MappingInvalid(
-            path, f"is not a field of a {minimal.kind} ({', '.join(minimal.columns)})"
-        )
+def _check_field(minimal: Target, name: object) -> str:
+    if isinstance(name, str) and name in minimal.columns:
+        return ""
+    return f"is not a field of a {minimal.kind} ({', '.join(minimal.columns)})"
 
 
-def _require_column(name: object, path: tuple[str, ...]) -> None:
-    if not isinstance(name, str) or not is_name(name):
-        raise _MappingInvalid(
-            path, f"needs a column name: letters, digits and _, at most {_NAME_BYTES} bytes"
-        )
+def _check_column(_: Target, name: object) -> str:
+    if isinstance(name, str) and is_name(name):
+        return ""
+    return f"needs a column name: letters, digits and _, at most {_NAME_BYTES} bytes"
+
+
+def _check_constant(_: Target, constant: object) -> str:
+    try:
+        written = json.dumps(constant, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return "cannot be sent as JSON"  # a lone surrogate, or a number such as 1e999
+    return "must not contain NUL" if _NUL.search(written) else ""
+
+
+def _check_extra_field(minimal: Target, name: object) -> str:
+    if name in minimal.columns:
+        return "is a field of the contract already"
+    text = str(name)
+    is_text = text and "\x00" not in text and text.encode(errors="replace").decode() == text
+    return "" if is_text else "is not a valid field name"
+
+
+# What the names and the values of each part must be; the sentence of a mistake, or "".
+_Check = Callable[[Target, object], str]
+_RULES: Final[Mapping[str, tuple[_Check, _Check]]] = {
+    "columns": (_check_field, _check_column),
+    "copy": (_check_column, _check_field),
+    "constants": (_check_column, _check_constant),
+    "extra": (_check_extra_field, _check_column),
+}
 
 
 def _require_one_source(target: Target) -> None:
@@ -167,10 +155,6 @@ def is_name(text: str) -> bool:
     Source: https://docs.postgrest.org/en/stable/references/api/url_grammar.html
     """
     return text.isidentifier() and len(text.encode()) <= _NAME_BYTES
-
-
-def _can_be_written(text: str) -> bool:
-    return bool(text) and "\x00" not in text and text.encode(errors="replace").decode() == text
 
 
 def _shorten(text: str) -> str:

@@ -105,11 +105,11 @@ async def explain_error(url: str, transport: httpx.AsyncBaseTransport | None = N
 
 
 async def test_refused_connection_is_named() -> None:
-    assert "refuses connections" in await explain_error("http://127.0.0.1:9")
+    assert "ConnectionRefusedError" in await explain_error("http://127.0.0.1:9")
 
 
 async def test_unknown_host_name_is_named() -> None:
-    assert "does not resolve" in await explain_error("https://project.supabase.invalid")
+    assert "gaierror" in await explain_error("https://project.supabase.invalid")
 
 
 async def test_timeout_is_named() -> None:
@@ -134,7 +134,7 @@ async def test_certificate_of_an_unknown_authority_is_named(tmp_path: Path) -> N
     async with serve(make_context(tmp_path)) as port:
         what = await explain_error(f"https://127.0.0.1:{port}")
 
-    assert "is not trusted: self-signed" in what
+    assert "certificate verify failed: self-signed" in what
 
 
 async def test_http_server_behind_an_https_url_is_a_tls_failure() -> None:
@@ -146,12 +146,12 @@ async def test_http_server_behind_an_https_url_is_a_tls_failure() -> None:
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         what = await explain_error(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
-    assert "TLS with SUPABASE_URL fails" in what
+    assert "SSLError" in what
 
 
 async def test_dropped_connection_is_named() -> None:
     async with serve(None) as port:
-        assert "breaks" in await explain_error(f"http://127.0.0.1:{port}")
+        assert "RemoteProtocolError" in await explain_error(f"http://127.0.0.1:{port}")
 
 
 def make_context(folder: Path) -> ssl.SSLContext:

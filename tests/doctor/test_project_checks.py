@@ -158,8 +158,6 @@ BROKEN_IN_CATALOG = [
      {"row-security:chat_messages"}),
     ("chat open", 'alter policy "members read" on chat_messages using (true)',
      {"row-security:chat_messages"}),
-    ("no search_path", "alter function is_trip_member(uuid) reset search_path",
-     {"search-path:is_trip_member"}),
     ("published", "alter publication supabase_realtime add table trip_memberships",
      {"published:trip_memberships"}),
     ("enum without INACTIVE", "create type kind_of_status as enum ('ACTIVE');"

@@ -154,7 +154,8 @@ def test_serve_on_a_port_in_use_says_so_in_one_sentence_and_exits_with_1(tmp_pat
         )
     assert served.returncode == 1
     assert served.stderr == (
-        f"relay: port {port} of 127.0.0.1 is in use; stop the other process or set another PORT\n"
+        f"relay: cannot listen on 127.0.0.1, port {port}: address already in use;"
+        " check HOST and PORT\n"
     )
     assert list(tmp_path.iterdir()) == []
 

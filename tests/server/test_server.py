@@ -4,30 +4,8 @@ import errno
 import socket
 
 import pytest
-import uvicorn.server
 
-from app.domain.errors import ConfigurationInvalid
-from app.server.limits import Limits
-from app.server.server import RelayServer, bind_sockets, check_uvicorn, describe_bind_error
-from tests.api.relay_harness import RelayStarter
-
-
-def test_uvicorn_of_the_lock_file_is_supported() -> None:
-    check_uvicorn()
-
-
-@pytest.mark.parametrize("name", ["connections", "tasks", "default_headers"])
-def test_uvicorn_without_required_attributes_is_rejected_at_start(
-    starter: RelayStarter, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    class OtherState(uvicorn.server.ServerState):
-        def __init__(self) -> None:
-            super().__init__()
-            delattr(self, name)
-
-    monkeypatch.setattr("app.server.server.ServerState", OtherState)
-    with pytest.raises(ConfigurationInvalid, match=rf"uvicorn .* has no {name}"):
-        RelayServer(starter.make_app(), limits=Limits(), shutdown_seconds=1)
+from app.server.server import bind_sockets, describe_bind_error
 
 
 def test_bind_on_a_port_in_use_is_described_with_what_to_do() -> None:
@@ -36,7 +14,7 @@ def test_bind_on_a_port_in_use_is_described_with_what_to_do() -> None:
         with pytest.raises(OSError, match="in use") as caught:
             bind_sockets("127.0.0.1", port)
     assert describe_bind_error("127.0.0.1", port, caught.value) == (
-        f"port {port} of 127.0.0.1 is in use; stop the other process or set another PORT"
+        f"cannot listen on 127.0.0.1, port {port}: address already in use; check HOST and PORT"
     )
 
 
@@ -50,9 +28,10 @@ def test_bind_to_a_host_that_is_not_this_machine_names_the_settings(host: str) -
     assert "HOST" in sentence
 
 
-def test_bind_without_privileges_names_the_setting() -> None:
-    sentence = describe_bind_error("127.0.0.1", 80, PermissionError(errno.EACCES, "denied"))
-    assert sentence == "port 80 needs privileges; set PORT to 1024 or more"
+def test_bind_without_privileges_names_the_settings() -> None:
+    error = PermissionError(errno.EACCES, "Permission denied")
+    sentence = describe_bind_error("127.0.0.1", 80, error)
+    assert sentence == "cannot listen on 127.0.0.1, port 80: permission denied; check HOST and PORT"
 
 
 def test_bind_to_a_name_of_several_addresses_binds_each() -> None:

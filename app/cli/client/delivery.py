@@ -39,11 +39,7 @@ def deliver(
 ) -> Result:
     """Attempt until it succeeds, with backoff, full jitter and regard to `Retry-After`.
 
-    Args:
-        attempt: sends once; RelayUnavailable means that it may be sent again.
-        patience_seconds: how long attempts may fail.
-        report_wait: called with the reason and the seconds of each pause.
-        pause: sleeps.
+    `report_wait` receives the reason and the seconds of each pause.
 
     Raises:
         CommandFailed: the last failure, or one that sending again does not change.
@@ -123,10 +119,6 @@ def confirm_event(response: httpx.Response, event_id: str) -> Document:
 
 def confirm_batch(response: httpx.Response, event_ids: Sequence[str | None]) -> list[Document]:
     """Return the results of a batch if each is about the event at its place.
-
-    Args:
-        response: a success.
-        event_ids: of the events sent; None where one has no id that is a text.
 
     Raises:
         Unconfirmed: they are not; the events may be stored or not.

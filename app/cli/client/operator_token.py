@@ -14,11 +14,7 @@ _TOKEN_SECONDS: Final = 300
 
 
 def make_token_source(token: str | None, scope: Scope) -> Callable[[], str]:
-    """Return a function that gives the token for the next request.
-
-    Args:
-        token: the operator's; None signs one for each request.
-        scope: all that a token signed here allows.
+    """Return a function that gives the token for the next request: the given one, or a new one.
 
     Raises:
         ConfigurationInvalid: the token is not one, or JWT_SECRET is not set.

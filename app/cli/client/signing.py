@@ -10,13 +10,7 @@ from app.auth.signatures import sign
 
 
 def make_body(event_type: str, data: Mapping[str, str], timestamp: str | None = None) -> bytes:
-    """Write the body of an event.
-
-    Args:
-        event_type: such as `user.created`.
-        data: the fields of the event.
-        timestamp: RFC 3339; None for now.
-    """
+    """Write the body of an event."""
     occurred_at = timestamp or datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"type": event_type, "timestamp": occurred_at, "data": data}).encode()
 

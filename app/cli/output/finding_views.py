@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.text import Text
 
-from app.cli.output.console import output
+from app.cli.output.console import count, output
 from app.doctor.findings import Finding, Fix, Status
 
 _STYLES: Final = {Status.OK: "green", Status.SKIPPED: "yellow", Status.PROBLEM: "bold red"}
@@ -38,8 +38,8 @@ def show_findings(findings: Sequence[Finding]) -> None:
                 # Never wrapped, so that it can be pasted.
                 output.print(Text(indent(fix.text, "    "), "cyan"))
     counts = Counter(finding.status for finding in findings)
-    problems = f"{counts[Status.PROBLEM]} problem{'' if counts[Status.PROBLEM] == 1 else 's'}"
     output.print()
+    problems = count(counts[Status.PROBLEM], "problem")
     output.print(f"{problems}, {counts[Status.SKIPPED]} skipped, {counts[Status.OK]} ok")
 
 

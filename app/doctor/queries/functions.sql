@@ -1,6 +1,5 @@
-select nspname as schema, proname as name, prosecdef as is_definer,
+select nspname as schema, proname as name,
   pg_get_function_identity_arguments(proc.oid) as arguments,
-  coalesce(proconfig::text ~ 'search_path=', false) as has_search_path,
   array(
     select 'public' from aclexplode(coalesce(proacl, acldefault('f', proowner)))
     where grantee = 0 and privilege_type = 'EXECUTE'

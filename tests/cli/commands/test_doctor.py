@@ -175,7 +175,7 @@ def test_unreachable_supabase_and_incomplete_settings_are_both_reported(tmp_path
 
     assert done.returncode == 1
     assert "problem: WEBHOOK_AUTH is hmac, which needs WEBHOOK_SECRETS" in done.stdout
-    assert "problem: SUPABASE_URL refuses connections." in done.stdout
+    assert "problem: The connection to SUPABASE_URL fails: ConnectionRefusedError" in done.stdout
     assert "skipped: Tables, functions and policies" in done.stdout
 
 
