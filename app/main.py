@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,6 +26,7 @@ from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
+from app.domain.clocks import Clocks
 from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
@@ -69,6 +69,7 @@ def create_app(
     Raises:
         ConfigurationInvalid: settings are unusable. Names them all.
     """
+    clocks = Clocks(clock, monotonic)
     key_set_client = httpx.AsyncClient(transport=transport)
     _check_credentials(settings, key_set_client)
     _warn_about_settings(settings)
@@ -95,8 +96,7 @@ def create_app(
                 store,
                 SupabaseClient(http, clock=clock),
                 notifier,
-                clock=clock,
-                jitter=random.random,
+                clocks=clocks,
                 targets=settings.targets,
                 hit=hit,
                 measurements=measurements,
@@ -107,15 +107,15 @@ def create_app(
                 return leadership is None or leadership.is_held
 
             purger = Purger(
-                store, clock=clock, retention_days=settings.retention_days, is_leader=is_leader
+                store, clocks=clocks, retention_days=settings.retention_days, is_leader=is_leader
             )
             replayer = Replayer(
-                store, clock=clock, wake_dispatcher=dispatcher.wake, is_leader=is_leader
+                store, clocks=clocks, wake_dispatcher=dispatcher.wake, is_leader=is_leader
             )
             receiver = Receiver(
                 store,
                 notifier,
-                clock=clock,
+                clocks=clocks,
                 wake_dispatcher=dispatcher.wake,
                 measurements=measurements,
             )
@@ -158,9 +158,7 @@ def create_app(
                 ),
                 receiver=receiver,
                 replayer=replayer,
-                health=HealthReporter(
-                    store, dispatcher, clock=clock, monotonic=monotonic, leadership=leadership
-                ),
+                health=HealthReporter(store, dispatcher, clocks, leadership),
                 store=store,
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
                 batches_in_flight=ConcurrencyLimiter(MAXIMUM_BATCHES),
@@ -274,10 +272,10 @@ def _handle_signal(
             replayer.wake()
         case notifications.LEASE:
             leadership.poll_now()
+        case notifications.SETTLED:
+            notifier.publish()
         case _:
-            marks = notifications.read_settled(payload)
-            if marks is not None:
-                notifier.publish_marks(marks)
+            pass  # The listener's own.
 
 
 def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from app.domain.events import EventId, EventType, make_event
 from app.domain.instants import Instant
-from app.store import receive, schema, sqlite_inserts
+from app.store import receive, schema
 from app.store.store import Store
 from benchmarks.requests import make_event_id, make_uuid
 from benchmarks.scene import Scene
@@ -63,7 +63,7 @@ def _keep(cache: Path, name: str, fill: Callable[[Path], None]) -> Path:
 
 def _digest_sources() -> str:
     digest = hashlib.sha256()
-    for module in (schema, receive, sqlite_inserts):
+    for module in (schema, receive):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:12]
 

@@ -8,7 +8,6 @@ from pydantic import TypeAdapter
 
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.events import EventId, EventType
-from app.domain.history import StoredEvent
 from app.domain.instants import Instant
 
 
@@ -31,17 +30,8 @@ class Criteria:
     @property
     def needs_event_scan(self) -> bool:
         """Whether the state of the entities alone cannot decide."""
-        return any(given is not None for given in (self.since, self.until, self.types))
-
-    def matches(self, event: StoredEvent) -> bool:
-        """Tell whether an event meets the criteria other than `event_ids`."""
-        return (
-            (self.since is None or event.received_at >= self.since)
-            and (self.until is None or event.received_at < self.until)
-            and (self.types is None or event.type in self.types)
-            and (self.entity is None or event.entity.ref == self.entity)
-            and (self.status is None or event.status is self.status)
-        )
+        of_events = (self.event_ids, self.since, self.until, self.types)
+        return any(given is not None for given in of_events)
 
 
 _SCHEMA: Final = TypeAdapter(Criteria)

@@ -1,15 +1,11 @@
 """Retry decisions: whether and when to retry an entity that failed. Arithmetic only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from app.domain.entities import EntityState, PendingEntity, Priority
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after, seconds_between
-
-Jitter = Callable[[], float]
-"""Returns a random number from 0.0 up to but not including 1.0."""
 
 BACKOFF_FIRST_SECONDS: Final = 0.5
 BACKOFF_LIMIT_SECONDS: Final = 60.0

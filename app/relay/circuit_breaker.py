@@ -1,10 +1,10 @@
 """The circuit breaker in front of Supabase."""
 
 import logging
-from collections.abc import Callable
 
+from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, Jitter, backoff_seconds
+from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 from app.relay.measurements import Measurements
 
 logger = logging.getLogger(__name__)
@@ -17,11 +17,8 @@ class CircuitBreaker:
         failure: why the circuit breaker is open; None while it is closed.
     """
 
-    def __init__(
-        self, *, monotonic: Callable[[], float], jitter: Jitter, measurements: Measurements
-    ) -> None:
-        self._monotonic = monotonic
-        self._jitter = jitter
+    def __init__(self, clocks: Clocks, measurements: Measurements) -> None:
+        self._clocks = clocks
         self._trips = measurements.stops
         self._failures = 0
         self._retry_at = 0.0
@@ -34,7 +31,7 @@ class CircuitBreaker:
 
     def seconds_to_wait(self) -> float:
         """Return the time until the next probe may be sent; 0.0 for now."""
-        return max(0.0, self._retry_at - self._monotonic())
+        return max(0.0, self._retry_at - self._clocks.monotonic())
 
     def open(self, failure: RequestFailure) -> None:
         """Open after a failed probe, or because Supabase asked for a pause."""
@@ -49,11 +46,12 @@ class CircuitBreaker:
         self._trips.labels(failure.kind.value).inc()
         self._failures += 1
         self.failure = failure
-        jitter = self._jitter()
+        jitter = self._clocks.jitter()
         asked_seconds = min(failure.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
         # Never earlier than Supabase asked for; up to a tenth later, to spread the relays.
         floor = asked_seconds * (1.0 + 0.1 * jitter)
-        self._retry_at = self._monotonic() + max(floor, backoff_seconds(self._failures, jitter))
+        seconds = max(floor, backoff_seconds(self._failures, jitter))
+        self._retry_at = self._clocks.monotonic() + seconds
 
     def close(self) -> None:
         """Close after a successful probe."""

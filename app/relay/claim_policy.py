@@ -29,48 +29,32 @@ _RETRIES_AFTER_THEIR_KIND: Final = (
 
 
 class RequestLimit:
-    """Adapts how many entities a request may hold to failures and successes.
-
-    A failure lowers the limit at once. Full successful requests double it again, up to half of the
-    size that failed last; from time to time that bound is doubled too, to find out whether it
-    still holds.
+    """Adapts how many entities a request may hold: failures divide the limit, successes add to it.
 
     Args:
         maximum: the initial limit, never exceeded.
-        single_after_failure: whether a failure lowers the limit to one entity.
+        growth: what a full successful request adds; 0: after a failure, entities are sent alone.
     """
 
     SPLIT: Final = 24
     """Pieces of a failed request. Each piece that fails may cost a timeout; two splits narrow 500
     entities down to one."""
-    SUCCESSES_PER_TRIAL: Final = 32
 
-    def __init__(self, maximum: int, *, single_after_failure: bool = False) -> None:
+    def __init__(self, maximum: int, *, growth: int = 10) -> None:
         self._maximum = maximum
-        self._is_single = single_after_failure
-        self._bound = maximum
-        self._successes = 0
+        self._growth = growth
         self.value = maximum
 
     def record_success(self, size: int) -> None:
         """Record that a request of `size` entities succeeded."""
-        if size < self.value or self.value == self._maximum:
-            return
-        if self.value < self._bound:
-            self.value = min(self.value * 2, self._bound)
-            return
-        self._successes += 1
-        if self._successes >= self.SUCCESSES_PER_TRIAL:
-            self._successes = 0
-            self._bound = min(self._bound * 2, self._maximum)
+        if size >= self.value:
+            self.value = min(self.value + self._growth, self._maximum)
 
     def record_failure(self, size: int) -> int:
         """Record that a request of `size` entities failed; return the size of its pieces."""
-        pieces = 1 if self._is_single else max(1, size // self.SPLIT)
-        if size > 1 or self._is_single:
-            self._bound = pieces if self._is_single else size // 2
+        pieces = max(1, size // self.SPLIT) if self._growth else 1
+        if size > 1 or not self._growth:
             self.value = min(self.value, pieces)
-            self._successes = 0
         return pieces
 
 
@@ -79,9 +63,6 @@ class ClaimPolicy:
 
     Retries come right after the fresh changes of their kind, but never twice in a row while
     anything else is due.
-
-    Args:
-        deletes_inactive: whether memberships without access are deleted in Supabase.
     """
 
     def __init__(self, evidence: TableEvidence, *, deletes_inactive: bool) -> None:
@@ -91,7 +72,7 @@ class ClaimPolicy:
         self._limits = {
             Priority.REVOCATION: RequestLimit(REQUEST_ENTITIES),
             Priority.WRITE: RequestLimit(REQUEST_ENTITIES),
-            Priority.DELETE: RequestLimit(REQUEST_ENTITIES, single_after_failure=True),
+            Priority.DELETE: RequestLimit(REQUEST_ENTITIES, growth=0),
             Priority.ALONE: RequestLimit(1),
         }
 

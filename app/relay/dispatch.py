@@ -7,17 +7,17 @@ fenced, so a late request changes nothing.
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.domain.retry import Jitter, backoff_seconds
+from app.domain.retry import backoff_seconds
 from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.claim_policy import ClaimPolicy
-from app.relay.dispatcher_status import DispatcherStatus, HeldTable
+from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.fence import Fence
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
@@ -56,37 +56,28 @@ class Dispatcher:
         supabase: SupabaseClient,
         notifier: OutcomeNotifier,
         *,
-        clock: Callable[[], float],
-        jitter: Jitter,
-        monotonic: Callable[[], float] = time.monotonic,
+        clocks: Clocks,
         targets: Targets = MINIMAL_TARGETS,
         hit: FailpointHook = noop,
         measurements: Measurements | None = None,
     ) -> None:
-        self._monotonic = monotonic
-        self._jitter = jitter
+        self._clocks = clocks
         self._targets = targets
         self._hit = hit
         measurements = measurements or Measurements()
         self._leadership: Leadership | None = None
         # The lease under which the current batches are claimed, applied and recorded.
         self._token: int | None = None
-        self._fence = Fence(
-            supabase, require_lease=self._require_lease, monotonic=monotonic, jitter=jitter
-        )
-        self._breaker = CircuitBreaker(
-            monotonic=monotonic, jitter=jitter, measurements=measurements
-        )
+        self._fence = Fence(supabase, require_lease=self._require_lease, clocks=clocks)
+        self._breaker = CircuitBreaker(clocks, measurements)
         # A failed batch, until a probe decides whether all of Supabase is unavailable.
         self._failed_batch: tuple[Batch, RequestFailure] | None = None
-        self._outcomes = OutcomeReader(
-            clock=clock, monotonic=monotonic, jitter=jitter, measurements=measurements
-        )
+        self._outcomes = OutcomeReader(clocks, measurements)
         self._evidence = self._outcomes.evidence
         self._policy = ClaimPolicy(
             self._evidence, deletes_inactive=targets.memberships.inactive is Inactive.REMOVE
         )
-        self._queue = PendingQueue(store, notifier, measurements, clock=clock, monotonic=monotonic)
+        self._queue = PendingQueue(store, notifier, measurements, clocks)
         self._crash: str | None = None
         self._crashes = 0
         self._signal = asyncio.Event()
@@ -104,12 +95,9 @@ class Dispatcher:
             failure=self._breaker.failure,
             has_contact=self._fence.contact_at is not None,
             held=tuple(
-                HeldTable(
-                    self._targets[place.kind].qualified_name,
-                    "deletes" if place.is_delete else "writes",
-                    failure.code,
-                    failure.message,
-                )
+                f"{'deletes' if place.is_delete else 'writes'} of"
+                f" {self._targets[place.kind].qualified_name} wait until the table is as"
+                f" configured: {failure.code}, {failure.message}"
                 for place, failure in self._evidence.held.items()
             ),
             has_rival=self._fence.has_rival,
@@ -139,7 +127,7 @@ class Dispatcher:
                 self._crashes += 1
                 self._crash = type(error).__name__
                 logger.exception("the dispatcher crashed and starts again")
-                await self._sleep(backoff_seconds(self._crashes, self._jitter()))
+                await self._sleep(backoff_seconds(self._crashes, self._clocks.jitter()))
 
     async def _run_once(self) -> None:
         self._signal.clear()
@@ -151,16 +139,11 @@ class Dispatcher:
             # Supabase is unavailable or asked for a pause: new events do not change that.
             await self._sleep(wait_seconds, is_wakeable=False)
             return
-        await self._queue.correct_skew()
         if not await self.dispatch_due():
             await self._idle()
 
     async def dispatch_due(self) -> bool:
-        """Apply what is due, request after request; return False if there was nothing to do.
-
-        Raises:
-            StoreUnavailable: the store cannot be read.
-        """
+        """Apply what is due, request after request; return False if there was nothing to do."""
         if self._breaker.seconds_to_wait() > 0:
             return False
         try:
@@ -175,7 +158,6 @@ class Dispatcher:
                 return bool(outcomes)
             while batch is not None:
                 outcomes = await self._apply(batch)
-                await self._queue.correct_skew()
                 batch = await self._record_and_claim(outcomes)
             return True
         except LeaseLost:
@@ -188,7 +170,7 @@ class Dispatcher:
     async def _record_and_claim(self, outcomes: Sequence[Outcome]) -> Batch | None:
         wanted = None
         if not self._is_stopping and not self._breaker.is_open:
-            wanted = self._policy.choose(self._monotonic())
+            wanted = self._policy.choose(self._clocks.monotonic())
         batch = await self._queue.record_and_claim(outcomes, wanted, token=self._require_lease())
         trial = None if wanted is None else wanted.trial
         if batch is None and trial is not None and not self._queue.is_failing:
@@ -259,7 +241,7 @@ class Dispatcher:
         return None if self._leadership is None else self._leadership.require(self._token)
 
     async def _idle(self) -> None:
-        now = self._monotonic()
+        now = self._clocks.monotonic()
         contact_at = self._fence.contact_at
         if contact_at is None or now - contact_at >= PROBE_SECONDS:
             with contextlib.suppress(LeaseLost):

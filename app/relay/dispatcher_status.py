@@ -9,16 +9,6 @@ from app.domain.failures import RequestFailure
 
 
 @dataclass(frozen=True, slots=True)
-class HeldTable:
-    """A misconfigured table whose `action` (`writes` or `deletes`) waits."""
-
-    table: str
-    action: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class DispatcherStatus:
     """The status of one dispatcher.
 
@@ -26,7 +16,7 @@ class DispatcherStatus:
         crash: the type of the error that ended the last run; None while it runs.
         failure: why the circuit breaker is open; None while it is closed.
         has_contact: whether Supabase has responded yet.
-        held: misconfigured tables.
+        held: a sentence on each misconfigured table.
         has_rival: whether another relay seems to write to the same project.
         is_fence_busy: whether another request has held the fence for long.
         unrecorded: entities whose outcome the store could not record yet.
@@ -35,7 +25,7 @@ class DispatcherStatus:
     crash: str | None = None
     failure: RequestFailure | None = None
     has_contact: bool = False
-    held: tuple[HeldTable, ...] = ()
+    held: tuple[str, ...] = ()
     has_rival: bool = False
     is_fence_busy: bool = False
     unrecorded: int = 0

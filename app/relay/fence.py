@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.domain.retry import Jitter, backoff_seconds
+from app.domain.retry import backoff_seconds
 from app.supabase.client import BUDGET_MS, ApplyResult, SupabaseClient
 from app.supabase.planning import Operation
 
@@ -37,13 +38,11 @@ class Fence:
         supabase: SupabaseClient,
         *,
         require_lease: Callable[[], object],
-        monotonic: Callable[[], float],
-        jitter: Jitter,
+        clocks: Clocks,
     ) -> None:
         self._supabase = supabase
         self._require_lease = require_lease
-        self._monotonic = monotonic
-        self._jitter = jitter
+        self._clocks = clocks
         self._epoch: int | None = None
         self._sequence = 0
         self._busy_since: float | None = None
@@ -59,14 +58,14 @@ class Fence:
     def is_busy(self) -> bool:
         """Whether another request or session has held the fence for long."""
         since = self._busy_since
-        return since is not None and self._monotonic() - since >= _BUSY_REPORT_SECONDS
+        return since is not None and self._clocks.monotonic() - since >= _BUSY_REPORT_SECONDS
 
     @property
     def has_rival(self) -> bool:
         """Whether another relay claims the fence again and again."""
         stale_at = self._stale_at
         is_often = len(stale_at) == _RIVAL_STALE_REQUESTS
-        return is_often and self._monotonic() - stale_at[0] <= _RIVAL_SECONDS
+        return is_often and self._clocks.monotonic() - stale_at[0] <= _RIVAL_SECONDS
 
     def drop(self) -> None:
         """Claim the fence again before the next request."""
@@ -94,17 +93,17 @@ class Fence:
         result = await self._send(operations, budget_ms)
         kind = None if isinstance(result, ApplyResult) else result.kind
         if kind is None or kind in _DATABASE_RESPONDED:
-            self.contact_at = self._monotonic()
+            self.contact_at = self._clocks.monotonic()
         if kind is not RequestFailureKind.BUSY:
             self._busy_since = None
         elif self._busy_since is None:
-            self._busy_since = self._monotonic()
+            self._busy_since = self._clocks.monotonic()
         if kind is RequestFailureKind.STALE:
             self.drop()
             self._note_stale()
             if self.has_rival:
                 # Two relays that claim from each other without a pause would get no work done.
-                await asyncio.sleep(backoff_seconds(1, self._jitter()))
+                await asyncio.sleep(backoff_seconds(1, self._clocks.jitter()))
         elif kind is RequestFailureKind.BUSY:
             await asyncio.sleep(_BUSY_PAUSE_SECONDS)
         return result
@@ -127,6 +126,6 @@ class Fence:
 
     def _note_stale(self) -> None:
         had_rival = self.has_rival
-        self._stale_at.append(self._monotonic())
+        self._stale_at.append(self._clocks.monotonic())
         if self.has_rival and not had_rival:
             logger.error("stale requests keep occurring: another relay writes to this project")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.history import Backlog
-from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.instants import Instant, seconds_between
 from app.relay.dispatch import Dispatcher
 from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.heartbeat import Heartbeat
@@ -42,14 +43,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The health of the relay.
-
-    Attributes:
-        store: whether events can be stored.
-        dispatcher: whether a replica dispatches.
-        supabase: whether Supabase accepts writes.
-        backlog: None if the store cannot be read.
-    """
+    """The health of the relay; without a backlog if the store cannot be read."""
 
     store: Check
     dispatcher: Check
@@ -80,13 +74,7 @@ class AgeObserver:
         self._seen_at: dict[Instant, float] = {}
 
     def measure(self, oldest: Instant | None, latest: Instant | None, now: Instant) -> float:
-        """Return an age in seconds; 0.0 if nothing waits.
-
-        Args:
-            oldest: the earliest stamp of the waiting entities.
-            latest: their latest stamp.
-            now: by the wall clock.
-        """
+        """Return an age in seconds; 0.0 if nothing waits, which has no stamps."""
         if oldest is None or latest is None:
             self._seen_at = {}
             return 0.0
@@ -104,20 +92,18 @@ class HealthReporter:
         self,
         store: Store,
         dispatcher: Dispatcher,
-        *,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
+        clocks: Clocks,
         leadership: Leadership | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._leadership = leadership
-        self._clock = clock
-        self._heartbeat = Heartbeat(store, clock=clock, monotonic=monotonic)
+        self._clocks = clocks
+        self._heartbeat = Heartbeat(store, clocks)
         self._read_backlog = SingleFlight(self._measure_backlog, timeout_seconds=READ_SECONDS)
         self._read_status = SingleFlight(self._read_dispatcher_status, timeout_seconds=READ_SECONDS)
-        self._pending_age = AgeObserver(monotonic)
-        self._removal_age = AgeObserver(monotonic)
+        self._pending_age = AgeObserver(clocks.monotonic)
+        self._removal_age = AgeObserver(clocks.monotonic)
 
     async def report(self) -> Health:
         """Check everything now; takes at most 5 seconds, even if the store does not respond."""
@@ -135,7 +121,7 @@ class HealthReporter:
         backlog = None if isinstance(read_backlog, BaseException) else read_backlog
         pending_seconds = removal_seconds = 0.0
         if backlog is not None:
-            now = from_seconds(self._clock())
+            now = self._clocks.now()
             pending_seconds = self._pending_age.measure(
                 backlog.oldest_pending_since, backlog.latest_pending_since, now
             )
@@ -144,15 +130,15 @@ class HealthReporter:
             )
         return Health(
             _check_store(failure, read_backlog, read_status),
-            _check_dispatcher(status),
-            _check_supabase(status, backlog),
+            _degrade(_describe_dispatcher(status)),
+            _degrade(_describe_supabase(status, backlog)),
             backlog,
             pending_seconds,
             removal_seconds,
         )
 
     async def _measure_backlog(self) -> Backlog:
-        return await self._store.read(event_queries.measure_backlog, from_seconds(self._clock()))
+        return await self._store.read(event_queries.measure_backlog, self._clocks.now())
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:
         if self._leadership is None or self._leadership.is_held:
@@ -172,37 +158,30 @@ def _check_store(failure: str | BaseException | None, *reads: object) -> Check:
         return Check(HealthStatus.DOWN, "the store cannot be read")
     if errors:
         # Events are still accepted.
-        return Check(
-            HealthStatus.DEGRADED, f"reading the store takes longer than {READ_SECONDS:.0f} s"
-        )
+        return _degrade(f"reading the store takes longer than {READ_SECONDS:.0f} s")
     return Check(HealthStatus.OK)
 
 
-def _check_dispatcher(status: DispatcherStatus | None) -> Check:
+def _degrade(reason: str | None) -> Check:
+    return Check(HealthStatus.DEGRADED, reason) if reason else Check(HealthStatus.OK)
+
+
+def _describe_dispatcher(status: DispatcherStatus | None) -> str | None:
     if status is None:
-        return Check(HealthStatus.DEGRADED, "no replica dispatches at the moment")
+        return "no replica dispatches at the moment"
     if status.crash is not None:
-        return Check(HealthStatus.DEGRADED, f"crashed ({status.crash}) and starts again")
+        return f"crashed ({status.crash}) and starts again"
     if status.has_rival:
-        return Check(
-            HealthStatus.DEGRADED,
-            "another relay with a store of its own writes to the same Supabase project: stop one",
-        )
+        return "another relay with a store of its own writes to the same Supabase project: stop one"
     if status.unrecorded:
-        return Check(
-            HealthStatus.DEGRADED,
-            f"{status.unrecorded} outcomes cannot be recorded: only revocations are dispatched",
-        )
-    return Check(HealthStatus.OK)
+        return f"{status.unrecorded} outcomes cannot be recorded: only revocations are dispatched"
+    return None
 
 
-def _check_supabase(status: DispatcherStatus | None, backlog: Backlog | None) -> Check:
+def _describe_supabase(status: DispatcherStatus | None, backlog: Backlog | None) -> str:
     if status is None or (status.failure is None and not status.has_contact):
-        return Check(HealthStatus.DEGRADED, "not reached yet")
-    reasons = list(_list_supabase_problems(status, backlog))
-    if reasons:
-        return Check(HealthStatus.DEGRADED, "; ".join(reasons))
-    return Check(HealthStatus.OK)
+        return "not reached yet"
+    return "; ".join(_list_supabase_problems(status, backlog))
 
 
 def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -> Iterator[str]:
@@ -210,11 +189,7 @@ def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -
         yield _describe_failure(status.failure)
     if status.is_fence_busy:
         yield "another request or session holds the lock on relay.fence"
-    for table in status.held:
-        yield (
-            f"{table.action} of {table.table} wait until the table is as configured:"
-            f" {table.code}, {table.message}"
-        )
+    yield from status.held
     if backlog is not None and backlog.troubled:
         for each in backlog.troubled:
             yield f"{each.ref.kind} {each.ref.key} keeps failing: {each.code}, {each.message}"

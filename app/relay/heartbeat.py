@@ -4,11 +4,10 @@ A disk can stall without an error: commits neither succeed nor fail. Only a comm
 """
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.errors import StoreUnavailable
-from app.domain.instants import from_seconds
 from app.relay.single_flight import SingleFlight
 from app.store.store import Store
 
@@ -24,19 +23,16 @@ _STALL_SECONDS: Final = 1.0
 class Heartbeat:
     """Commits when polled, at most once per interval and never twice at once."""
 
-    def __init__(
-        self, store: Store, *, clock: Callable[[], float], monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, clocks: Clocks) -> None:
         self._store = store
-        self._clock = clock
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._commit_once = SingleFlight(self._commit, timeout_seconds=TIMEOUT_SECONDS)
         self._due_at = 0.0
         self._is_stalled = False
 
     async def find_failure(self) -> str | None:
         """Return why the store does not commit; None while it does."""
-        now = self._monotonic()
+        now = self._clocks.monotonic()
         if self._commit_once.is_running or now >= self._due_at:
             if not self._commit_once.is_running:
                 self._due_at = now + INTERVAL_SECONDS
@@ -52,7 +48,7 @@ class Heartbeat:
     async def _commit(self) -> None:
         has_recovered = False
         try:
-            await self._store.write_heartbeat(from_seconds(self._clock()))
+            await self._store.write_heartbeat(self._clocks.now())
             has_recovered = self._is_stalled
         except StoreUnavailable:
             pass  # The store has logged it; `Store.failure` is the reason.

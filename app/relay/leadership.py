@@ -102,11 +102,7 @@ class Leadership:
                 await self._poll.wait()
 
     async def acquire_or_renew(self) -> None:
-        """Ask the store for the lease once.
-
-        Raises:
-            StoreUnavailable: the store did not respond.
-        """
+        """Ask the store for the lease once."""
         asked_at = self._clock()
         if self._token is None:
             self._token = await self._replicas.run(lease.acquire_lease, self._holder, LEASE_SECONDS)
@@ -131,11 +127,7 @@ class Leadership:
                 await self._replicas.run(lease.release_lease, token)
 
     async def read_leader_status(self) -> DispatcherStatus | None:
-        """Return the status that the leader reported; None if no replica is the leader.
-
-        Raises:
-            StoreUnavailable: the store cannot be read.
-        """
+        """Return the status that the leader reported; None if no replica is the leader."""
         stored = await self._replicas.run(lease.read_lease)
         if stored is None or not stored.is_held:
             return None

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from app.domain.entities import EntityRef
-from app.store.notifications import hash_ref
 
 
 class OutcomeNotifier:
@@ -27,16 +26,8 @@ class OutcomeNotifier:
             if not self._subscriptions[ref]:
                 del self._subscriptions[ref]
 
-    def publish(self, refs: Iterable[EntityRef]) -> None:
-        """Wake the subscribers of these entities."""
-        if self._subscriptions:
-            self._wake(refs)
-
-    def publish_marks(self, marks: frozenset[str]) -> None:
-        """Wake the subscribers of entities that another replica has marked; all without marks."""
-        self._wake([ref for ref in self._subscriptions if not marks or hash_ref(ref) in marks])
-
-    def _wake(self, refs: Iterable[EntityRef]) -> None:
-        for ref in refs:
+    def publish(self, refs: Iterable[EntityRef] | None = None) -> None:
+        """Wake the subscribers of these entities; of all entities if they are not known."""
+        for ref in self._subscriptions if refs is None else refs:
             for signal in self._subscriptions.get(ref, ()):
                 signal.set()

@@ -1,13 +1,14 @@
 """Outcomes of one request, and whether a failure is the row's, the table's or the request's."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EntityState, PendingEntity, find_parent
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
-from app.domain.instants import Instant, after, from_seconds
-from app.domain.retry import Jitter, RetryDecision, decide_retry, decide_retry_alone
+from app.domain.instants import Instant, after
+from app.domain.retry import RetryDecision, decide_retry, decide_retry_alone
 from app.relay.measurements import Measurements
 from app.relay.table_evidence import TableEvidence
 from app.store.dispatch_queries import Held
@@ -23,29 +24,16 @@ HELD: Final = "schema-mismatch"
 
 
 class OutcomeReader:
-    """Derives outcomes from the results of requests.
+    """Derives outcomes from the results of requests."""
 
-    Attributes:
-        evidence: which tables are held.
-    """
-
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-        jitter: Jitter,
-        measurements: Measurements,
-    ) -> None:
-        self._clock = clock
-        self._monotonic = monotonic
-        self._jitter = jitter
+    def __init__(self, clocks: Clocks, measurements: Measurements) -> None:
+        self._clocks = clocks
         self._stops = measurements.stops
         self.evidence = TableEvidence()
 
     def read_result(self, operations: Sequence[Operation], result: ApplyResult) -> list[Outcome]:
         """Return the outcome of each entity whose row was tried."""
-        now = from_seconds(self._clock())
+        now = self._clocks.now()
         outcomes: list[Outcome] = []
         succeeded: set[Held] = set()
         failures: list[tuple[Target, Held, dict[PendingEntity, RowFailure]]] = []
@@ -61,17 +49,17 @@ class OutcomeReader:
             failures.append((operation.target, place, failed))
         # Upserts and updates of one table are two operations but share their evidence.
         for target, place, failed in failures:
-            structural = {
-                entity: failure
+            structural = [
+                entity
                 for entity, failure in failed.items()
                 if failure.kind is RowFailureKind.STRUCTURAL
-            }
+            ]
             if place in succeeded:
                 # Remembered for retries, which share no request with other rows.
                 self.evidence.record_own_failures(entity.ref for entity in structural)
             suspects = {
-                entity: failure
-                for entity, failure in structural.items()
+                entity: failed[entity]
+                for entity in structural
                 if not self.evidence.is_own_failure(entity.ref)
             }
             if suspects:
@@ -88,8 +76,7 @@ class OutcomeReader:
     ) -> list[Outcome]:
         """Return the outcomes of a request that failed although Supabase is available.
 
-        Args:
-            pieces: the most entities of each request that the failed one is split into.
+        The next requests of these entities hold at most `pieces` of them.
         """
         if len(entities) > 1:
             logger.warning(
@@ -100,13 +87,13 @@ class OutcomeReader:
             )
             return [Postponed(entity, pieces) for entity in entities]
         (entity,) = entities
-        now = from_seconds(self._clock())
-        decision = decide_retry_alone(entity, failure, now, self._jitter())
+        now = self._clocks.now()
+        decision = decide_retry_alone(entity, failure, now, self._clocks.jitter())
         _log_failure(entity, failure.code, failure.message, decision)
         return [Failed(entity, failure.code, failure.message, decision)]
 
     def _decide(self, entity: PendingEntity, failure: RowFailure, now: Instant) -> Failed:
-        decision = decide_retry(entity, failure, now, self._jitter())
+        decision = decide_retry(entity, failure, now, self._clocks.jitter())
         _log_failure(entity, failure.code, failure.message, decision)
         is_missing = failure.kind is RowFailureKind.MISSING_REFERENCE
         parent = find_parent(entity, failure.field) if is_missing else None
@@ -126,8 +113,8 @@ class OutcomeReader:
             place,
             [entity.ref for entity in suspects],
             failure,
-            self._monotonic(),
-            self._jitter(),
+            self._clocks.monotonic(),
+            self._clocks.jitter(),
         )
         if place in self.evidence.held and not was_held:
             self._stops.labels(HELD).inc()

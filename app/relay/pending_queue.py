@@ -1,14 +1,15 @@
 """The queue of pending entities: claiming batches and recording their outcomes."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EntityState, Priority
 from app.domain.errors import StoreUnavailable
-from app.domain.instants import Instant, from_seconds, seconds_between
+from app.domain.instants import Instant, seconds_between
 from app.relay.background import OutageLog
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
@@ -41,19 +42,15 @@ class PendingQueue:
         store: Store,
         notifier: OutcomeNotifier,
         measurements: Measurements,
-        *,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
+        clocks: Clocks,
     ) -> None:
         self._store = store
         self._notifier = notifier
         self._measurements = measurements
-        self._clock = clock
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._unrecorded: list[Outcome] = []
         self._outage = OutageLog(logger, "only revocations are dispatched")
         self._retry_at = 0.0
-        self._schedule_read_at: float | None = None
 
     @property
     def is_failing(self) -> bool:
@@ -72,19 +69,14 @@ class PendingQueue:
     def note_store_failure(self) -> None:
         """Record that the store is unavailable."""
         self._outage.begin()
-        self._retry_at = self._monotonic() + STORE_RETRY_SECONDS
+        self._retry_at = self._clocks.monotonic() + STORE_RETRY_SECONDS
 
     async def record_and_claim(
         self, outcomes: Iterable[Outcome], wanted: Wanted | None, *, token: int | None
     ) -> Batch | None:
-        """Record the outcomes of the last batch and claim the next one, in one transaction.
-
-        Args:
-            wanted: what to claim; None for nothing.
-            token: of the lease to record under.
-        """
+        """Record the outcomes of the last batch and claim the next one, in one transaction."""
         self._unrecorded += outcomes
-        now = from_seconds(self._clock())
+        now = self._clocks.now()
         if not self._unrecorded:
             if wanted is None:
                 return None
@@ -92,7 +84,7 @@ class PendingQueue:
             batch = await self._store.read(dispatch_queries.claim, now, wanted)
             self._outage.end()
             return batch
-        if self.is_failing and self._monotonic() < self._retry_at:
+        if self.is_failing and self._clocks.monotonic() < self._retry_at:
             return await self._claim_revocations(now, wanted)
         recorded = self._unrecorded
         try:
@@ -114,11 +106,10 @@ class PendingQueue:
             return None
         # An entity that is retried meanwhile has one outcome, the latest.
         self._unrecorded = list({each.entity.ref: each for each in self._unrecorded}.values())
-        revocations = Wanted(
-            (Priority.REVOCATION, Priority.RETRIED_REVOCATION),
-            wanted.limits,
-            held=wanted.held,
-            deletes_inactive=wanted.deletes_inactive,
+        revocations = replace(
+            wanted,
+            order=(Priority.REVOCATION, Priority.RETRIED_REVOCATION),
+            trial=None,
             excluded={
                 each.entity.ref: each.entity.revision
                 for each in self._unrecorded
@@ -127,26 +118,10 @@ class PendingQueue:
         )
         return await self._store.read(dispatch_queries.claim, now, revocations)
 
-    async def correct_skew(self) -> None:
-        """Make due what a clock that ran ahead has delayed; at most once a second."""
-        read_at, now = self._schedule_read_at, self._monotonic()
-        if read_at is not None and now - read_at < _SCHEDULE_SECONDS:
-            return
-        self._schedule_read_at = now
-        instant = from_seconds(self._clock())
-        with contextlib.suppress(StoreUnavailable):
-            if (await self._store.read(dispatch_queries.read_schedule, instant)).is_skewed:
-                count = await self._store.write(dispatch_queries.correct_skew, instant)
-                logger.warning("the clock was ahead: %d entities are due now", count)
-
     async def seconds_until_due(self, *, are_tables_held: bool) -> float | None:
-        """Return how long to wait before the next claim; None if nothing is pending.
-
-        Raises:
-            StoreUnavailable: the store cannot be read.
-        """
-        instant = from_seconds(self._clock())
-        next_due_at = (await self._store.read(dispatch_queries.read_schedule, instant)).next_due_at
+        """Return how long to wait before the next claim; None if nothing is pending."""
+        instant = self._clocks.now()
+        next_due_at = await self._store.read(dispatch_queries.find_next_due, instant)
         if next_due_at is None:
             return STORE_RETRY_SECONDS if self._unrecorded else None
         # Due entities that could not be claimed are held or unrecorded, or became due just now.

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from app.domain.history import EventCursor
-from app.domain.instants import Instant, from_seconds
+from app.domain.clocks import Clocks
 from app.relay.background import repeat
 from app.store import retention
 from app.store.store import Store
@@ -28,18 +27,15 @@ class Purger:
         self,
         store: Store,
         *,
-        clock: Callable[[], float],
+        clocks: Clocks,
         retention_days: int,
         is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
-        self._clock = clock
+        self._clocks = clocks
         # Only one replica purges.
         self._is_leader = is_leader
         self._retention_seconds = retention_days * _DAY_SECONDS
-        # Of a purge that is not finished.
-        self._cutoff: Instant | None = None
-        self._position: EventCursor | None = None
 
     async def run(self) -> None:
         """Purge whenever a purge is due, until cancelled."""
@@ -58,23 +54,18 @@ class Purger:
     async def purge(self) -> int:
         """Delete events past their retention if a purge is due; return their number.
 
-        Raises:
-            StoreUnavailable: the purge is not finished; the next call resumes it.
+        What a failure of the store leaves, the next purge deletes.
         """
-        if self._cutoff is None:
-            self._position = None
-            self._cutoff = await self._store.write(
-                retention.advance_cutoff, from_seconds(self._clock()), self._retention_seconds
+        cutoff = await self._store.write(
+            retention.advance_cutoff, self._clocks.now(), self._retention_seconds
+        )
+        total, position = 0, None
+        while cutoff is not None:
+            count, position = await self._store.write(
+                retention.purge_chunk, cutoff, _CHUNK_EVENTS, resume_after=position
             )
-        total = 0
-        while self._cutoff is not None:
-            chunk = await self._store.write(
-                retention.purge_chunk, self._cutoff, _CHUNK_EVENTS, resume_after=self._position
-            )
-            total += chunk.events
-            self._position = chunk.end
-            if chunk.end is None:
-                self._cutoff = None
-            else:
-                await asyncio.sleep(_PAUSE_SECONDS)
+            total += count
+            if position is None:
+                break
+            await asyncio.sleep(_PAUSE_SECONDS)
         return total

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import EventIdConflict, EventNotFound, StoreUnavailable
 from app.domain.events import Event, EventId
-from app.domain.instants import from_seconds
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.store import event_queries
@@ -23,17 +23,16 @@ class Receiver:
         store: Store,
         notifier: OutcomeNotifier,
         *,
-        clock: Callable[[], float],
+        clocks: Clocks,
         wake_dispatcher: Callable[[], None],
         measurements: Measurements,
     ) -> None:
         self._store = store
         self._notifier = notifier
-        self._clock = clock
+        self._clocks = clocks
         self._wake_dispatcher = wake_dispatcher
         # Labels are resolved once: that takes longer than counting.
         self._counters = {receipt: measurements.events.labels(receipt.value) for receipt in Receipt}
-        self._waits: set[asyncio.Timeout] = set()
         self._is_stopping = False
 
     async def receive_event(self, event: Event) -> Receipt:
@@ -41,7 +40,6 @@ class Receiver:
 
         Raises:
             EventIdConflict: an event with this id and another body is stored.
-            StoreUnavailable: the event is not stored.
         """
         (receipt,) = await self.receive_events((event,))
         if receipt is Receipt.CONFLICT:
@@ -56,9 +54,6 @@ class Receiver:
         Args:
             on_result: called with the receipt when the event is durable, or with the error that
                 `receive_event` would raise.
-
-        Raises:
-            StoreUnavailable: the store is closed.
         """
 
         def complete(stored: asyncio.Future[list[Receipt]]) -> None:
@@ -70,16 +65,12 @@ class Receiver:
             self._note_receipts((receipt,))
             on_result(EventIdConflict() if receipt is Receipt.CONFLICT else receipt)
 
-        now = from_seconds(self._clock())
+        now = self._clocks.now()
         self._store.store_events((event,), now).add_done_callback(complete)
 
     async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
-        """Store events in one commit; return their receipts, in the same order.
-
-        Raises:
-            StoreUnavailable: no event is stored.
-        """
-        receipts = await self._store.store_events(events, from_seconds(self._clock()))
+        """Store events in one commit, all or none; return their receipts, in the same order."""
+        receipts = await self._store.store_events(events, self._clocks.now())
         self._note_receipts(receipts)
         return receipts
 
@@ -93,33 +84,24 @@ class Receiver:
         Raises:
             EventNotFound: the event is not stored.
         """
-        with self._notifier.subscribe(ref) as signal:
-            try:
-                async with self._bound_wait(seconds):
-                    while (status := await self._read_status(event_id)) is EventStatus.PENDING:
+        status = EventStatus.PENDING
+        # The event is stored, however the wait ends.
+        with (
+            self._notifier.subscribe(ref) as signal,
+            contextlib.suppress(TimeoutError, StoreUnavailable),
+        ):
+            async with asyncio.timeout(seconds):
+                while status is EventStatus.PENDING and not self._is_stopping:
+                    signal.clear()
+                    status = await self._read_status(event_id)
+                    if status is EventStatus.PENDING:
                         await self._wait(signal)
-                        signal.clear()
-                    return status
-            except (TimeoutError, StoreUnavailable):
-                # The event is stored, however the wait ends.
-                return EventStatus.PENDING
+        return status
 
     def end_waits(self) -> None:
         """End every wait at once, including future ones."""
         self._is_stopping = True
-        now = asyncio.get_running_loop().time()
-        for wait in self._waits:
-            if not wait.expired():
-                wait.reschedule(now)
-
-    @contextlib.asynccontextmanager
-    async def _bound_wait(self, seconds: float) -> AsyncIterator[None]:
-        async with asyncio.timeout(0 if self._is_stopping else seconds) as wait:
-            self._waits.add(wait)
-            try:
-                yield
-            finally:
-                self._waits.discard(wait)
+        self._notifier.publish()
 
     def _note_receipts(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:

@@ -5,14 +5,16 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from app.domain.clocks import Clocks
 from app.domain.criteria import Criteria
+from app.domain.entities import EntityRef
 from app.domain.errors import FieldError, InputInvalid, ReplayNotFound, StoreUnavailable
 from app.domain.event_reader import is_event_id
+from app.domain.events import EventId
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
-from app.domain.instants import from_seconds
 from app.relay.background import repeat
 from app.store import event_queries, replay_queries
 from app.store.store import Store
@@ -23,8 +25,8 @@ logger = logging.getLogger(__name__)
 _CHUNK_ENTITIES: Final = 1000
 # Finding targets may scan every event, so many are found at once; they take 10 MB.
 _TARGETS_AHEAD: Final = 50_000
-# The share of time that a replay may use while events arrive; all of it while none do.
-_DUTY_CYCLE: Final = 0.1
+# Events are committed meanwhile.
+_PAUSE_SECONDS: Final = 0.05
 # A replay that ends within this time is reported as completed.
 _RESPONSE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.05
@@ -39,12 +41,12 @@ class Replayer:
         self,
         store: Store,
         *,
-        clock: Callable[[], float],
+        clocks: Clocks,
         wake_dispatcher: Callable[[], None],
         is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
-        self._clock = clock
+        self._clocks = clocks
         self._wake_dispatcher = wake_dispatcher
         # Only one replica requeues.
         self._is_leader = is_leader
@@ -60,28 +62,26 @@ class Replayer:
         Raises:
             InputInvalid: an event id is not stored.
         """
-        if criteria.event_ids is None:
-            return await self._store.scan(replay_queries.count_matches, criteria)
-        found = await self._store.read(
-            event_queries.find_events,
-            [event_id for event_id in criteria.event_ids if is_event_id(event_id)],
-        )
+        if criteria.event_ids is not None:
+            await self._require_stored(criteria.event_ids)
+        return await self._store.scan(replay_queries.count_matches, criteria)
+
+    async def _require_stored(self, event_ids: Sequence[EventId]) -> None:
+        valid = [event_id for event_id in event_ids if is_event_id(event_id)]
+        found = await self._store.read(event_queries.find_events, valid)
         unknown = [
             FieldError(f"/event_ids/{index}", "no event is stored under this id")
-            for index, event_id in enumerate(criteria.event_ids)
+            for index, event_id in enumerate(event_ids)
             if event_id not in found
         ]
         if unknown:
             raise InputInvalid(unknown)
-        matching = [event for event in found.values() if criteria.matches(event)]
-        return Matches(len(matching), len({event.entity.ref for event in matching}))
 
     async def replay(self, criteria: Criteria, *, requested_by: str | None) -> Replay:
         """Begin a replay, durably, and return its progress after at most a second.
 
         Raises:
             InputInvalid: an event id is not stored; no replay begins.
-            StoreUnavailable: no replay begins.
         """
         matches = await self.count(criteria)
         replay_id = ReplayId(str(uuid.uuid4()))
@@ -91,7 +91,7 @@ class Replayer:
             criteria=criteria,
             matches=matches,
             requested_by=requested_by,
-            now=from_seconds(self._clock()),
+            now=self._clocks.now(),
         )
         logger.info("replay %s of %d entities begins", replay_id, matches.entities)
         self._signal.set()
@@ -146,11 +146,11 @@ class Replayer:
         try:
             is_unfinished = True
             while is_unfinished and self._is_leader():
-                targets = await self._store.scan(
-                    replay_queries.find_targets, number, _TARGETS_AHEAD
-                )
-                for chunk in targets.split(_CHUNK_ENTITIES):
-                    is_unfinished = self._is_leader() and await self._advance(number, chunk)
+                found = await self._store.scan(replay_queries.find_targets, number, _TARGETS_AHEAD)
+                # Without any, one step completes the replay.
+                for start in range(0, max(len(found), 1), _CHUNK_ENTITIES):
+                    chunk = found[start : start + _CHUNK_ENTITIES]
+                    is_unfinished = self._is_leader() and await self._requeue(number, chunk)
                     if not is_unfinished:
                         break
         except StoreUnavailable:
@@ -161,15 +161,11 @@ class Replayer:
         finally:
             self._wake_dispatcher()
 
-    async def _advance(self, number: int, targets: replay_queries.Targets) -> bool:
-        events_before = self._store.events_stored
-        started_at = time.monotonic()
+    async def _requeue(self, number: int, targets: Sequence[EntityRef]) -> bool:
         is_unfinished = await self._store.write(
-            replay_queries.requeue_targets, number, targets, from_seconds(self._clock())
+            replay_queries.requeue_targets, number, targets, self._clocks.now()
         )
-        used_seconds = time.monotonic() - started_at
         self._wake_dispatcher()
-        if is_unfinished and self._store.events_stored != events_before:
-            # Events are arriving: leave the store to them for most of the time.
-            await asyncio.sleep(used_seconds * (1 / _DUTY_CYCLE - 1))
+        if is_unfinished:
+            await asyncio.sleep(_PAUSE_SECONDS)
         return is_unfinished

@@ -66,11 +66,7 @@ class BatchingWorker(Generic[W]):
         return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
     def submit(self, work: W, size: int = 1) -> asyncio.Future[Any]:
-        """Return a future of the work's result.
-
-        Raises:
-            StoreUnavailable: the worker is closed.
-        """
+        """Return a future of the work's result."""
         if self._is_closed:
             raise StoreUnavailable
         job = _Job(work, size, self._loop.create_future())

@@ -41,7 +41,6 @@ def describe_failure(error: Exception, *, with_connection: bool = False) -> str:
     SQLAlchemy adds the statement, and PostgreSQL a DETAIL that may contain the whole row.
 
     Args:
-        error: raised by SQLAlchemy or a driver.
         with_connection: include why no connection could be made. That names the host and the user:
             it is for the operator, not for everybody who can read the health.
     """

@@ -1,31 +1,36 @@
-"""Claiming due entities.
-
-The statements run on the driver's cursor, in the SQL that SQLite >= 3.35 and PostgreSQL >= 14 have
-in common: building and compiling them in SQLAlchemy Core costs ten times as much as running them.
-"""
+"""Claiming due entities, in the SQL that SQLite >= 3.35 and PostgreSQL >= 14 have in common."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from app.domain.entities import EntityRef, Kind, PendingEntity, Priority, Version
 from app.domain.instants import Instant
 from app.domain.retry import latest_due_at
-from app.store.driver_cursor import Cursor, open_cursor
-from app.store.write_session import WriteSession
 
 _CLAIM_COLUMNS: Final = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
     " pending_since, last_error_code, request_limit"
 )
 
-# In the order of the index. `held` excludes held entities.
+# In the order of the index. `held` excludes held entities. Those due after `latest`, the longest
+# legitimate wait, were delayed by a clock that ran ahead: they are due, after the others.
 CLAIM: Final = f"""
-SELECT {_CLAIM_COLUMNS} FROM entities
-WHERE state = 'pending' AND priority = :priority AND due_at <= :now {{held}}
-ORDER BY due_at, kind DESC
+SELECT * FROM (
+    SELECT {_CLAIM_COLUMNS} FROM entities
+    WHERE state = 'pending' AND priority = :priority AND due_at <= :now {{held}}
+    ORDER BY due_at, kind DESC
+    LIMIT :limit
+) AS due
+UNION ALL
+SELECT * FROM (
+    SELECT {_CLAIM_COLUMNS} FROM entities
+    WHERE state = 'pending' AND priority = :priority AND due_at > :latest {{held}}
+    ORDER BY due_at, kind DESC
+    LIMIT :limit
+) AS delayed
 LIMIT :limit
 """  # noqa: S608 - the columns are the constant above
 
@@ -44,14 +49,6 @@ SELECT
     (SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority),
     (SELECT MAX(due_at) FROM entities WHERE state = 'pending' AND priority = :priority)
 """
-
-SET_DUE: Final = """
-UPDATE entities SET due_at = 0
-WHERE state = 'pending' AND priority = :priority AND due_at > :latest
-"""
-
-# Calling the enumeration costs five times as much.
-_KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,74 +88,46 @@ class Batch:
     entities: Sequence[PendingEntity]
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When entities are due.
-
-    Attributes:
-        next_due_at: the earliest; None if nothing is pending.
-        is_skewed: whether any is due later than the longest legitimate wait.
-    """
-
-    next_due_at: Instant | None
-    is_skewed: bool
-
-
 def claim(connection: Connection, now: Instant, wanted: Wanted) -> Batch | None:
     """Claim a batch without recording anything; None if nothing is due.
 
     It only reads: one dispatcher is active at a time.
     """
-    return claim_with(open_cursor(connection), now, wanted)
-
-
-def claim_with(cursor: Cursor, now: Instant, wanted: Wanted) -> Batch | None:
-    """Claim a batch inside the cursor's transaction."""
     if wanted.trial is not None:
-        return _claim_trial(cursor, wanted.trial, wanted)
+        return _claim_trial(connection, wanted.trial, wanted)
     held = "".join(_exclude(each, wanted) for each in sorted(wanted.held, key=repr))
     for priority in wanted.order:
-        statement = CLAIM.format(held=held if priority.is_retry else "")
+        statement = text(CLAIM.format(held=held if priority.is_retry else ""))
         limit = wanted.limits[priority]
         values = {
             "priority": int(priority),
             "now": now,
+            "latest": latest_due_at(priority, now),
             "limit": limit + len(wanted.excluded),
         }
-        rows = cursor.execute(statement, values).fetchall()
-        entities = _trim(map(_to_entity, rows), limit, wanted.excluded)
+        entities = _trim(
+            map(_to_entity, connection.execute(statement, values)), limit, wanted.excluded
+        )
         if entities:
             return Batch(priority, entities)
     return None
 
 
-def read_schedule(connection: Connection, now: Instant) -> Schedule:
-    """Read when the next entity is due."""
-    earliest: list[Instant] = []
-    is_skewed = False
-    cursor = open_cursor(connection)
+def find_next_due(connection: Connection, now: Instant) -> Instant | None:
+    """Return when the next entity is due; None if nothing is pending."""
+    due: list[Instant] = []
     for priority in Priority:
-        first, last = cursor.execute(SELECT_SCHEDULE, {"priority": int(priority)}).fetchone()
+        values = {"priority": int(priority)}
+        first, last = connection.execute(text(SELECT_SCHEDULE), values).one()
         if first is not None:
-            earliest.append(first)
-            is_skewed = is_skewed or last > latest_due_at(priority, now)
-    return Schedule(min(earliest, default=None), is_skewed)
+            due.append(now if last > latest_due_at(priority, now) else first)
+    return min(due, default=None)
 
 
-def correct_skew(session: WriteSession, now: Instant) -> int:
-    """Make entities due that a fast clock has delayed for too long; return their number."""
-    return sum(
-        session.cursor.execute(
-            SET_DUE, {"priority": int(priority), "latest": latest_due_at(priority, now)}
-        ).rowcount
-        for priority in Priority
-    )
-
-
-def _claim_trial(cursor: Cursor, trial: Held, wanted: Wanted) -> Batch | None:
-    statement = _CLAIM_HELD.format(is_deleted=_is_deleted(wanted))
+def _claim_trial(connection: Connection, trial: Held, wanted: Wanted) -> Batch | None:
+    statement = text(_CLAIM_HELD.format(is_deleted=_is_deleted(wanted)))
     values = {"kind": trial.kind.value, "is_deleted": trial.is_delete}
-    entities = [_to_entity(row) for row in cursor.execute(statement, values).fetchall()]
+    entities = [_to_entity(row) for row in connection.execute(statement, values)]
     return Batch(Priority.ALONE, entities) if entities else None
 
 
@@ -188,12 +157,7 @@ def _trim(
     return trimmed
 
 
-def _to_entity(row: tuple[Any, ...]) -> PendingEntity:
-    kind, key, occurred_at, is_removal, sequence, text, revision, *rest = row
-    return PendingEntity(
-        EntityRef(_KINDS[kind], key),
-        Version(occurred_at, bool(is_removal), sequence),
-        text,
-        revision,
-        *rest,
-    )
+def _to_entity(found: Sequence[Any]) -> PendingEntity:
+    kind, key, occurred_at, is_removal, sequence, row, revision, *rest = found
+    version = Version(occurred_at, bool(is_removal), sequence)
+    return PendingEntity(EntityRef(Kind(kind), key), version, row, revision, *rest)

@@ -120,6 +120,8 @@ def read_event_page(
 def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
     """Return the conditions on `events`, and on `entities` if a status is wanted."""
     conditions = _match_receipt(criteria, events)
+    if criteria.event_ids is not None:
+        conditions.append(events.c.event_id.in_(criteria.event_ids))
     if criteria.types is not None:
         conditions.append(events.c.type.in_(criteria.types))
     match criteria.status:
@@ -233,22 +235,13 @@ def measure_backlog(connection: Connection, now: Instant) -> Backlog:
             entities.c.waiting_since > after(now, _TROUBLED_SECONDS),
         ),
     )
+    columns = (entities.c.kind, entities.c.key, entities.c.last_error_code, entities.c.last_error)
     troubled = connection.execute(
-        select(
-            entities.c.kind,
-            entities.c.key,
-            entities.c.last_error_code,
-            entities.c.last_error,
-        )
+        select(*columns, func.count().over())
         .where(*keep_failing)
         .order_by(entities.c.waiting_since)
         .limit(_TROUBLED_NAMED)
     ).all()
-    count = len(troubled)
-    if count == _TROUBLED_NAMED:
-        count = connection.execute(
-            select(func.count()).select_from(entities).where(*keep_failing)
-        ).scalar_one()
     return Backlog(
         pending=pending,
         oldest_pending_since=oldest,
@@ -258,9 +251,9 @@ def measure_backlog(connection: Connection, now: Instant) -> Backlog:
         latest_removal_since=latest_removal,
         troubled=tuple(
             TroubledEntity(EntityRef(Kind(kind), EntityKey(key)), code or "", message or "")
-            for kind, key, code, message in troubled
+            for kind, key, code, message, _ in troubled
         ),
-        troubled_count=count,
+        troubled_count=troubled[0][-1] if troubled else 0,
     )
 
 

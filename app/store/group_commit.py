@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any, Final, cast
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
@@ -19,10 +20,9 @@ from app.store.database_errors import (
     is_store_failure,
 )
 from app.store.deadline import deadline
-from app.store.receive import Arrival, store_arrivals
+from app.store.engine import BUSY_MILLISECONDS
+from app.store.receive import HAS_ERASED, Arrival, store_arrivals
 from app.store.store_url import is_shared
-from app.store.wal_checkpointer import WalCheckpointer
-from app.store.write_session import WriteSession
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,11 @@ _GROUP_SECONDS: Final = 10.0
 # An idle connection goes back to the pool, which tests it before it is used again.
 _FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
+# No other connection writes to SQLite, so the cache stays valid. With 16 MiB, storing an event in a
+# store of 40 MB read four pages.
+_CACHE_KIBIBYTES: Final = 24 * 1024
 
-Operation = Callable[[WriteSession], object]
+Operation = Callable[[Connection], object]
 Work = Operation | Arrival
 
 
@@ -42,36 +45,33 @@ class GroupCommit:
     """Runs write operations and stores events in groups, each group in one transaction.
 
     Args:
-        engine: of the store.
         perform: does the work of a group and returns the results.
         commits_itself: whether `perform` is a single statement, which needs no transaction.
-        hit: failpoints.
 
     Attributes:
         failure: why the last group could not be committed; None while the store is writable.
-        events_stored: how many events this process has stored or recognised; it only rises.
     """
 
     def __init__(
         self,
         engine: Engine,
-        perform: Callable[[WriteSession, Sequence[Any]], Sequence[object]],
+        perform: Callable[[Connection, Sequence[Any]], Sequence[object]],
         *,
         commits_itself: bool = False,
         hit: FailpointHook = noop,
     ) -> None:
+        self._engine = engine
+        self._is_shared = is_shared(engine.url)
         self._perform = perform
         self._commits_itself = commits_itself
-        self.failure: str | None = None
-        self.events_stored = 0
-        self._engine = engine
         self._hit = hit
-        self._session: WriteSession | None = None
-        self._checkpointer = None if is_shared(engine.url) else WalCheckpointer(engine)
-        # The log of a killed process may contain data that was erased since.
-        self._must_truncate = True
+        self.failure: str | None = None
+        self._connection: Connection | None = None
+        self._used_at = 0.0
         self._worker = BatchingWorker[Work](
-            "store-writer", self._process, maximum_size=MAXIMUM_GROUP
+            "store-writer",
+            lambda group: self._commit_or_fail(group, _TRIES),
+            maximum_size=MAXIMUM_GROUP,
         )
 
     @property
@@ -85,21 +85,13 @@ class GroupCommit:
         It fails with StoreUnavailable if the work could not be committed; then none of it is
         stored. An operation may run several times, with all runs but the last rolled back: when
         another operation of its group fails, or when the transaction loses to another one.
-
-        Raises:
-            StoreUnavailable: the store is closed.
         """
         return self._worker.submit(work, len(work.events) if isinstance(work, Arrival) else 1)
 
     async def close(self) -> None:
         """Commit the waiting work and close the connection."""
         await self._worker.close()
-        self._reset_connection()
-        if self._checkpointer is not None:
-            await asyncio.to_thread(self._checkpointer.close)
-
-    def _process(self, group: Sequence[Work]) -> Sequence[object]:
-        return self._commit_or_fail(group, _TRIES)
+        self._drop_connection()
 
     def _commit_or_fail(self, group: Sequence[Work], tries: int) -> Sequence[object]:
         """Return a result or an exception for each work."""
@@ -108,7 +100,7 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 - the callers receive it
             if is_conflict(error) and tries > 1:
                 return self._commit_or_fail(group, tries - 1)
-            self._reset_connection()
+            self._drop_connection()
             if is_store_failure(error):
                 self._note_failure(describe_failure(error))
                 return [StoreUnavailable() for _ in group]
@@ -120,47 +112,53 @@ class GroupCommit:
         return results
 
     def _commit(self, group: Sequence[Work]) -> Sequence[object]:
-        session = self._open_session()
-        with deadline(session.connection, _GROUP_SECONDS):
+        connection = self._open_connection()
+        with deadline(connection, _GROUP_SECONDS):
             if self._commits_itself:
                 self._hit(Failpoint.BEFORE_COMMIT)
-                results = self._perform(session, group)
-            else:
-                if self._checkpointer is not None:
-                    self._checkpointer.restart_log(session.cursor)
-                with session.transaction():
-                    results = self._perform(session, group)
+            with nullcontext() if self._commits_itself else connection.begin():
+                results = self._perform(connection, group)
+                if not self._commits_itself:
                     self._hit(Failpoint.BEFORE_COMMIT)
             self._hit(Failpoint.AFTER_COMMIT)
-            session.truncate_if_requested()
-            if self._checkpointer is not None:
-                self._checkpointer.request_if_due(session.cursor)
-            session.used_at = time.monotonic()
-        self.events_stored += sum(len(work.events) for work in group if isinstance(work, Arrival))
+        if connection.info.get(HAS_ERASED, False):
+            self._truncate_log(connection)
+        self._used_at = time.monotonic()
         return results
 
-    def _open_session(self) -> WriteSession:
-        session = self._session
-        if (
-            session is not None
-            and session.is_shared
-            and time.monotonic() - session.used_at > _FRESH_SECONDS
-        ):
-            session.connection.close()
-            self._session = None
-        if self._session is None:
-            connection = self._engine.connect()
+    def _open_connection(self) -> Connection:
+        if self._is_shared and time.monotonic() - self._used_at > _FRESH_SECONDS:
+            self._close_connection()
+        if self._connection is None:
+            self._connection = self._engine.connect()
             if self._commits_itself:
-                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            self._session = WriteSession(connection, must_truncate=self._must_truncate)
-        return self._session
+                self._connection.execution_options(isolation_level="AUTOCOMMIT")
+            elif not self._is_shared:
+                self._connection.execution_options(is_exclusive=True)
+                driver: Any = self._connection.connection
+                driver.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
+                # The log of a killed process, or of a failed commit, may contain erased data.
+                self._connection.info[HAS_ERASED] = True
+        return self._connection
 
-    def _reset_connection(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            self._must_truncate = session.must_truncate
-            session.connection.invalidate()
-            session.connection.close()
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+        self._close_connection()
+
+    def _truncate_log(self, connection: Connection) -> None:
+        """Empty SQLite's write-ahead log; while a reader blocks it, leave it to the next commit."""
+        # Events wait behind this, so it does not wait for readers.
+        driver: Any = connection.connection
+        driver.execute("PRAGMA busy_timeout = 0")
+        is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        connection.info[HAS_ERASED] = bool(is_busy)
 
     def _note_failure(self, failure: str | None) -> None:
         # Logged when it begins and ends: meanwhile every commit fails.
@@ -171,12 +169,12 @@ class GroupCommit:
         self.failure = failure
 
 
-def perform(session: WriteSession, group: Sequence[Work]) -> list[object]:
+def perform(connection: Connection, group: Sequence[Work]) -> list[object]:
     """Run operations and store events, in order."""
     results: list[object] = []
     for is_arrival, together in groupby(group, lambda work: isinstance(work, Arrival)):
         if is_arrival:
-            results += store_arrivals(session, cast(Iterator[Arrival], together))
+            results += store_arrivals(connection, cast(Iterator[Arrival], together))
         else:
-            results += [operation(session) for operation in cast(Iterator[Operation], together)]
+            results += [operation(connection) for operation in cast(Iterator[Operation], together)]
     return results

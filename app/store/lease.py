@@ -44,13 +44,7 @@ _READ = text(f"SELECT holder, report, expires_at > {_CLOCK} AS is_held FROM leas
 
 @dataclass(frozen=True, slots=True)
 class LeaseView:
-    """The stored lease.
-
-    Attributes:
-        holder: the replica that holds the lease, or held it last.
-        is_held: whether it has not expired.
-        report: the holder's status, as it was written.
-    """
+    """The stored lease, and the status that its holder reported; it may have expired."""
 
     holder: str
     is_held: bool

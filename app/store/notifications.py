@@ -9,16 +9,14 @@ import logging
 import secrets
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
 
-from app.domain.entities import EntityRef
 from app.store.engine import CONNECT_ARGUMENTS
 
 logger = logging.getLogger(__name__)
@@ -30,9 +28,8 @@ REPLAY: Final = "replay"
 """A replay was begun."""
 LEASE: Final = "lease"
 """The lease is free."""
-_SETTLED: Final = "settled:"
-# PostgreSQL accepts payloads shorter than 8,000 bytes.
-_PAYLOAD_BYTES: Final = 7900
+SETTLED: Final = "settled"
+"""Outcomes were recorded."""
 # A listener sends it to itself, to know that it hears.
 _HELLO: Final = "hello:"
 _HELLO_SECONDS: Final = 3.0
@@ -40,7 +37,6 @@ _POOLER_RETRY_SECONDS: Final = 300.0
 _RETRY_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
 _POOLER_TRIES: Final = 5
-_POOLER_FOUND: Final = "a pooler stands before the store: replicas poll four times a second"
 
 
 class Pooler(StrEnum):
@@ -54,27 +50,10 @@ Handler = Callable[[str], None]
 """Receives the payload of a notification, in the event loop."""
 
 
-def hash_ref(ref: EntityRef) -> str:
-    """Return eight characters that stand for an entity; two entities may share them."""
-    return f"{zlib.crc32('/'.join(ref).encode()):08x}"
-
-
-def write_settled(refs: Iterable[EntityRef]) -> str:
-    """Write the payload for settled entities; if they are too many, for any entity."""
-    payload = _SETTLED + ",".join(hash_ref(ref) for ref in refs)
-    return payload if len(payload) <= _PAYLOAD_BYTES else _SETTLED
-
-
-def read_settled(payload: str) -> frozenset[str] | None:
-    """Return the hashes of settled entities; empty for any entity, None for other payloads."""
-    if not payload.startswith(_SETTLED):
-        return None
-    return frozenset(filter(None, payload.removeprefix(_SETTLED).split(",")))
-
-
 def notify(connection: Connection, payload: str) -> None:
-    """Notify all replicas, this one included, when the transaction commits."""
-    connection.execute(select(func.pg_notify(_CHANNEL, payload)))
+    """Notify all replicas, this one included, when the transaction commits; no-op for SQLite."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_notify(_CHANNEL, payload)))
 
 
 def is_behind_pooler(url: URL) -> bool:
@@ -93,21 +72,20 @@ def is_behind_pooler(url: URL) -> bool:
 
 
 class Listener:
-    """Listens in a thread, and reconnects whenever its connection ends."""
+    """Listens in a thread, and reconnects whenever its connection ends.
+
+    Attributes:
+        is_listening: whether notifications arrive at the moment.
+    """
 
     def __init__(self, url: URL, handler: Handler) -> None:
         self._url = url
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
-        self._is_listening = False
+        self.is_listening = False
         self._thread = threading.Thread(target=self._run, name="store-listener", daemon=True)
         self._thread.start()
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether notifications arrive at the moment."""
-        return self._is_listening
 
     async def close(self) -> None:
         """End the thread."""
@@ -116,20 +94,20 @@ class Listener:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            retry_seconds = _RETRY_SECONDS
             try:
                 self._listen()
+                if not self._stopping.is_set():
+                    logger.info(
+                        "a pooler stands before the store: replicas poll four times a second"
+                    )
+                    retry_seconds = _POOLER_RETRY_SECONDS
             except psycopg.Error as error:
-                if self._is_listening:
+                if self.is_listening:
                     logger.warning(
                         "notifications between replicas are lost (%s)", type(error).__name__
                     )
-                retry_seconds = _RETRY_SECONDS
-            else:
-                if self._stopping.is_set():
-                    return
-                logger.info(_POOLER_FOUND)
-                retry_seconds = _POOLER_RETRY_SECONDS
-            self._is_listening = False
+            self.is_listening = False
             self._stopping.wait(retry_seconds)
 
     def _listen(self) -> None:
@@ -147,11 +125,11 @@ class Listener:
                 for notification in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
                     if notification.payload == hello:
                         logger.info("replicas notify each other")
-                        self._is_listening = True
+                        self.is_listening = True
                         # Earlier notifications were not heard, so everything is checked once.
-                        self._handle(EVENT, LEASE, REPLAY, _SETTLED)
+                        self._handle(EVENT, LEASE, REPLAY, SETTLED)
                     self._handle(notification.payload)
-                if not self._is_listening and time.monotonic() > hello_until:
+                if not self.is_listening and time.monotonic() > hello_until:
                     return
 
     def _handle(self, *payloads: str) -> None:
@@ -162,11 +140,11 @@ class Listener:
                 return  # The event loop has ended, and this thread is about to.
 
 
-def _read_server_pid(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
+def _read_server_pid(connection: "psycopg.Connection[Any]") -> object:
     return connection.execute("SELECT pg_backend_pid()").fetchone()
 
 
-def _connect(url: URL) -> "psycopg.Connection[tuple[object, ...]]":
+def _connect(url: URL) -> "psycopg.Connection[Any]":
     return psycopg.connect(
         url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,

@@ -1,17 +1,18 @@
-"""Recording the outcomes of a batch. Runs on the driver's cursor, as app.store.dispatch_queries."""
+"""Recording the outcomes of a batch."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from sqlalchemy import Connection, text
 
 from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity, Priority
 from app.domain.instants import Instant
 from app.domain.retry import RetryDecision
-from app.store.dispatch_queries import Batch, Wanted, claim_with
+from app.store.dispatch_queries import Batch, Wanted, claim
 from app.store.lease import require_lease
-from app.store.notifications import notify, write_settled
+from app.store.notifications import SETTLED, notify
 from app.store.schema import OF_TRIP, OF_USER
-from app.store.write_session import WriteSession
 
 _UNIQUE_CONFLICT: Final = "23505"
 
@@ -119,10 +120,8 @@ class Failed:
     """The entity itself failed.
 
     Attributes:
-        entity: as it was claimed.
         code: SQLSTATE or similar.
         message: one sentence without values.
-        decision: whether and when it is retried.
         missing_parent: the reference that Supabase lacks, if known.
     """
 
@@ -135,12 +134,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The entity was part of a request that failed as a whole.
-
-    Attributes:
-        entity: as it was claimed.
-        request_limit: most entities of its next request.
-    """
+    """The entity was part of a request that failed as a whole; its next one is smaller."""
 
     entity: PendingEntity
     request_limit: int
@@ -150,7 +144,7 @@ Outcome = Applied | Failed | Postponed
 
 
 def record_and_claim(
-    session: WriteSession,
+    connection: Connection,
     now: Instant,
     outcomes: Sequence[Outcome],
     wanted: Wanted | None,
@@ -163,8 +157,6 @@ def record_and_claim(
     pending. Recording an outcome twice is harmless.
 
     Args:
-        session: of the store.
-        now: the current time.
         outcomes: of any number of batches.
         wanted: the batch to claim; None claims nothing.
         token: of the lease; None for a store of one relay.
@@ -173,81 +165,72 @@ def record_and_claim(
         LeaseLost: the lease is not held under this token; nothing is recorded.
     """
     if token is not None:
-        require_lease(session.connection, token)
-    _record(session, outcomes, now)
-    if session.is_shared and outcomes:
-        refs = [outcome.entity.ref for outcome in outcomes]
-        notify(session.connection, write_settled(refs))
-    return None if wanted is None else claim_with(session.cursor, now, wanted)
+        require_lease(connection, token)
+    if outcomes:
+        _record(connection, outcomes, now)
+        notify(connection, SETTLED)
+    return None if wanted is None else claim(connection, now, wanted)
 
 
-def _record(session: WriteSession, outcomes: Sequence[Outcome], now: Instant) -> None:
+def _record(connection: Connection, outcomes: Sequence[Outcome], now: Instant) -> None:
     applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-    postponed = [outcome for outcome in outcomes if isinstance(outcome, Postponed)]
-    written = [entity for entity in applied if entity.row is not None]
-    deleted = [entity for entity in applied if entity.row is None]
-    cursor = session.cursor
-    trips, users = _key_params(written, Kind.TRIP, now), _key_params(written, Kind.USER, now)
-    cursor.executemany(_REQUEUE_CHILDREN_OF_RECREATED_TRIP, trips)
-    cursor.executemany(REQUEUE_CHILDREN_OF_RECREATED_USER, users)
-    cursor.executemany(_RECORD_APPLIED, [_entity_params(each) | {"now": now} for each in applied])
-    cursor.executemany(_RECORD_FAILURE, [_failure_params(each) for each in failed])
-    cursor.executemany(
-        _POSTPONE,
-        [
-            _entity_params(each.entity) | {"now": now, "request_limit": each.request_limit}
-            for each in postponed
-        ],
-    )
-    cursor.executemany(_REQUEUE_PARENT, list(_parent_params(failed, now)))
-    for kind in _list_conflicting_kinds(failed):
-        values = {
-            "priority": int(Priority.RETRIED_WRITE),
-            "kind": kind.value,
-            "code": _UNIQUE_CONFLICT,
-        }
-        cursor.execute(_GATHER_UNIQUE_CONFLICTS, values)
-    # Last: the children of a deleted parent may have been applied earlier in the same batch.
-    cursor.executemany(_REQUEUE_CHILDREN_OF_TRIP, _key_params(deleted, Kind.TRIP, now))
-    cursor.executemany(_RELEASE_CHILDREN_OF_TRIP, trips)
-    cursor.executemany(REQUEUE_CHILDREN_OF_USER, _key_params(deleted, Kind.USER, now))
-    cursor.executemany(RELEASE_CHILDREN_OF_USER, users)
+    written = {kind: _keys_of(applied, kind, now, is_written=True) for kind in Kind}
+    deleted = {kind: _keys_of(applied, kind, now, is_written=False) for kind in Kind}
+    steps: list[tuple[str, list[dict[str, Any]]]] = [
+        (_REQUEUE_CHILDREN_OF_RECREATED_TRIP, written[Kind.TRIP]),
+        (REQUEUE_CHILDREN_OF_RECREATED_USER, written[Kind.USER]),
+        (_RECORD_APPLIED, [_identify(each) | {"now": now} for each in applied]),
+        (_RECORD_FAILURE, [_describe(each) for each in failed]),
+        (
+            _POSTPONE,
+            [
+                _identify(each.entity) | {"now": now, "request_limit": each.request_limit}
+                for each in outcomes
+                if isinstance(each, Postponed)
+            ],
+        ),
+        (_REQUEUE_PARENT, list(_list_missing_parents(failed, now))),
+        (_GATHER_UNIQUE_CONFLICTS, _list_new_conflicts(failed)),
+        # Last: the children of a deleted parent may have been applied earlier in the same batch.
+        (_REQUEUE_CHILDREN_OF_TRIP, deleted[Kind.TRIP]),
+        (_RELEASE_CHILDREN_OF_TRIP, written[Kind.TRIP]),
+        (REQUEUE_CHILDREN_OF_USER, deleted[Kind.USER]),
+        (RELEASE_CHILDREN_OF_USER, written[Kind.USER]),
+    ]
+    for statement, values in steps:
+        if values:
+            connection.execute(text(statement), values)
 
 
-def _list_conflicting_kinds(failed: Collection[Failed]) -> list[Kind]:
+def _list_new_conflicts(failed: Sequence[Failed]) -> list[dict[str, Any]]:
     """List the kinds with a new unique conflict, whose counterparts may be waiting."""
-    return sorted(
-        {
-            each.entity.ref.kind
-            for each in failed
-            if each.code == _UNIQUE_CONFLICT and each.entity.attempts <= 1
-        }
-    )
-
-
-def _entity_params(entity: PendingEntity) -> dict[str, Any]:
-    # Plain str and int: for subclasses the driver first looks for an adapter.
-    return {
-        "kind": entity.ref.kind.value,
-        "key": entity.ref.key,
-        "revision": entity.revision,
+    kinds = {
+        each.entity.ref.kind.value
+        for each in failed
+        if each.code == _UNIQUE_CONFLICT and each.entity.attempts <= 1
     }
+    common = {"priority": int(Priority.RETRIED_WRITE), "code": _UNIQUE_CONFLICT}
+    return [common | {"kind": kind} for kind in sorted(kinds)]
 
 
-def _key_params(
-    entities: Sequence[PendingEntity], kind: Kind, now: Instant
+def _identify(entity: PendingEntity) -> dict[str, Any]:
+    return {"kind": entity.ref.kind.value, "key": entity.ref.key, "revision": entity.revision}
+
+
+def _keys_of(
+    entities: Sequence[PendingEntity], kind: Kind, now: Instant, *, is_written: bool
 ) -> list[dict[str, Any]]:
     return [
         {"kind": kind.value, "key": entity.ref.key, "now": now}
         for entity in entities
-        if entity.ref.kind is kind
+        if entity.ref.kind is kind and (entity.row is not None) is is_written
     ]
 
 
-def _failure_params(failed: Failed) -> dict[str, Any]:
+def _describe(failed: Failed) -> dict[str, Any]:
     decision = failed.decision
-    return _entity_params(failed.entity) | {
+    return _identify(failed.entity) | {
         "state": decision.state.value,
         "priority": int(decision.priority),
         "request_limit": decision.request_limit,
@@ -260,12 +243,9 @@ def _failure_params(failed: Failed) -> dict[str, Any]:
     }
 
 
-def _parent_params(failed: Collection[Failed], now: Instant) -> Iterable[dict[str, Any]]:
+def _list_missing_parents(failed: Sequence[Failed], now: Instant) -> Iterator[dict[str, Any]]:
     for each in failed:
-        if each.missing_parent is not None and each.decision.state is EntityState.PENDING:
-            yield {
-                "kind": each.missing_parent.kind.value,
-                "key": each.missing_parent.key,
-                "now": now,
-                "due_at": each.decision.due_at,
-            }
+        parent = each.missing_parent
+        if parent is not None and each.decision.state is EntityState.PENDING:
+            due_at = each.decision.due_at
+            yield {"kind": parent.kind.value, "key": parent.key, "now": now, "due_at": due_at}

@@ -11,11 +11,7 @@ _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 def open_private(path: Path, mode: Literal["ab", "wb"]) -> IO[bytes]:
-    """Open a file; a new one is created for its owner alone, regardless of the umask.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
+    """Open a file; a new one is created for its owner alone, regardless of the umask."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, _OWNER_ONLY))
 
 
@@ -24,9 +20,6 @@ def create_private(path: Path) -> None:
 
     An existing file is not even opened: closing it would release every lock that SQLite holds on it
     in this process.
-
-    Raises:
-        OSError: it cannot be created.
     """
     if not path.exists():
         open_private(path, "ab").close()

@@ -27,10 +27,6 @@ class QueryPool:
     """Threads that run queries.
 
     Args:
-        engine: of the store.
-        name: of the threads.
-        threads: how many queries run at once.
-        statement_seconds: how long one statement may take.
         has_low_priority: use the processor only when other threads leave it idle; on Linux.
     """
 
@@ -51,14 +47,10 @@ class QueryPool:
             initializer=_lower_thread_priority if has_low_priority else None,
         )
 
-    async def run(
+    async def __call__(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a query in a transaction and return its result after the commit.
-
-        Raises:
-            StoreUnavailable: the database failed or did not respond in time.
-        """
+        """Run a query in a transaction and return its result after the commit."""
 
         def call(connection: Connection) -> T:
             return query(connection, *args, **kwargs)

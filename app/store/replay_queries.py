@@ -6,8 +6,7 @@ events each entity would dirty a page of its own: that was thirty times slower.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -27,10 +26,9 @@ from app.domain.criteria import Criteria, read_criteria, write_criteria
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, Priority
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import Instant
-from app.store.event_queries import IS_OF_EVENT, find_events, match_events, walk_events_of
+from app.store.event_queries import IS_OF_EVENT, match_events, walk_events_of
 from app.store.notifications import REPLAY, notify
 from app.store.schema import entities, events, replays
-from app.store.write_session import WriteSession
 
 # As `PendingEntity.priority`.
 _FRESH: ColumnElement[int] = case(
@@ -40,27 +38,8 @@ _FRESH: ColumnElement[int] = case(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """The next entities of a replay, in order.
-
-    Attributes:
-        refs: as many as were asked for; fewer at the end.
-        is_end: whether the replay has no others after them.
-    """
-
-    refs: tuple[EntityRef, ...]
-    is_end: bool
-
-    def split(self, size: int) -> Iterator["Targets"]:
-        """Yield parts of at most `size` entities, at least one part."""
-        for start in range(0, max(len(self.refs), 1), size):
-            rest = self.refs[start:]
-            yield Targets(rest[:size], is_end=self.is_end and len(rest) <= size)
-
-
 def count_matches(connection: Connection, criteria: Criteria) -> Matches:
-    """Count the events and entities that meet criteria other than ids.
+    """Count the events and entities that meet criteria.
 
     With a status alone, it counts the entities with that status and the events that decide their
     desired state: a membership that was removed with its trip has no such event.
@@ -75,7 +54,7 @@ def count_matches(connection: Connection, criteria: Criteria) -> Matches:
 
 
 def begin_replay(
-    session: WriteSession,
+    connection: Connection,
     *,
     replay_id: ReplayId,
     criteria: Criteria,
@@ -84,7 +63,7 @@ def begin_replay(
     now: Instant,
 ) -> None:
     """Record a replay before anything is requeued."""
-    session.connection.execute(
+    connection.execute(
         insert(replays).values(
             replay_id=replay_id,
             requested_at=now,
@@ -97,45 +76,37 @@ def begin_replay(
             superseded=0,
         )
     )
-    if session.is_shared:
-        notify(session.connection, REPLAY)
+    notify(connection, REPLAY)
 
 
-def find_targets(connection: Connection, number: int, limit: int) -> Targets:
-    """Find the next entities of a replay."""
+def find_targets(connection: Connection, number: int, limit: int) -> list[EntityRef]:
+    """Find the next entities of a replay, in order; none at its end."""
     row = connection.execute(
         select(replays.c.filter, replays.c.resume_after).where(replays.c.number == number)
     ).one()
-    criteria = read_criteria(row.filter)
-    after = None if row.resume_after is None else _read_ref(row.resume_after)
-    if criteria.event_ids is not None:
-        found = find_events(connection, criteria.event_ids).values()
-        refs = sorted({event.entity.ref for event in found if criteria.matches(event)})
-        refs = [ref for ref in refs if after is None or ref > after]
-    else:
-        rows = connection.execute(_select_targets(criteria, after).limit(limit + 1))
-        refs = [EntityRef(Kind(row.kind), EntityKey(row.key)) for row in rows]
-    return Targets(tuple(refs[:limit]), is_end=len(refs) <= limit)
+    targets = _select_targets(read_criteria(row.filter), _read_ref(row.resume_after))
+    return [EntityRef(Kind(kind), key) for kind, key in connection.execute(targets.limit(limit))]
 
 
-def requeue_targets(session: WriteSession, number: int, targets: Targets, now: Instant) -> bool:
+def requeue_targets(
+    connection: Connection, number: int, targets: Sequence[EntityRef], now: Instant
+) -> bool:
     """Requeue entities at their current desired state and store how far the replay is.
 
-    Entities that the replay has already passed are skipped: an earlier step whose result was lost
-    may have been committed, or another replica may have run it.
+    Without entities, the replay is completed. Entities that it has already passed are skipped: an
+    earlier step whose result was lost may have been committed, or another replica may have run it.
 
     Returns:
         Whether the replay continues; False if it is not running.
     """
-    connection = session.connection
     running = select(replays.c.resume_after).where(
         replays.c.number == number, replays.c.status == ReplayStatus.RUNNING
     )
     row = connection.execute(running.with_for_update()).one_or_none()
     if row is None:
         return False
-    after = None if row.resume_after is None else _read_ref(row.resume_after)
-    refs = [ref for ref in targets.refs if after is None or ref > after]
+    passed = _read_ref(row.resume_after)
+    refs = [ref for ref in targets if passed is None or ref > passed]
     are_targets = tuple_(entities.c.kind, entities.c.key).in_([tuple(ref) for ref in refs])
     _count_superseded(connection, number, are_targets)
     marked = connection.execute(
@@ -164,15 +135,15 @@ def requeue_targets(session: WriteSession, number: int, targets: Targets, now: I
     values: dict[str, Any] = {"marked": replays.c.marked + marked}
     if refs:
         values["resume_after"] = json.dumps(tuple(refs[-1]))
-    if targets.is_end:
+    if not targets:
         values["status"] = ReplayStatus.COMPLETED
     connection.execute(update(replays).where(replays.c.number == number).values(**values))
-    return not targets.is_end
+    return bool(targets)
 
 
-def fail_replay(session: WriteSession, number: int) -> None:
+def fail_replay(connection: Connection, number: int) -> None:
     """Mark a replay as failed; what it has requeued stays requeued."""
-    session.connection.execute(
+    connection.execute(
         update(replays).where(replays.c.number == number).values(status=ReplayStatus.FAILED)
     )
 
@@ -212,7 +183,9 @@ def _select_matching(criteria: Criteria, *columns: ColumnElement[Any]) -> Select
     return statement
 
 
-def _read_ref(text: str) -> EntityRef:
+def _read_ref(text: str | None) -> EntityRef | None:
+    if text is None:
+        return None
     kind, key = json.loads(text)
     return EntityRef(Kind(kind), EntityKey(key))
 

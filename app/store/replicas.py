@@ -1,16 +1,11 @@
 """One relay among those that share a PostgreSQL store."""
 
-from collections.abc import Callable
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.engine import URL
+from sqlalchemy import Engine
 
 from app.store.notifications import Handler, Listener, Pooler
 from app.store.query_pool import QueryPool
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # Notifications arrive at once; polling finds those that were missed.
 _POLL_SECONDS_WITH_NOTIFICATIONS: Final = 5.0
@@ -18,14 +13,16 @@ _POLL_SECONDS: Final = 0.25
 
 
 class Replicas:
-    """The lease and the notifications between replicas, on a thread and a connection of their own.
+    """The lease and the notifications between replicas.
 
-    The lease must be renewed however long other queries take.
+    Attributes:
+        run: runs a query of `app.store.lease`, in a thread of its own: the lease must be renewed
+            however long other queries take.
     """
 
-    def __init__(self, url: URL, engine: Engine) -> None:
-        self._url = url
-        self._pool = QueryPool(engine, "store-replica", 1)
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.run = QueryPool(engine, "store-replica", 1)
         self._listener: Listener | None = None
 
     def listen(self, pooler: Pooler, handler: Handler) -> None:
@@ -34,26 +31,16 @@ class Replicas:
         Without notifications, poll every `poll_seconds` for the work of other replicas.
         """
         if pooler is not Pooler.TRANSACTION:
-            self._listener = Listener(self._url, handler)
+            self._listener = Listener(self._engine.url, handler)
 
     async def close(self) -> None:
         """Stop listening and end the thread."""
         if self._listener is not None:
             await self._listener.close()
-        self._pool.close()
+        self.run.close()
 
     @property
     def poll_seconds(self) -> float:
         """How often to poll for the work of other replicas."""
         is_listening = self._listener is not None and self._listener.is_listening
         return _POLL_SECONDS_WITH_NOTIFICATIONS if is_listening else _POLL_SECONDS
-
-    async def run(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a query of app.store.lease or app.store.notifications in a transaction of its own.
-
-        Raises:
-            StoreUnavailable: the database failed or did not respond in time.
-        """
-        return await self._pool.run(query, *args, **kwargs)

@@ -1,13 +1,11 @@
 """Purging events: how long they are kept, and which ones stay however old they are."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app.domain.history import EventCursor
 from app.domain.instants import Instant, after, seconds_between
-from app.store.write_session import WriteSession
 
 _DAY_SECONDS: Final = 86_400
 _INTERVAL_SECONDS: Final = 3600
@@ -52,20 +50,9 @@ WHERE (received_at, sequence) > (:after_received_at, :after_sequence)
 _START: Final = EventCursor(Instant(-(2**63)), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class PurgedChunk:
-    """The result of one step of a purge.
-
-    Attributes:
-        events: how many were deleted.
-        end: the position of the last event considered; None if none was left.
-    """
-
-    events: int
-    end: EventCursor | None
-
-
-def advance_cutoff(session: WriteSession, now: Instant, retention_seconds: float) -> Instant | None:
+def advance_cutoff(
+    connection: Connection, now: Instant, retention_seconds: float
+) -> Instant | None:
     """Advance and return the stored cutoff: events received earlier may be purged.
 
     It advances by at most a day per purge, so a clock that is far ahead costs a day of history, not
@@ -75,34 +62,38 @@ def advance_cutoff(session: WriteSession, now: Instant, retention_seconds: float
         None if no event is stored, or the latest purge began less than an hour ago. A time more
         than an hour in the future was set by a clock that has been corrected; it does not count.
     """
-    oldest: int | None = session.connection.execute(_SELECT_OLDEST).scalar_one()
+    oldest: int | None = connection.execute(_SELECT_OLDEST).scalar_one()
     if oldest is None:
         return None
-    stored: Any = session.connection.execute(_SELECT_PURGE).one_or_none()
+    stored: Any = connection.execute(_SELECT_PURGE).one_or_none()
     if stored is not None and abs(seconds_between(stored.purged_at, now)) < _INTERVAL_SECONDS:
         return None
     base = Instant(oldest if stored is None else stored.cutoff)
     cutoff = min(after(now, -retention_seconds), after(base, _DAY_SECONDS))
     # A clock that starts in 1970 must not move the cutoff back by decades.
     cutoff = max(cutoff, min(base, after(Instant(oldest), -_DAY_SECONDS)))
-    session.connection.execute(_UPSERT_PURGE, {"cutoff": cutoff, "now": now})
+    connection.execute(_UPSERT_PURGE, {"cutoff": cutoff, "now": now})
     return cutoff
 
 
 def purge_chunk(
-    session: WriteSession, before: Instant, limit: int, *, resume_after: EventCursor | None = None
-) -> PurgedChunk:
+    connection: Connection, before: Instant, limit: int, *, resume_after: EventCursor | None = None
+) -> tuple[int, EventCursor | None]:
     """Consider the next `limit` events received before an instant; delete those not needed.
 
     Entities stay: they are the desired state.
+
+    Returns:
+        How many events were deleted, and the position of the last one that was considered; None if
+        none was left.
     """
     start = resume_after or _START
     values = {"after_received_at": start.received_at, "after_sequence": start.sequence}
-    end = session.connection.execute(
+    end = connection.execute(
         _SELECT_CHUNK_END, values | {"before": before, "limit": limit}
     ).one_or_none()
     if end is None:
-        return PurgedChunk(0, None)
-    position = EventCursor(Instant(end.received_at), end.sequence)
-    values |= {"end_received_at": position.received_at, "end_sequence": position.sequence}
-    return PurgedChunk(session.connection.execute(_DELETE_CHUNK, values).rowcount, position)
+        return 0, None
+    values |= {"end_received_at": end.received_at, "end_sequence": end.sequence}
+    deleted = connection.execute(_DELETE_CHUNK, values).rowcount
+    return deleted, EventCursor(end.received_at, end.sequence)

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Self, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine, text
 
 from app.domain.events import Event
 from app.domain.failpoints import FailpointHook, noop
@@ -26,7 +25,6 @@ from app.store.replicas import Replicas
 from app.store.schema_upgrade import upgrade_schema
 from app.store.store_lock import hold_store_lock
 from app.store.store_url import is_shared, read_store_url
-from app.store.write_session import WriteSession
 
 logger = logging.getLogger(__name__)
 
@@ -39,35 +37,37 @@ _READ_THREADS: Final = 2
 _SEARCH_THREADS: Final = 2
 _SCAN_SECONDS: Final = 300
 
-_UPSERT_HEARTBEAT: Final = """
+_UPSERT_HEARTBEAT: Final = text("""
 INSERT INTO heartbeat (id, beaten_at) VALUES (1, :now)
 ON CONFLICT (id) DO UPDATE SET beaten_at = excluded.beaten_at
-"""
+""")
 
 
 class Store:
     """One relay's store.
 
-    Concurrent writes share one commit, and return after it. Queries see the last commit.
+    Concurrent writes share one commit, and return after it. Queries see the last commit. Everything
+    raises StoreUnavailable if the database fails, does not respond in time, or is closed.
 
     Attributes:
+        read: runs a query that reads a bounded number of rows.
+        search: runs an operator's query, at low priority.
+        scan: runs a query that may read every event, at low priority and without haste.
         replicas: the other relays that share the store; None for SQLite.
     """
 
-    def __init__(
-        self, url: URL, engine: Engine, resources: ExitStack, *, hit: FailpointHook = noop
-    ) -> None:
+    def __init__(self, engine: Engine, resources: ExitStack, hit: FailpointHook) -> None:
         self._resources = resources
         self._commits = GroupCommit(engine, perform, hit=hit)
         self._receives = self._commits
-        if is_shared(url):
+        if is_shared(engine.url):
             self._receives = GroupCommit(engine, call_receive, commits_itself=True, hit=hit)
-        self._reads = QueryPool(engine, "store-read", _READ_THREADS)
-        self._searches = QueryPool(engine, "store-search", _SEARCH_THREADS, has_low_priority=True)
-        self._scans = QueryPool(
+        self.read = QueryPool(engine, "store-read", _READ_THREADS)
+        self.search = QueryPool(engine, "store-search", _SEARCH_THREADS, has_low_priority=True)
+        self.scan = QueryPool(
             engine, "store-scan", 1, statement_seconds=_SCAN_SECONDS, has_low_priority=True
         )
-        self.replicas = Replicas(url, engine) if is_shared(url) else None
+        self.replicas = Replicas(engine) if is_shared(engine.url) else None
 
     @classmethod
     async def open(cls, store_url: str, *, hit: FailpointHook = noop) -> Self:
@@ -85,7 +85,7 @@ class Store:
             exposure = None if is_shared(url) else describe_exposure(Path(url.database or ""))
             if exposure is not None:
                 logger.warning("%s", exposure)
-            return cls(url, engine, resources.pop_all(), hit=hit)
+            return cls(engine, resources.pop_all(), hit)
 
     async def close(self) -> None:
         """Commit the waiting writes, then close every connection."""
@@ -94,7 +94,7 @@ class Store:
         await self._receives.close()
         if self._receives is not self._commits:
             await self._commits.close()
-        for pool in (self._reads, self._searches, self._scans):
+        for pool in (self.read, self.search, self.scan):
             pool.close()
         self._resources.close()
 
@@ -102,11 +102,6 @@ class Store:
     def failure(self) -> str | None:
         """Why nothing can be committed; None while the store is writable."""
         return self._receives.failure or self._commits.failure
-
-    @property
-    def events_stored(self) -> int:
-        """How many events this process has stored or recognised; it only rises."""
-        return self._receives.events_stored
 
     @property
     def commit_seconds(self) -> float:
@@ -120,70 +115,22 @@ class Store:
 
         The future completes after the commit, or fails with StoreUnavailable; then nothing is
         stored.
-
-        Raises:
-            StoreUnavailable: the store is closed.
         """
         return self._receives.submit(Arrival(events, received_at))
 
     async def write_heartbeat(self, now: Instant) -> None:
-        """Commit something small, to know that commits succeed.
-
-        Raises:
-            StoreUnavailable: they do not; `failure` says why.
-        """
-
-        def write(session: WriteSession) -> None:
-            session.cursor.execute(_UPSERT_HEARTBEAT, {"now": now})
-
-        await self.write(write)
+        """Commit something small, to know that commits succeed; if not, `failure` says why."""
+        await self.write(Connection.execute, _UPSERT_HEARTBEAT, {"now": now})
         if self._receives is not self._commits:
             # While receiving counts as failed, no event is accepted that would end the failure.
             await self.store_events((), now)
 
     async def write(
-        self,
-        operation: Callable[Concatenate[WriteSession, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a write operation and return its result after the commit.
+        """Run a write operation, all or nothing, and return its result after the commit."""
 
-        Raises:
-            StoreUnavailable: it could not be committed; nothing of it is stored.
-        """
-
-        def run(session: WriteSession) -> T:
-            return operation(session, *args, **kwargs)
+        def run(connection: Connection) -> T:
+            return operation(connection, *args, **kwargs)
 
         return cast(T, await self._commits.submit(run))
-
-    async def read(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a query that reads a bounded number of rows.
-
-        Raises:
-            StoreUnavailable: the database failed or did not respond in time.
-        """
-        return await self._reads.run(query, *args, **kwargs)
-
-    async def search(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run an operator's query, at low priority.
-
-        Raises:
-            StoreUnavailable: the database failed or did not respond in time.
-        """
-        return await self._searches.run(query, *args, **kwargs)
-
-    async def scan(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a query that may read every event, at low priority and without haste.
-
-        Raises:
-            StoreUnavailable: the database failed or did not respond in time.
-        """
-        return await self._scans.run(query, *args, **kwargs)

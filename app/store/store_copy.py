@@ -40,12 +40,7 @@ class CopyFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of a store, by table.
-
-    Attributes:
-        rows: how many.
-        digests: of the rows, in any order.
-    """
+    """The number of rows and their digest, in any order, by table."""
 
     rows: dict[str, int]
     digests: dict[str, str]
@@ -73,17 +68,18 @@ def copy_store(
             reader = stack.enter_context(_read(source))
             _require_source(reader)
             counters = {name: _read_counter(reader, name) for name in _COUNTED}
-            original = _read_contents(reader, report, "reading", page_rows)
         with _translate_errors("--to"):
-            _prepare_target(target)
-            writer = stack.enter_context(_write(target))
+            upgrade_schema(target)
+            with _read(target) as connection:
+                _require_unused(connection)
+            options = {"is_exclusive": True, **_OPTIONS}
+            writer = stack.enter_context(target.connect().execution_options(**options))
             for table in TABLES:
                 if writer.execute(select(table).limit(1)).one_or_none() is not None:
                     raise ConfigurationInvalid("STORE_URL names a store that is not empty")
-            _copy_tables(reader, writer, original, report, page_rows)
+            original = _read_contents(reader, report, "copying", page_rows, copy_to=writer)
             _set_counters(writer, counters)
-            copy = _read_contents(writer, report, "verifying", page_rows)
-            if copy != original:
+            if _read_contents(writer, report, "verifying", page_rows) != original:
                 raise CopyFailed("the copy has other rows than the source")
         with _translate_errors("--from"), _read(source) as latest:
             _require_source(latest)
@@ -130,12 +126,6 @@ def _read(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-@contextmanager
-def _write(engine: Engine) -> Iterator[Connection]:
-    with engine.connect().execution_options(is_exclusive=True, **_OPTIONS) as connection:
-        yield connection
-
-
 def _require_source(connection: Connection) -> None:
     """Check that a store can be copied."""
     head = find_head()
@@ -159,25 +149,15 @@ def _require_unused(connection: Connection) -> None:
         raise ConfigurationInvalid(f"STORE_URL names a store that a relay is using: {lease.holder}")
 
 
-def _prepare_target(engine: Engine) -> None:
-    upgrade_schema(engine)
-    with _read(engine) as connection:
-        _require_unused(connection)
-
-
-def _copy_tables(
-    reader: Connection, writer: Connection, original: Contents, report: Report, page_rows: int
-) -> None:
-    done, total = 0, sum(original.rows.values())
-    for table in TABLES:
-        rows = reader.execute(select(table), execution_options={"yield_per": page_rows})
-        for page in rows.partitions():
-            writer.execute(insert(table), [dict(row._mapping) for row in page])
-            done += len(page)
-            report("copying", done, total)
-
-
-def _read_contents(connection: Connection, report: Report, step: str, page_rows: int) -> Contents:
+def _read_contents(
+    connection: Connection,
+    report: Report,
+    step: str,
+    page_rows: int,
+    *,
+    copy_to: Connection | None = None,
+) -> Contents:
+    """Read all rows, and copy them if asked to."""
     rows = {table.name: _count(connection, table) for table in TABLES}
     digests: dict[str, str] = {}
     done, total = 0, sum(rows.values())
@@ -186,6 +166,8 @@ def _read_contents(connection: Connection, report: Report, step: str, page_rows:
         digest = 0
         found = connection.execute(select(table), execution_options={"yield_per": page_rows})
         for page in found.partitions():
+            if copy_to is not None:
+                copy_to.execute(insert(table), [dict(row._mapping) for row in page])
             for row in page:
                 digest += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
             done += len(page)

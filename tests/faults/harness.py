@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
+from app.domain.clocks import Clocks
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityKey, EntityRef, Kind, split_membership_key
 from app.domain.errors import StoreUnavailable
@@ -62,7 +63,9 @@ class Harness:
 
     async def replay(self, events: Sequence[Event]) -> None:
         """Replay the entities of these events."""
-        replayer = Replayer(self._store, clock=self.clock, wake_dispatcher=self.dispatcher.wake)
+        replayer = Replayer(
+            self._store, clocks=Clocks(self.clock), wake_dispatcher=self.dispatcher.wake
+        )
         marking = asyncio.create_task(replayer.run())
         ids = tuple(event.event_id for event in events)
         replay = await replayer.replay(Criteria(event_ids=ids), requested_by=None)
@@ -142,9 +145,7 @@ class Harness:
             self._store,
             self._supabase,
             OutcomeNotifier(),
-            clock=self.clock,
-            monotonic=self.clock,
-            jitter=lambda: 0.999,
+            clocks=Clocks(self.clock, self.clock, lambda: 0.999),
         )
 
 

@@ -9,11 +9,11 @@ from typing import Final
 
 import httpx
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EntityKey, EntityRef, EventStatus, Kind
 from app.domain.events import Event
 from app.domain.history import EntityView
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
-from app.domain.retry import Jitter
 from app.relay.dispatch import Dispatcher
 from app.relay.health import Health, HealthReporter
 from app.relay.outcome_notifier import OutcomeNotifier
@@ -55,7 +55,7 @@ class Harness:
         *,
         targets: Targets = MINIMAL_TARGETS,
         make_clock: Callable[[float], Clock] = Clock,
-        jitter: Jitter = lambda: 0.999,
+        jitter: Callable[[], float] = lambda: 0.999,
     ) -> None:
         self.store = store
         self.postgrest = postgrest
@@ -64,7 +64,7 @@ class Harness:
         self.notifier = OutcomeNotifier()
         self._http = http
         self._targets = targets
-        self._jitter = jitter
+        self.clocks = Clocks(self.clock, self.monotonic, jitter)
         self.dispatcher = self.start_dispatcher()
 
     def start_dispatcher(self) -> Dispatcher:
@@ -73,9 +73,7 @@ class Harness:
             self.store,
             SupabaseClient(self._http, clock=self.clock),
             self.notifier,
-            clock=self.clock,
-            monotonic=self.monotonic,
-            jitter=self._jitter,
+            clocks=self.clocks,
             targets=self._targets,
         )
 
@@ -135,9 +133,7 @@ class Harness:
         return [found[event.event_id].status for event in events]
 
     async def report_health(self) -> Health:
-        return await HealthReporter(
-            self.store, self.dispatcher, clock=self.clock, monotonic=self.monotonic
-        ).report()
+        return await HealthReporter(self.store, self.dispatcher, self.clocks).report()
 
     def held(self) -> dict[EntityRef, dict[str, str | None]]:
         """Return the rows in Supabase by entity."""
@@ -155,7 +151,7 @@ async def run_harness(
     targets: Targets = MINIMAL_TARGETS,
     *,
     make_clock: Callable[[float], Clock] = Clock,
-    jitter: Jitter = lambda: 0.999,
+    jitter: Callable[[], float] = lambda: 0.999,
     timeout_seconds: float = 5,
 ) -> AsyncIterator[Harness]:
     store = await Store.open(store_url)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.measurements import Measurements
@@ -10,7 +11,7 @@ from tests.auth.issuer import Clock
 
 def make_breaker(*, jitter: float = 1.0) -> tuple[CircuitBreaker, Clock]:
     clock = Clock(1_000.0)
-    breaker = CircuitBreaker(monotonic=clock, jitter=lambda: jitter, measurements=Measurements())
+    breaker = CircuitBreaker(Clocks(monotonic=clock, jitter=lambda: jitter), Measurements())
     return breaker, clock
 
 

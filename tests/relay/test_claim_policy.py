@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from app.relay.claim_policy import RequestLimit
 
 limits = st.builds(
-    lambda maximum, is_single: RequestLimit(maximum, single_after_failure=is_single),
+    lambda maximum, growth: RequestLimit(maximum, growth=growth),
     st.integers(1, 1_000),
-    st.booleans(),
+    st.sampled_from([0, 10]),
 )
 # How full the request is, and whether it succeeds.
 requests = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=300)
@@ -74,7 +74,7 @@ def test_limit_is_the_maximum_again_once_requests_of_any_size_succeed() -> None:
     for size in (500, 20, 2):
         limit.record_failure(size)
     assert limit.value == 1
-    for _ in range(12 * RequestLimit.SUCCESSES_PER_TRIAL):
+    for _ in range(50):
         limit.record_success(limit.value)
     assert limit.value == 500
 
@@ -97,6 +97,6 @@ def test_request_of_500_is_narrowed_down_to_one_in_two_splits() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 500])
 def test_deletes_are_sent_one_at_a_time_after_a_failure(size: int) -> None:
-    limit = RequestLimit(500, single_after_failure=True)
+    limit = RequestLimit(500, growth=0)
     assert limit.record_failure(size) == 1
     assert limit.value == 1

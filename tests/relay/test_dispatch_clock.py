@@ -92,7 +92,7 @@ async def test_revocation_failing_alone_is_retried_within_seconds_after_a_clock_
 
 @pytest.mark.parametrize("priority", [Priority.RETRIED_REVOCATION, Priority.RETRIED_WRITE])
 async def test_entity_that_is_due_in_an_hour_by_the_clock_of_another_replica_is_due_now(
-    harness: Harness, priority: Priority, caplog: pytest.LogCaptureFixture
+    harness: Harness, priority: Priority
 ) -> None:
     await harness.receive(event := World().membership("deleted"))
     now = from_seconds(harness.clock())
@@ -109,7 +109,6 @@ async def test_entity_that_is_due_in_an_hour_by_the_clock_of_another_replica_is_
     )
     async with harness.running():
         await harness.wait_until_applied(event, seconds=5)
-    assert "the clock was ahead" in caplog.text
 
 
 async def test_entity_with_a_legitimate_wait_keeps_waiting(harness: Harness) -> None:

@@ -108,7 +108,7 @@ async def test_revocations_continue_while_insert_is_not_granted(harness: Harness
     await harness.receive(*roles)
     await harness.drain()
     (table,) = harness.dispatcher.status.held
-    assert (table.table, table.action) == ("public.trip_memberships", "writes")
+    assert table.startswith("writes of public.trip_memberships wait")
     revocations = [world.membership("deleted", at=2) for world in worlds[:5]]
     await harness.receive(*revocations)
     await harness.drain()
@@ -134,7 +134,7 @@ async def test_grants_continue_while_delete_is_not_granted(harness: Harness) -> 
     await harness.drain()
     assert set(await harness.statuses_of(*members)) == {EventStatus.APPLIED}
     (table,) = harness.dispatcher.status.held
-    assert table.action == "deletes"
+    assert table.startswith("deletes of ")
 
 
 @pytest.mark.parametrize("code", STRUCTURAL)

@@ -3,15 +3,15 @@
 import pytest
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.relay.dispatcher_status import DispatcherStatus, HeldTable, read_status, write_status
+from app.relay.dispatcher_status import DispatcherStatus, read_status, write_status
 
 TROUBLED = DispatcherStatus(
     crash="ValueError",
     failure=RequestFailure(RequestFailureKind.UNAVAILABLE, "HTTP 503", "é", 60.0),
     has_contact=True,
     held=(
-        HeldTable("public.trips", "writes", "42P01", "no table"),
-        HeldTable("app.profiles", "deletes", "42501", "no privilege"),
+        "writes of public.trips wait",
+        "deletes of app.profiles wait",
     ),
     has_rival=True,
     is_fence_busy=True,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from app.domain.clocks import Clocks
 from app.relay.health import HealthReporter, HealthStatus
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest
@@ -31,9 +32,7 @@ async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
 ) -> None:
     """Events are still accepted, so the store is not down."""
     await harness.receive(World().trip("created"))
-    reporter = HealthReporter(
-        harness.store, harness.dispatcher, clock=harness.clock, monotonic=Clock()
-    )
+    reporter = HealthReporter(harness.store, harness.dispatcher, Clocks(harness.clock, Clock()))
     with psycopg.connect(store_url) as other:
         other.execute("LOCK TABLE entities IN ACCESS EXCLUSIVE MODE")
         before = time.monotonic()
@@ -50,9 +49,7 @@ async def test_report_while_the_backlog_cannot_be_read_in_time_is_degraded(
 
 async def test_report_after_the_clock_was_set_back_shows_true_ages(harness: Harness) -> None:
     monotonic = Clock()
-    reporter = HealthReporter(
-        harness.store, harness.dispatcher, clock=harness.clock, monotonic=monotonic
-    )
+    reporter = HealthReporter(harness.store, harness.dispatcher, Clocks(harness.clock, monotonic))
     await harness.receive(World().membership("deleted"))
     # Set back by an hour after the event.
     harness.clock.advance(-3600)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from app.domain.clocks import Clocks
 from app.relay.heartbeat import INTERVAL_SECONDS, TIMEOUT_SECONDS, Heartbeat
 from app.store.engine import open_engine
 from app.store.store import Store
@@ -40,7 +41,7 @@ def monotonic() -> Clock:
 
 @pytest.fixture
 def heartbeat(store: Store, monotonic: Clock) -> Heartbeat:
-    return Heartbeat(store, clock=time.time, monotonic=monotonic)
+    return Heartbeat(store, Clocks(monotonic=monotonic))
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ async def test_commit_of_an_event_that_hangs_is_the_reason(
 async def test_store_that_another_writer_locks_is_down_before_the_lock_times_out(
     sqlite_store: Store, engine_of_file: Engine, monotonic: Clock
 ) -> None:
-    heartbeat = Heartbeat(sqlite_store, clock=time.time, monotonic=monotonic)
+    heartbeat = Heartbeat(sqlite_store, Clocks(monotonic=monotonic))
     with engine_of_file.connect() as connection:
         connection.execute(text("UPDATE heartbeat SET beaten_at = 0"))
         connection.execute(text("INSERT INTO purge VALUES (1, 0, 0)"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EventStatus
 from app.domain.errors import LeaseLost
 from app.domain.events import Event
@@ -70,9 +71,7 @@ class Scene:
                 store,
                 SupabaseClient(http, clock=self.clock),
                 OutcomeNotifier(),
-                clock=self.clock,
-                monotonic=self.clock,
-                jitter=lambda: 0.999,
+                clocks=Clocks(self.clock, self.clock, lambda: 0.999),
             )
             leadership = Leadership(
                 replicas_of(store),

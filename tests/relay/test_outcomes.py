@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.domain.clocks import Clocks
 from app.domain.entities import EntityState, Kind, PendingEntity, Priority
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after, from_seconds
@@ -37,9 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def reader(clock: Clock) -> OutcomeReader:
-    return OutcomeReader(
-        clock=clock, monotonic=clock, jitter=lambda: 1.0, measurements=Measurements()
-    )
+    return OutcomeReader(Clocks(clock, clock, lambda: 1.0), Measurements())
 
 
 def locate(operations: Sequence[Operation], entity: PendingEntity) -> RowPosition:

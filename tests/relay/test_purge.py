@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
+from app.domain.clocks import Clocks
 from app.domain.criteria import Criteria
 from app.domain.entities import EventStatus
 from app.domain.events import Event
@@ -44,7 +45,9 @@ class History:
 
     async def purge(self) -> int:
         """Purge like a relay that has just started."""
-        return await Purger(self.store, clock=self.clock, retention_days=RETENTION_DAYS).purge()
+        return await Purger(
+            self.store, clocks=Clocks(self.clock), retention_days=RETENTION_DAYS
+        ).purge()
 
     async def count(self) -> int:
         page = await self.store.search(event_queries.read_event_page, Criteria(), None, 1000)
@@ -59,8 +62,10 @@ def history(store: Store) -> History:
 async def purge_all(store: Store, before: Instant, *, limit: int = 100) -> int:
     total, position = 0, None
     while True:
-        chunk = await store.write(retention.purge_chunk, before, limit, resume_after=position)
-        total, position = total + chunk.events, chunk.end
+        count, position = await store.write(
+            retention.purge_chunk, before, limit, resume_after=position
+        )
+        total += count
         if position is None:
             return total
 
@@ -258,12 +263,12 @@ async def test_purge_of_many_events_reads_no_more_than_each_chunk(
     total, chunks, position = 0, 0, None
     async with asyncio.timeout(60):
         while True:
-            chunk = await sqlite_store.write(
+            count, position = await sqlite_store.write(
                 retention.purge_chunk, after(NOW, 2), 500, resume_after=position
             )
-            if chunk.end is None:
+            if position is None:
                 break
-            total, chunks, position = total + chunk.events, chunks + 1, chunk.end
+            total, chunks = total + count, chunks + 1
     assert (total, chunks) == (10_000, 40)
 
 
@@ -274,7 +279,7 @@ async def test_purger_with_a_full_disk_warns_once_retries_soon_and_logs_recovery
     history = History(sqlite_store)
     await history.receive_daily(1)
     history.clock.advance(31 * DAY)
-    purger = Purger(sqlite_store, clock=history.clock, retention_days=RETENTION_DAYS)
+    purger = Purger(sqlite_store, clocks=Clocks(history.clock), retention_days=RETENTION_DAYS)
     with full_disk():
         running = asyncio.create_task(purger.run())
         await await_that(lambda: "the store is unavailable" in caplog.text)

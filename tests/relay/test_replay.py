@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.clocks import Clocks
 from app.domain.criteria import Criteria
 from app.domain.entities import EventStatus
 from app.domain.events import EventType
@@ -41,7 +42,11 @@ async def woken() -> asyncio.Event:
 
 @pytest.fixture
 async def replayer(store: Store, woken: asyncio.Event) -> Replayer:
-    return Replayer(store, clock=lambda: NOW / MICROSECONDS_PER_SECOND, wake_dispatcher=woken.set)
+    return Replayer(
+        store,
+        clocks=Clocks(lambda: NOW / MICROSECONDS_PER_SECOND),
+        wake_dispatcher=woken.set,
+    )
 
 
 @contextlib.asynccontextmanager

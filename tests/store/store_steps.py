@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityState, PendingEntity, Priority
-from app.domain.history import Matches, Replay, ReplayId
+from app.domain.history import Replay, ReplayId, StoredEvent
 from app.domain.instants import Instant, after
 from app.domain.retry import RetryDecision
 from app.store import dispatch_queries, outcome_queries, replay_queries
@@ -20,9 +20,7 @@ async def begin_replay(
 ) -> Replay:
     """Begin a replay and mark nothing yet."""
     replay_id = ReplayId(str(uuid.uuid4()))
-    matches = Matches(0, 0)
-    if criteria.event_ids is None:
-        matches = await store.scan(replay_queries.count_matches, criteria)
+    matches = await store.scan(replay_queries.count_matches, criteria)
     await store.write(
         replay_queries.begin_replay,
         replay_id=replay_id,
@@ -49,8 +47,7 @@ async def advance_replay(
 ) -> bool:
     """Requeue the next entities of a replay, of as many as are found at once."""
     targets = await store.scan(replay_queries.find_targets, number, found)
-    step = next(targets.split(size))
-    return await store.write(replay_queries.requeue_targets, number, step, now)
+    return await store.write(replay_queries.requeue_targets, number, targets[:size], now)
 
 
 async def look_at(store: Store, replay_id: ReplayId) -> Replay:
@@ -103,3 +100,14 @@ async def have_refused(store: Store, *, now: Instant = NOW) -> None:
     """Record for all that is due that Supabase refused it for good."""
     picked = await claim(store, now, 100_000)
     await record(store, [fail(entity) for entity in picked], now)
+
+
+def meets(criteria: Criteria, event: StoredEvent) -> bool:
+    """Tell whether an event meets the criteria other than ids, as an oracle."""
+    return (
+        (criteria.since is None or event.received_at >= criteria.since)
+        and (criteria.until is None or event.received_at < criteria.until)
+        and (criteria.types is None or event.type in criteria.types)
+        and (criteria.entity is None or event.entity.ref == criteria.entity)
+        and (criteria.status is None or event.status is criteria.status)
+    )

@@ -23,7 +23,6 @@ from app.domain.retry import (
 )
 from app.store import dispatch_queries, event_queries, outcome_queries
 from app.store.dispatch_queries import Batch, Held, Wanted
-from app.store.driver_cursor import open_cursor
 from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
 from app.store.receive import CASCADE_FROM_USER
 from app.store.schema import entities
@@ -449,7 +448,7 @@ async def test_sqlite_claim_waits_for_no_writer(sqlite_store: Store, store_path:
     other = sqlite3.connect(store_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert await claim_refs(sqlite_store, want()) == {ref_of(event)}
-    assert (await sqlite_store.read(dispatch_queries.read_schedule, NOW)).next_due_at == 0
+    assert await sqlite_store.read(dispatch_queries.find_next_due, NOW) == 0
     other.execute("ROLLBACK")
     other.close()
 
@@ -605,8 +604,7 @@ async def test_event_received_by_a_clock_far_ahead_is_due_at_once(store: Store) 
         *map(ref_of, events),
         ref_of(world.membership("deleted")),
     }
-    schedule = await store.read(dispatch_queries.read_schedule, NOW)
-    assert (schedule.next_due_at, schedule.is_skewed) == (0, False)
+    assert await store.read(dispatch_queries.find_next_due, NOW) == 0
 
 
 async def test_replay_begun_by_a_clock_far_ahead_is_due_at_once(store: Store) -> None:
@@ -645,12 +643,9 @@ async def test_wait_that_a_clock_far_ahead_has_begun_is_found_and_ended(
         ],
         NOW,
     )
-    assert (await store.read(dispatch_queries.read_schedule, NOW)).is_skewed
-    assert await store.write(dispatch_queries.correct_skew, NOW) == 2
-    assert not (await store.read(dispatch_queries.read_schedule, NOW)).is_skewed
+    assert await store.read(dispatch_queries.find_next_due, NOW) == NOW
     due = {each.ref for each in await claim(store, NOW, 10)}
     assert due == {ref_of(busy), ref_of(alone)}
-    assert await store.write(dispatch_queries.correct_skew, NOW) == 0
 
 
 async def test_longest_legitimate_waits_are_no_skew(store: Store) -> None:
@@ -667,18 +662,16 @@ async def test_longest_legitimate_waits_are_no_skew(store: Store) -> None:
         after(NOW, ALONE_LIMIT_SECONDS),
     ]
     await record(store, failed, NOW)
-    schedule = await store.read(dispatch_queries.read_schedule, NOW)
-    assert (schedule.next_due_at, schedule.is_skewed) == (after(NOW, 60), False)
-    assert await store.write(dispatch_queries.correct_skew, NOW) == 0
+    assert await store.read(dispatch_queries.find_next_due, NOW) == after(NOW, 60)
+    assert await claim(store, NOW, 10) == []
     # A moment before, by a clock that is a moment behind, they would be.
-    assert (await store.read(dispatch_queries.read_schedule, after(NOW, -1))).is_skewed
+    assert len(await claim(store, after(NOW, -1), 10)) == 2
 
 
 async def test_schedule_of_a_store_with_nothing_pending_is_empty(store: Store) -> None:
     await store.store_events([World().user("created")], NOW)
     await have_applied(store)
-    schedule = await store.read(dispatch_queries.read_schedule, NOW)
-    assert (schedule.next_due_at, schedule.is_skewed) == (None, False)
+    assert await store.read(dispatch_queries.find_next_due, NOW) is None
 
 
 # --- plans -------------------------------------------------------------------------------------
@@ -697,7 +690,7 @@ def explain(connection: Connection, statement: str) -> str:
     """Return the plan of a statement."""
     words = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
     values = {"priority": 1, "now": NOW, "limit": 500, "latest": NOW}
-    rows = open_cursor(connection).execute(f"{words} {statement}", values).fetchall()
+    rows = connection.execute(text(f"{words} {statement}"), values).all()
     return "\n".join(str(row[-1]) for row in rows)
 
 
@@ -711,9 +704,8 @@ HELD_CONDITIONS: Final = " AND NOT (kind = 'user' AND NOT (row IS NULL))"
         dispatch_queries.CLAIM.format(held=""),
         dispatch_queries.CLAIM.format(held=HELD_CONDITIONS),
         dispatch_queries.SELECT_SCHEDULE,
-        dispatch_queries.SET_DUE,
     ],
-    ids=["claim", "claim with held", "schedule", "correct skew"],
+    ids=["claim", "claim with held", "schedule"],
 )
 async def test_statement_finds_what_is_due_by_the_index_and_sorts_nothing(
     engine: Engine, statement: str
@@ -735,7 +727,7 @@ async def test_claim_and_schedule_look_at_no_more_than_they_give(store_path: Pat
     connection = sqlite3.connect(store_path)
     connection.execute(FILL, {"many": MANY})
     connection.commit()
-    values = {"priority": 1, "now": NOW, "limit": 500}
+    values = {"priority": 1, "now": NOW, "latest": NOW, "limit": 500}
     for statement, most in (
         (dispatch_queries.CLAIM.format(held=""), 50_000),
         (dispatch_queries.SELECT_SCHEDULE, 500),

@@ -28,6 +28,7 @@ from tests.store.store_steps import (
     have_applied,
     have_refused,
     look_at,
+    meets,
     record,
     replay,
 )
@@ -83,8 +84,8 @@ async def find_meant(
     stored = (
         await store.read(event_queries.find_events, [event.event_id for event in arrived])
     ).values()
-    matching = {event.event_id for event in stored if criteria.matches(event)}
-    refs = {event.entity.ref for event in stored if criteria.matches(event)}
+    matching = {event.event_id for event in stored if meets(criteria, event)}
+    refs = {event.entity.ref for event in stored if meets(criteria, event)}
     if not criteria.needs_event_scan:
         refs = {
             ref
@@ -136,7 +137,7 @@ async def test_replay_of_ids_requeues_the_entities_that_match_the_other_criteria
     chosen = data.draw(st.lists(st.sampled_from(arrived), min_size=1), "chosen")
     criteria = data.draw(some_criteria(world.refs(), REPLAYABLE), "criteria")
     stored = await store.read(event_queries.find_events, [event.event_id for event in chosen])
-    refs = {event.entity.ref for event in stored.values() if criteria.matches(event)}
+    refs = {event.entity.ref for event in stored.values() if meets(criteria, event)}
     before = read_standings(engine)
     ids = Criteria(
         tuple(event.event_id for event in chosen),

@@ -270,12 +270,12 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     (entity,) = await pick(store)
     await record(store, [fail(entity, state=EntityState.PENDING)], NOW)
     assert await pick(store) == []
-    assert (await store.read(dispatch_queries.read_schedule, NOW)).next_due_at == after(NOW, 60)
+    assert await store.read(dispatch_queries.find_next_due, NOW) == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
     await record(store, [fail(again)], NOW)
     assert (await store.read(event_queries.measure_backlog, NOW)).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
-    assert (await store.read(dispatch_queries.read_schedule, NOW)).next_due_at is None
+    assert await store.read(dispatch_queries.find_next_due, NOW) is None
     await store.store_events([world.user("updated", at=2, name="cy")], NOW)
     (revived,) = await pick(store)
     assert revived.attempts == 0
