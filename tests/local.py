@@ -10,6 +10,7 @@ import pytest
 
 from app.auth.tokens import mint_token
 from app.demo.local_supabase import LocalSupabase, run_local_supabase
+from tests.loopback import NO_TLS
 from tests.postgres import PostgresServer
 
 
@@ -35,7 +36,11 @@ def open_rest(
     if user_token is not None:
         headers["Authorization"] = f"Bearer {user_token}"
     return httpx.Client(
-        base_url=f"{supabase.url}/rest/v1/", headers=headers, trust_env=False, timeout=30
+        base_url=f"{supabase.url}/rest/v1/",
+        headers=headers,
+        trust_env=False,
+        verify=NO_TLS,
+        timeout=30,
     )
 
 

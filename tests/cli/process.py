@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from app.demo.local_supabase import LocalSupabase
+from tests.forked import run_forked_relay
 
 WEBHOOK_SECRET = "whsec_ZG9jdG9yLWRvY3Rvci1kb2N0b3ItZG9jdG9yLWRvY3Rvcg=="
 JWT_SECRET = "the secret of the operators' tokens, long enough"
@@ -29,15 +29,8 @@ def run_relay_command(
     folder: Path, settings: dict[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder until it ends."""
-    return subprocess.run(  # noqa: S603 - ours
-        [Path(sys.executable).with_name("relay"), *arguments],
-        env={"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "COLUMNS": "200", **settings},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    environment = {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "COLUMNS": "200"}
+    return run_forked_relay(*arguments, folder=folder, environment=environment | settings)
 
 
 def read_json(done: subprocess.CompletedProcess[str]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 
 from app.auth.tokens import mint_token
 from app.demo.local_supabase import LocalSupabase
+from tests.loopback import NO_TLS
 
 REQUIRED: Final = ("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SUPABASE_DB_URL")
 SWITCH: Final = "RELAY_CONFORMANCE"
@@ -67,6 +68,7 @@ class Project:
             base_url=f"{self.url.rstrip('/')}/rest/v1/",
             headers=headers,
             trust_env=self.url.startswith("https:"),
+            verify=self.url.startswith("https:") or NO_TLS,
             timeout=60,
         )
 

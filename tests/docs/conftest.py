@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.forked import ForkedProcess, fork_relay, run_forked_relay
 from tests.postgres import PostgresServer
 
-RELAY = Path(sys.executable).with_name("relay")
 SECRET = "whsec_ZG9jdW1lbnRhdGlvbi1kb2N1bWVudGF0aW9uLWRvY3U="
 JWT_SECRET = "the secret of the operators' tokens, long enough"
 START_SECONDS = 60.0
@@ -52,14 +51,8 @@ class Relay:
 
     def send(self, *arguments: str, expected_code: int = 0) -> dict[str, Any]:
         """Run `relay send --json` and return the response's body."""
-        done = subprocess.run(  # noqa: S603 - ours
-            [RELAY, "send", *arguments, "--json"],
-            cwd=self.folder,
-            env=self.caller_environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
+        done = run_forked_relay(
+            *("send", *arguments, "--json"), folder=self.folder, environment=self.caller_environment
         )
         assert done.returncode == expected_code, done.stdout + done.stderr
         body: dict[str, Any] = json.loads(done.stdout)
@@ -80,23 +73,21 @@ def run_relay(folder: Path, supabase_url: str, **settings: str) -> Iterator[Rela
         "PORT": "0",
         **settings,
     }
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(  # noqa: S603 - ours
-            [RELAY, "serve"], cwd=folder, env=environment, stdout=output, stderr=output
-        ) as process,
-    ):
+    with log.open("wb") as output:
+        process = fork_relay(
+            "serve", folder=folder, environment=environment, stdout=output, stderr=output
+        )
+    try:
+        yield Relay(_await_url(process, log), folder)
+    finally:
+        process.terminate()
         try:
-            yield Relay(_await_url(process, log), folder)
-        finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
-def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+def _await_url(process: ForkedProcess, log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         match = re.search(r"listening on (http://\S+)", log.read_text())

@@ -26,8 +26,9 @@ from tests.docs.commands import (
     run_script,
     serve_region,
 )
-from tests.docs.conftest import RELAY, SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
+from tests.docs.conftest import SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
 from tests.docs.pages import CHECKOUT, GUIDES, SNIPPETS
+from tests.forked import run_forked_relay
 
 OPERATE = GUIDES / "operate.md"
 ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
@@ -234,15 +235,10 @@ def list_events_of(folder: Path, backup: str) -> str:
     with serve_region(
         "look-into-backup", folder, {"backup.db": backup}, SUPABASE_SECRET_KEY="sb_secret_x"
     ) as looking:
-        done = subprocess.run(  # noqa: S603
-            [RELAY, "events", "--json"],
-            cwd=folder,
-            env=looking.caller_environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
+        done = run_forked_relay(
+            "events", "--json", folder=folder, environment=looking.caller_environment
         )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

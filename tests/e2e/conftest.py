@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,8 @@ from app.auth.tokens import mint_token
 from app.auth.webhook_keys import generate_symmetric_secret
 from app.cli.client.signing import make_body, sign_body
 from app.demo.local_supabase import LocalSupabase
+from tests.forked import RELAY, ForkedProcess, fork_relay, run_forked_relay
+from tests.loopback import NO_TLS
 
 JWT_SECRET: Final = "the secret of the operators' tokens, long enough"
 READY_SECONDS: Final = 60.0
@@ -34,6 +35,7 @@ class RelayProcess:
         settings: environment variables of the relay, beside those set here.
         folder: where it runs and keeps its store.
         prefix: of its command line.
+        is_forked: without the imports of a start, see `tests.forked`.
     """
 
     settings: Mapping[str, str]
@@ -41,7 +43,8 @@ class RelayProcess:
     secret: str = field(default_factory=generate_symmetric_secret)
     port: int = field(default_factory=lambda: find_free_port())
     prefix: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    is_forked: bool = True
+    process: ForkedProcess | subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -70,13 +73,16 @@ class RelayProcess:
 
     def launch(self) -> None:
         """Start it without waiting."""
+        environment = self.environment()
         with (self.folder / "relay.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                [*self.prefix, Path(sys.executable).with_name("relay"), "serve"],
-                env=self.environment(),
-                cwd=self.folder,
-                stderr=log,
-            )
+            if self.is_forked:
+                self.process = fork_relay(
+                    "serve", folder=self.folder, environment=environment, stdout=log, stderr=log
+                )
+            else:
+                self.process = subprocess.Popen(  # noqa: S603
+                    [*self.prefix, RELAY, "serve"], cwd=self.folder, env=environment, stderr=log
+                )
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         if self.process is None:
@@ -90,21 +96,17 @@ class RelayProcess:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the relay ended: {self.log}")
         try:
-            return httpx.get(f"{self.url}/health/ready", trust_env=False).is_success
+            return httpx.get(f"{self.url}/health/ready", trust_env=False, verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 
-    def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command with the relay's environment."""
-        return subprocess.run(  # noqa: S603
-            [Path(sys.executable).with_name("relay"), *arguments],
-            env=self.environment() | {"COLUMNS": "200"},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            **more,
+        return run_forked_relay(
+            *arguments,
+            folder=self.folder,
+            environment=self.environment() | {"COLUMNS": "200"},
+            standard_input=standard_input,
         )
 
     def post(
@@ -117,7 +119,12 @@ class RelayProcess:
         self, body: bytes, headers: Mapping[str, str], path: str = "/webhooks"
     ) -> httpx.Response:
         return httpx.post(
-            f"{self.url}{path}", content=body, headers=dict(headers), trust_env=False, timeout=100
+            f"{self.url}{path}",
+            content=body,
+            headers=dict(headers),
+            trust_env=False,
+            verify=NO_TLS,
+            timeout=100,
         )
 
     def operator(self, *scopes: str) -> httpx.Client:
@@ -126,11 +133,16 @@ class RelayProcess:
             secret=JWT_SECRET,
         )
         return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            verify=NO_TLS,
         )
 
     def health(self) -> dict[str, Any]:
-        health: dict[str, Any] = httpx.get(f"{self.url}/health", trust_env=False).json()
+        health: dict[str, Any] = httpx.get(
+            f"{self.url}/health", trust_env=False, verify=NO_TLS
+        ).json()
         return health
 
     def await_settled(self) -> None:

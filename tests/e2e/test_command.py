@@ -73,7 +73,7 @@ def test_send_reads_a_whole_body_from_standard_input(relay: RelayProcess) -> Non
     body = json.dumps(
         {"type": "trip.deleted", "timestamp": "2026-01-02T03:04:05Z", "data": {"id": USER}}
     )
-    sent = relay.run("send", "-", "--json", input=body)
+    sent = relay.run("send", "-", "--json", standard_input=body)
     assert json.loads(sent.stdout)["status"] == "accepted"
 
 

@@ -241,7 +241,9 @@ def test_events_from_standard_input_are_sent_and_invalid_ones_reported(relay: Re
         "nonsense",
     ]
     rejects = relay.folder / "rejects.ndjson"
-    sent = relay.run("send", "--file", "-", "--rejects", str(rejects), input="\n".join(lines))
+    sent = relay.run(
+        "send", "--file", "-", "--rejects", str(rejects), standard_input="\n".join(lines)
+    )
     assert sent.returncode == 1
     assert "4 lines: 1 accepted, 3 invalid" in strip_colours(sent.stdout)
     assert "line 2: invalid: /data/id must be a UUID" in sent.stderr
@@ -249,5 +251,5 @@ def test_events_from_standard_input_are_sent_and_invalid_ones_reported(relay: Re
     assert [reject["line"] for reject in written] == [2, 3, 4]
     # Once fixed, a line of the file of rejects can be sent.
     fixed = written[0] | {"data": {"id": str(uuid.uuid4())}}
-    again = relay.run("send", "--file", "-", "--json", input=json.dumps(fixed))
+    again = relay.run("send", "--file", "-", "--json", standard_input=json.dumps(fixed))
     assert json.loads(again.stdout)["accepted"] == 1

@@ -84,7 +84,7 @@ def hanging_supabase() -> Iterator[str]:
 def relay(tmp_path: Path, hanging_supabase: str) -> Iterator[StoppedRelay]:
     """A relay that is not started."""
     settings = {"SUPABASE_URL": hanging_supabase, "SUPABASE_SECRET_KEY": "sb_secret_test"}
-    relay = StoppedRelay(settings, tmp_path)
+    relay = StoppedRelay(settings, tmp_path, is_forked=False)
     yield relay
     if relay.process is not None:
         relay.process.kill()

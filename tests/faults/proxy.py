@@ -12,6 +12,8 @@ from typing import Final, assert_never
 
 import httpx
 
+from tests.loopback import NO_TLS
+
 # Belong to one connection, not to the request or the response; httpx has decoded the body.
 _HOP_BY_HOP: Final = frozenset(
     ("connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding")
@@ -247,7 +249,8 @@ class FaultProxy:
 @asynccontextmanager
 async def run_fault_proxy(upstream_url: str) -> AsyncIterator[FaultProxy]:
     """Run a proxy to Supabase on a free port of loopback until the block ends."""
-    async with httpx.AsyncClient(base_url=upstream_url, trust_env=False, timeout=30) as upstream:
+    client = httpx.AsyncClient(base_url=upstream_url, trust_env=False, timeout=30, verify=NO_TLS)
+    async with client as upstream:
         proxy = FaultProxy(upstream)
         server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_HEAD_BYTES)
         proxy.port = server.sockets[0].getsockname()[1]

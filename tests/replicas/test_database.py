@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from app.cli.client.signing import sign_body
 from tests.e2e.conftest import await_that
+from tests.loopback import NO_TLS
 from tests.postgres import PostgresServer, run_postgres
 from tests.replicas.cluster import Cluster, Replica, open_cluster, start_all
 
@@ -60,7 +61,7 @@ def limited(tmp_path: Path, postgres: PostgresServer) -> Iterator[Cluster]:
 
 
 def ask_health(replica: Replica) -> httpx.Response:
-    return httpx.get(f"{replica.url}/health", timeout=60, trust_env=False)
+    return httpx.get(f"{replica.url}/health", timeout=60, trust_env=False, verify=NO_TLS)
 
 
 def assert_refused_in_time(cluster: Cluster, *, can_be_read: bool = False) -> None:
@@ -143,6 +144,15 @@ def make_read_only(server: PostgresServer, *, is_so: bool) -> None:
         connection.execute("SET default_transaction_read_only = off")
         connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
         connection.execute("SELECT pg_reload_conf()")
+    # Then PostgreSQL has told its open connections too.
+    await_that(lambda: read_default(server) == setting, _RECOVERY_SECONDS)
+
+
+def read_default(server: PostgresServer) -> str:
+    """Read what a new connection has."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        ((setting,),) = connection.execute("SHOW default_transaction_read_only").fetchall()
+    return str(setting)
 
 
 def test_database_paused_for_a_moment_delays_and_loses_nothing(

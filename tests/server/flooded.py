@@ -79,7 +79,7 @@ class FloodedRelay(RelayProcess):
 @contextmanager
 def run_relay(folder: Path, *prefix: str, **settings: str) -> Iterator[FloodedRelay]:
     """Run a relay in a folder, with `settings` beside its own, until the block ends."""
-    relay = FloodedRelay(_SETTINGS | settings, folder, prefix=prefix)
+    relay = FloodedRelay(_SETTINGS | settings, folder, prefix=prefix, is_forked=False)
     try:
         relay.start()
         yield relay
