@@ -25,7 +25,8 @@ demo: .venv/installed
 # alphabetical order: the last ones are short, so no process waits long for another.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 test: .venv/installed
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
+	TMPDIR="$$($(PYTHON) tests/memory_folder.py)" \
+	  $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 # The tests that every Supabase project must pass: the project given by SUPABASE_URL=…

@@ -145,6 +145,12 @@ class PostgresServer:
             connection.execute(statement)
         return f"{self.url.rpartition('/')[0]}/{name}"
 
+    def drop_database(self, url: str) -> None:
+        """Drop a database that `create_database` has created, and end its connections."""
+        name = sql.Identifier(url.rpartition("/")[2])
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+
     def _suspend(self) -> list[psutil.Process]:
         postmaster = psutil.Process(self.pid)
         postmaster.suspend()  # first, so that it has no more children

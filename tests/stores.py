@@ -55,13 +55,28 @@ def store_file(store_path: Path) -> Path:
     return store_path
 
 
+@pytest.fixture
+def empty_postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Create a database without a store, for one test."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def postgres_store_url(postgres: PostgresServer) -> Iterator[str]:
+    """Create a migrated store without events on PostgreSQL, for one test."""
+    url = create_postgres_store(postgres)
+    yield url
+    postgres.drop_database(url)
+
+
 @pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Name a database without a store; PostgreSQL starts only for tests that use it."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
-    postgres: PostgresServer = request.getfixturevalue("postgres")
-    return postgres.create_database()
+    return str(request.getfixturevalue("empty_postgres_url"))
 
 
 @pytest.fixture(params=DATABASES)
@@ -69,7 +84,7 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """Create a migrated store without events; PostgreSQL starts only for tests that use it."""
     if request.param == "sqlite":
         return f"sqlite:///{request.getfixturevalue('store_file')}"
-    return create_postgres_store(request.getfixturevalue("postgres"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 @pytest.fixture

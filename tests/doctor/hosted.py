@@ -251,6 +251,8 @@ class HostedServer:
         Either has the functions through which the relay writes.
         """
         self.close()
+        if self._latest is not None:
+            self._postgres.drop_database(self._latest.db_url)
         project = self._latest = self._copy(self._migrated if script is None else self._bare)
         if script is not None:
             project.run(script)

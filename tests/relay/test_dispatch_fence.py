@@ -15,9 +15,7 @@ from app.store import event_queries
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
-from tests.postgres import PostgresServer
 from tests.relay.harness import Harness, count_rows, run_harness
-from tests.stores import create_postgres_store
 
 
 def is_claim(request: httpx.Request) -> bool:
@@ -206,8 +204,8 @@ async def test_rival_relay_with_another_store_is_reported_and_both_continue(
 
 
 @pytest.fixture
-def shared_store_url(postgres: PostgresServer) -> str:
-    return create_postgres_store(postgres)
+def shared_store_url(postgres_store_url: str) -> str:
+    return postgres_store_url
 
 
 @pytest.fixture

@@ -11,14 +11,12 @@ from app.relay.health import HealthReporter, HealthStatus
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest
 from tests.histories import World
-from tests.postgres import PostgresServer
 from tests.relay.harness import Harness, run_harness
-from tests.stores import create_postgres_store
 
 
 @pytest.fixture
-def store_url(postgres: PostgresServer) -> str:
-    return create_postgres_store(postgres)
+def store_url(postgres_store_url: str) -> str:
+    return postgres_store_url
 
 
 @pytest.fixture

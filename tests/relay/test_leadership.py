@@ -26,8 +26,6 @@ from app.supabase.client import SupabaseClient, open_http_client
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World
-from tests.postgres import PostgresServer
-from tests.stores import create_postgres_store
 
 
 @dataclass
@@ -118,8 +116,8 @@ def replicas_of(store: Store) -> Replicas:
 
 
 @pytest.fixture
-def store_url(postgres: PostgresServer) -> str:
-    return create_postgres_store(postgres)
+def store_url(postgres_store_url: str) -> str:
+    return postgres_store_url
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from tests.stores import create_postgres_store
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, postgres: PostgresServer) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, postgres_store_url: str) -> Iterator[Cluster]:
     """Three relays on one database; none is started yet."""
-    with open_cluster(tmp_path, create_postgres_store(postgres), 3) as opened:
+    with open_cluster(tmp_path, postgres_store_url, 3) as opened:
         yield opened
 
 

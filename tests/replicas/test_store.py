@@ -16,14 +16,12 @@ from app.store.receive import Receipt
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, find_desired_rows, histories
-from tests.postgres import PostgresServer
 from tests.store.store_steps import claim, record
-from tests.stores import create_postgres_store
 
 
 @pytest.fixture
-def store_url(postgres: PostgresServer) -> str:
-    return create_postgres_store(postgres)
+def store_url(postgres_store_url: str) -> str:
+    return postgres_store_url
 
 
 @pytest.fixture

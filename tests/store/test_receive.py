@@ -16,8 +16,6 @@ from app.store.store import Store
 from app.store.store_url import read_store_url
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories
-from tests.postgres import PostgresServer
-from tests.stores import create_postgres_store
 
 Stored = tuple[Store, Engine]
 
@@ -35,8 +33,8 @@ async def apart(tmp_path: Path) -> AsyncIterator[Stored]:
 
 
 @pytest.fixture
-async def on_postgres(postgres: PostgresServer) -> AsyncIterator[Stored]:
-    async for stored in open_store(create_postgres_store(postgres)):
+async def on_postgres(postgres_store_url: str) -> AsyncIterator[Stored]:
+    async for stored in open_store(postgres_store_url):
         yield stored
 
 
