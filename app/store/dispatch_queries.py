@@ -43,12 +43,13 @@ ORDER BY due_at
 LIMIT 1
 """  # noqa: S608
 
-# Each in a query of its own: for both at once SQLite would scan the whole queue.
-SELECT_SCHEDULE: Final = """
-SELECT
-    (SELECT MIN(due_at) FROM entities WHERE state = 'pending' AND priority = :priority),
-    (SELECT MAX(due_at) FROM entities WHERE state = 'pending' AND priority = :priority)
-"""
+# Each number in a subquery: grouped by priority, SQLite would scan the whole queue.
+_NEXT: Final = "SELECT {0}(due_at) FROM entities WHERE state = 'pending' AND priority = {1:d}"
+SELECT_SCHEDULE: Final = " UNION ALL ".join(
+    f"SELECT {each:d}, ({_NEXT.format('MIN', each)}), ({_NEXT.format('MAX', each)})"
+    for each in Priority
+)
+_SCHEDULE: Final = text(SELECT_SCHEDULE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,10 @@ def claim(connection: Connection, now: Instant, wanted: Wanted) -> Batch | None:
     if wanted.trial is not None:
         return _claim_trial(connection, wanted.trial, wanted)
     held = "".join(_exclude(each, wanted) for each in sorted(wanted.held, key=repr))
+    schedule = _read_schedule(connection, now)
     for priority in wanted.order:
+        if priority not in schedule or schedule[priority] > now:
+            continue
         statement = text(CLAIM.format(held=held if priority.is_retry else ""))
         limit = wanted.limits[priority]
         values = {
@@ -115,13 +119,16 @@ def claim(connection: Connection, now: Instant, wanted: Wanted) -> Batch | None:
 
 def find_next_due(connection: Connection, now: Instant) -> Instant | None:
     """Return when the next entity is due; None if nothing is pending."""
-    due: list[Instant] = []
-    for priority in Priority:
-        values = {"priority": int(priority)}
-        first, last = connection.execute(text(SELECT_SCHEDULE), values).one()
-        if first is not None:
-            due.append(now if last > latest_due_at(priority, now) else first)
-    return min(due, default=None)
+    return min(_read_schedule(connection, now).values(), default=None)
+
+
+def _read_schedule(connection: Connection, now: Instant) -> dict[int, Instant]:
+    """Return when the next entity of each queue is due."""
+    return {
+        priority: now if last > latest_due_at(Priority(priority), now) else first
+        for priority, first, last in connection.execute(_SCHEDULE)
+        if first is not None
+    }
 
 
 def _claim_trial(connection: Connection, trial: Held, wanted: Wanted) -> Batch | None:

@@ -31,8 +31,8 @@ _PRAGMAS: Final = (
     "PRAGMA secure_delete = ON",
     # For readers, whose cache every commit empties.
     "PRAGMA cache_size = -2048",
-    # Copies the log back less often than by default: pages that change often are copied once.
-    "PRAGMA wal_autocheckpoint = 4000",
+    # Where the log restarts: app.store.wal_checkpointer has copied most of it before.
+    "PRAGMA wal_autocheckpoint = 8000",
 )
 
 _OLDEST_POSTGRES: Final = 140_000

@@ -23,6 +23,7 @@ from app.store.deadline import deadline
 from app.store.engine import BUSY_MILLISECONDS
 from app.store.receive import HAS_ERASED, Arrival, store_arrivals
 from app.store.store_url import is_shared
+from app.store.wal_checkpointer import WalCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class GroupCommit:
         self._hit = hit
         self.failure: str | None = None
         self._connection: Connection | None = None
+        self._checkpointer = None if self._is_shared else WalCheckpointer(engine)
         self._used_at = 0.0
         self._worker = BatchingWorker[Work](
             "store-writer",
@@ -92,6 +94,8 @@ class GroupCommit:
         """Commit the waiting work and close the connection."""
         await self._worker.close()
         self._drop_connection()
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.close)
 
     def _commit_or_fail(self, group: Sequence[Work], tries: int) -> Sequence[object]:
         """Return a result or an exception for each work."""
@@ -123,6 +127,8 @@ class GroupCommit:
             self._hit(Failpoint.AFTER_COMMIT)
         if connection.info.get(HAS_ERASED, False):
             self._truncate_log(connection)
+        if self._checkpointer is not None:
+            self._checkpointer.note_commit(connection)
         self._used_at = time.monotonic()
         return results
 

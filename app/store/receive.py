@@ -155,9 +155,11 @@ def _store_event(
     """Return the receipt, and whether data was erased."""
     is_membership = event.kind is Kind.MEMBERSHIP
     is_user = event.kind is Kind.USER
+    # Plain str and int: for subclasses the driver first looks for an adapter.
     values: dict[str, Any] = event._asdict() | {
         "type": event.type.value,
         "kind": event.kind.value,
+        "is_removal": int(event.is_removal),
         "received_at": received_at,
         "priority": _WRITE if not event.is_removal else _REVOCATION if is_membership else _DELETE,
     }

@@ -730,7 +730,7 @@ async def test_claim_and_schedule_look_at_no_more_than_they_give(store_path: Pat
     values = {"priority": 1, "now": NOW, "latest": NOW, "limit": 500}
     for statement, most in (
         (dispatch_queries.CLAIM.format(held=""), 50_000),
-        (dispatch_queries.SELECT_SCHEDULE, 500),
+        (dispatch_queries.SELECT_SCHEDULE, 1_000),
     ):
         assert count_steps(connection, statement, values) < most
     connection.close()
