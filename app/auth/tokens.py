@@ -110,27 +110,13 @@ class TokenVerifier:
         return _construct_public_key(found, algorithm)
 
 
-def mint_token(
-    claims: Mapping[str, object],
-    *,
-    secret: str,
-    algorithm: str = "HS256",
-    key_id: str | None = None,
-) -> str:
-    """Make a token.
+def mint_token(claims: Mapping[str, object], *, secret: str) -> str:
+    """Make an HS256 token of claims in JSON types; `exp` is in Unix seconds.
 
     Raises:
-        ConfigurationInvalid: the algorithm is not supported, or the secret cannot sign with it.
+        ConfigurationInvalid: the secret cannot sign.
     """
-    if algorithm not in _ALGORITHMS:
-        raise ConfigurationInvalid(f"Tokens cannot be signed with the algorithm {algorithm!r}.")
-    headers = None if key_id is None else {"kid": key_id}
-    is_symmetric = algorithm in _SYMMETRIC_ALGORITHMS
-    key = _construct_secret_key(secret, algorithm) if is_symmetric else secret
-    try:
-        return jws.sign(claims, key, headers=headers, algorithm=algorithm)
-    except JOSEError as error:
-        raise ConfigurationInvalid(f"The given key cannot sign with {algorithm}.") from error
+    return jws.sign(claims, _construct_secret_key(secret, "HS256"), algorithm="HS256")
 
 
 def _construct_secret_key(secret: str, algorithm: str) -> Key:

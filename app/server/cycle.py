@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestCycle:
-    """One request and its response, by the ASGI specification 2.3."""
+    """One request and its response, by the ASGI specification 2.3. Parts of a body are joined."""
 
     def __init__(self, scope: Scope, body: bytes, connection: "RelayProtocol") -> None:
         self._scope = scope
@@ -25,7 +25,7 @@ class RequestCycle:
         self._connection = connection
         self._status = 0
         self._headers: Headers = ()
-        self._is_streaming = False
+        self._response_body = bytearray()
         self._is_complete = False
         self._is_disconnected = False
         self._end = asyncio.Event()
@@ -53,9 +53,6 @@ class RequestCycle:
     def _fail(self) -> None:
         if self._is_complete or self._is_disconnected:
             return
-        if self._is_streaming:
-            self._connection.abort()
-            return
         self._is_complete = True
         response = internal_error()
         self._connection.respond(500, tuple(response.raw_headers), bytes(response.body))
@@ -76,15 +73,9 @@ class RequestCycle:
             return
         if self._is_complete or not self._status:
             raise RuntimeError(f"unexpected {message['type']}")
-        body: bytes = message.get("body", b"")
-        is_last = not message.get("more_body", False)
-        if is_last and not self._is_streaming:
-            self._connection.respond(self._status, self._headers, body)
-        else:
-            head = None if self._is_streaming else (self._status, self._headers)
-            await self._connection.stream(head, body, is_last=is_last)
-            self._is_streaming = True
-        if is_last:
+        self._response_body += message.get("body", b"")
+        if not message.get("more_body", False):
+            self._connection.respond(self._status, self._headers, bytes(self._response_body))
             self._is_complete = True
             self._end.set()
 

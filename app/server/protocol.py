@@ -63,8 +63,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._is_reading = True
         self._is_stopping = False
         self._is_closing = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._is_writable = True
 
     # Called by the event loop
 
@@ -85,7 +84,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
         if self._is_closing:
             return
         self._parser.feed(bytes(self._connections.read_buffer[:nbytes]))
-        if self._request is None and self._writable.is_set():
+        if self._request is None and self._is_writable:
             self._advance()
             return
         self._pause_reading()
@@ -94,11 +93,11 @@ class RelayProtocol(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Begin no request while the client does not read its responses."""
-        self._writable.clear()
+        self._is_writable = False
 
     def resume_writing(self) -> None:
         """Begin the next request, if it has arrived."""
-        self._writable.set()
+        self._is_writable = True
         if self._request is None and not self._is_closing:
             self._advance()
 
@@ -107,7 +106,6 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._is_closing = True
         self._connections.remove(self)
         self._peers.discard(self)
-        self._writable.set()
         if self._cycle is not None:
             self._cycle.disconnect()
 
@@ -151,30 +149,6 @@ class RelayProtocol(asyncio.BufferedProtocol):
         is_head = request.method == "HEAD"
         self._write_response(status, headers, body, is_head=is_head, is_last=not request.keep_alive)
         self._finish()
-
-    async def stream(
-        self, head: tuple[int, Headers] | None, chunk: bytes, *, is_last: bool
-    ) -> None:
-        """Send a part of a response: chunked, or for HTTP/1.0 until the connection closes."""
-        await self._writable.wait()
-        if self._transport.is_closing():
-            self._finish()
-            return
-        request = cast(Request, self._request)
-        is_chunked = request.version == "1.1"
-        if head is not None:
-            status, headers = head
-            framing: Headers = (responses.CHUNKED,) if is_chunked else ()
-            if not request.keep_alive:
-                framing = (*framing, responses.CLOSE)
-            headers = (*self._server_state.default_headers, *headers)
-            self._transport.write(responses.encode_head(status, headers, framing))
-        if request.method != "HEAD":
-            self._transport.write(responses.encode_chunk(chunk) if is_chunked else chunk)
-            if is_last and is_chunked:
-                self._transport.write(responses.LAST_CHUNK)
-        if is_last:
-            self._finish()
 
     # Requests
 
@@ -222,7 +196,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
             return
         if not request.keep_alive:
             self._close()
-        elif self._writable.is_set():
+        elif self._is_writable:
             self._advance()
         else:
             self._set_deadline(self._limits.idle_seconds)

@@ -12,8 +12,6 @@ _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = (b"connection", b"close")
-CHUNKED: Final = (b"transfer-encoding", b"chunked")
-LAST_CHUNK: Final = b"0\r\n\r\n"
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -44,8 +42,3 @@ def encode_response(
     length = (b"content-length", b"%d" % len(body))
     head = encode_head(status, headers, (*framing, length))
     return head if is_head else head + body
-
-
-def encode_chunk(data: bytes) -> bytes:
-    """Encode a chunk; no data encodes to nothing, as an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -18,11 +18,10 @@ from starlette.types import Message
 
 from app.api.application import Application
 from app.auth.signatures import sign
-from app.auth.tokens import mint_token
 from app.domain.failpoints import FailpointHook, noop
 from app.main import create_app
 from app.settings import Settings
-from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer
+from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer, mint
 from tests.fake_postgrest import FakePostgrest
 
 NOW: Final = 1_767_323_045.0
@@ -134,11 +133,8 @@ class RunningRelay:
     def bear(self, scope: str, *, key: Key = HS256, **claims: Any) -> Fields:
         """Make the header that carries a token; a claim given as None is left out."""
         said = {"sub": "ops@nomadcrew.test", "exp": int(self.clock()) + 60, "scope": scope} | claims
-        token = mint_token(
-            {name: value for name, value in said.items() if value is not None},
-            algorithm=key[0],
-            secret=key[1],
-        )
+        given = {name: value for name, value in said.items() if value is not None}
+        token = mint(given, key[1], key[0], None)
         return {"authorization": f"Bearer {token}"}
 
     def bear_for(

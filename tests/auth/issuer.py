@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from jose import jws
 
 from app.auth.jwks import KeySet
 
@@ -44,6 +45,14 @@ def private_pem(algorithm: str, name: str = "first") -> str:
 def public_pem(algorithm: str, name: str = "first") -> str:
     key = make_private_key(algorithm, name).public_key()
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def mint(
+    claims: Mapping[str, object], secret: str, algorithm: str, key_id: str | None = "key-1"
+) -> str:
+    """Make a token as an issuer does: with a shared secret or a private key in PEM."""
+    headers = None if key_id is None else {"kid": key_id}
+    return jws.sign(claims, secret, headers=headers, algorithm=algorithm)
 
 
 def public_jwk(

@@ -20,6 +20,7 @@ from app.domain.errors import (
     ScopeMissing,
     Unauthenticated,
 )
+from tests.auth import issuer
 from tests.auth.issuer import KeyServer, private_pem, public_jwk
 
 NOW = 1_767_225_600
@@ -442,7 +443,7 @@ def mint_asymmetric() -> bytes:
         "request_body_sha256": BODY_SHA256,
     }
     key = private_pem("ES256")
-    return f"Bearer {mint_token(claims, secret=key, algorithm='ES256', key_id='key-1')}".encode()
+    return f"Bearer {issuer.mint(claims, key, 'ES256')}".encode()
 
 
 async def test_issuer_with_known_keys_authenticates_operators_and_webhooks() -> None:

@@ -17,6 +17,7 @@ from app.auth.claims import Claims, Scope, TokenFailure
 from app.auth.jwks import KeySet
 from app.auth.tokens import TokenVerifier, mint_token
 from app.domain.errors import ConfigurationInvalid, ScopeMissing, Unauthenticated
+from tests.auth import issuer
 from tests.auth.issuer import KeyServer, private_pem, public_jwk, public_pem, serve_keys
 
 NOW = 1_767_225_600
@@ -45,7 +46,7 @@ def mint(claims: Mapping[str, object] = CLAIMS, **changes: object) -> str:
 
 def mint_asymmetric(algorithm: str, *, kid: str | None = "key-1", name: str = "first") -> str:
     secret = private_pem(algorithm, name)
-    return mint_token(CLAIMS, secret=secret, algorithm=algorithm, key_id=kid)
+    return issuer.mint(CLAIMS, secret, algorithm, kid)
 
 
 def encode(part: bytes) -> bytes:
@@ -119,7 +120,7 @@ async def test_token_with_any_text_as_its_webhook_id_returns_it(webhook_id: str)
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 async def test_token_with_shared_secret_is_accepted(algorithm: str) -> None:
-    token = mint_token(CLAIMS, secret=SECRET, algorithm=algorithm)
+    token = issuer.mint(CLAIMS, SECRET, algorithm)
     await assert_accepted(make_verifier(algorithm), token)
 
 
@@ -170,7 +171,7 @@ async def test_token_without_algorithm_is_rejected(header: dict[str, object]) ->
 
 
 async def test_token_with_algorithm_not_configured_is_rejected() -> None:
-    token = mint_token(CLAIMS, secret=SECRET, algorithm="HS512")
+    token = issuer.mint(CLAIMS, SECRET, "HS512")
     await assert_refused(make_verifier(), token, TokenFailure.ALGORITHM_REFUSED)
 
 
@@ -268,7 +269,7 @@ async def test_token_with_a_broken_rsa_key_is_rejected(members: dict[str, object
 async def test_token_of_one_curve_with_key_of_another_is_rejected() -> None:
     # jose itself verifies ES256 with a P-384 key
     key_set = serve_keys(public_jwk("ES384", alg=None))
-    token = mint_token(CLAIMS, secret=private_pem("ES384"), algorithm="ES256", key_id="key-1")
+    token = issuer.mint(CLAIMS, private_pem("ES384"), "ES256")
     await assert_refused(make_verifier("ES256", key_set=key_set), token, TokenFailure.KEY_UNFIT)
 
 
@@ -583,27 +584,14 @@ def test_verifier_given_a_public_key_for_a_secret_names_the_setting_and_not_the_
     assert pem not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("secret", "algorithm"),
-    [
-        (SECRET, "RS256"),
-        (SECRET, "ES256"),
-        (SECRET, "none"),
-        (SECRET, "EdDSA"),
-        (private_pem("ES256"), "RS256"),
-        (private_pem("RS256"), "ES256"),
-        (private_pem("RS256"), "HS256"),
-        (public_pem("RS256"), "RS256"),
-        ("", "HS256"),
-    ],
-)
-def test_mint_token_with_an_unfit_key_raises(secret: str, algorithm: str) -> None:
+@pytest.mark.parametrize("secret", [private_pem("RS256"), public_pem("RS256"), ""])
+def test_mint_token_with_an_unfit_key_raises(secret: str) -> None:
     with pytest.raises(ConfigurationInvalid) as caught:
-        mint_token(CLAIMS, secret=secret, algorithm=algorithm)
+        mint_token(CLAIMS, secret=secret)
     assert not secret or secret not in str(caught.value)
 
 
 def test_mint_token_leaves_the_claims_as_they_are() -> None:
     claims = dict(CLAIMS)
-    mint_token(claims, secret=SECRET, key_id="key-1")
+    mint_token(claims, secret=SECRET)
     assert claims == CLAIMS

@@ -23,6 +23,7 @@ from app.auth.claims import Claims
 from app.auth.jwks import KeySet
 from app.auth.tokens import TokenVerifier, mint_token
 from app.domain.errors import Unauthenticated
+from tests.auth.issuer import mint
 from tests.fuzz.harness import join, split
 
 NOW: Final = 1_767_323_045
@@ -141,7 +142,7 @@ _CLAIMS: Final[dict[str, Any]] = {
     "scope": "replay:write events:read",
 }
 _PEM: Final = _PRIVATE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-_BY_KEY: Final = mint_token(_CLAIMS, secret=_PEM, algorithm="ES256", key_id="key-1")
+_BY_KEY: Final = mint(_CLAIMS, _PEM, "ES256")
 _SIGNED_BY_KEY: Final = _BY_KEY.rpartition(".")[0]
 _BY_SECRET: Final = mint_token(_CLAIMS, secret=SECRET).encode()
 _HS256: Final = b'{"alg":"HS256","typ":"JWT"}'

@@ -62,7 +62,7 @@ class ObservedProtocol(RelayProtocol):
     @property
     def is_blocked(self) -> bool:
         """Whether the client does not read its answers."""
-        return not self._writable.is_set()
+        return not self._is_writable
 
     @property
     def is_closing(self) -> bool:
