@@ -63,17 +63,13 @@ class LocalSupabase:
     database_url: str | None
 
 
-def _report_nothing(_sentence: str) -> None:
-    pass
-
-
 @contextmanager
 def run_local_supabase(
     *,
     migrations: Path | None = None,
     extra_sql: Sequence[Path] = (),
     postgres_url: str | None = None,
-    report: Callable[[str], None] = _report_nothing,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LocalSupabase]:
     """Run a local Supabase with a fresh database until the block ends.
 
