@@ -11,9 +11,9 @@ import logging
 import resource
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
-from app.server.limits import MIB, Limits
+from app.server.limits import Limits
 
 if TYPE_CHECKING:
     from app.server.protocol import RelayProtocol
@@ -104,17 +104,12 @@ class Connections:
         now = asyncio.get_running_loop().time()
         if now >= self._log_again_at[reason]:
             self._log_again_at[reason] = now + _LOG_INTERVAL_SECONDS
-            logger.warning("%s; evicting those that waited longest", self._describe(reason))
-
-    def _describe(self, reason: Reason) -> str:
-        match reason:
-            case Reason.CONNECTIONS:
-                return f"MAX_CONNECTIONS reached ({self.limits.connections} connections)"
-            case Reason.MEMORY:
-                mebibytes = self.limits.held_bytes // MIB
-                return f"unfinished requests and unread responses hold {mebibytes} MiB"
-            case _:
-                assert_never(reason)
+            limit = self.limits.connections
+            full = {
+                Reason.CONNECTIONS: f"MAX_CONNECTIONS reached ({limit} connections)",
+                Reason.MEMORY: "unfinished requests and unread responses fill their memory",
+            }
+            logger.warning("%s; evicting those that waited longest", full[reason])
 
     def _sweep_deadlines(self) -> None:
         self._sweep = None
