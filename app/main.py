@@ -14,7 +14,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import entities, events, health, metrics, replay, webhook_docs
+from app.api import entities, events, health, metrics, reconcile, replay, webhook_docs
 from app.api.application import Application
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.api.openapi import describe_api
@@ -37,6 +37,7 @@ from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.purge import Purger
 from app.relay.receive import Receiver
+from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
 from app.settings import Settings
 from app.store import notifications
@@ -92,9 +93,10 @@ def create_app(
 
             notifier = OutcomeNotifier()
             measurements = Measurements()
+            supabase = SupabaseClient(http, clock=clock)
             dispatcher = Dispatcher(
                 store,
-                SupabaseClient(http, clock=clock),
+                supabase,
                 notifier,
                 clocks=clocks,
                 targets=settings.targets,
@@ -111,6 +113,15 @@ def create_app(
             )
             replayer = Replayer(
                 store, clocks=clocks, wake_dispatcher=dispatcher.wake, is_leader=is_leader
+            )
+            reconciler = Reconciler(
+                store,
+                dispatcher,
+                supabase,
+                targets=settings.targets,
+                clocks=clocks,
+                interval_seconds=settings.drift_check_seconds,
+                is_leader=is_leader,
             )
             receiver = Receiver(
                 store,
@@ -135,6 +146,7 @@ def create_app(
             dispatching.push_async_callback(
                 _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
             )
+            _start(dispatching, "reconciler", reconciler.run())
 
             @cache
             def begin_stop() -> asyncio.Task[None]:
@@ -158,6 +170,7 @@ def create_app(
                 ),
                 receiver=receiver,
                 replayer=replayer,
+                reconciler=reconciler,
                 health=HealthReporter(store, dispatcher, clocks, leadership),
                 store=store,
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
@@ -186,7 +199,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         openapi_url=None,
     )
     register_handlers(app)
-    for module in (webhook_docs, health, metrics, events, entities, replay):
+    for module in (webhook_docs, health, metrics, entities, events, replay, reconcile):
         app.include_router(module.router)
     describe_api(app)
     return app

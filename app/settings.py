@@ -167,6 +167,12 @@ class Settings(StoreSettings, SecretSettings):
     retention_days: int = Field(
         30, ge=1, le=36_500, description="How long events can be looked up and replayed by id."
     )
+    drift_check_seconds: int = Field(
+        600,
+        ge=0,
+        le=2_592_000,
+        description="How often Supabase is compared with the desired state; 0 turns it off.",
+    )
     shutdown_seconds: int = Field(8, ge=1, le=600, description="How long a graceful stop may last.")
 
     @field_validator("log_level", mode="before")

@@ -1,11 +1,13 @@
 """A PostgREST of three tables at the wire, with the functions that the relay writes through.
 
-It knows `relay_claim`, `relay_apply` and reads of the tables, and responds to anything else as
+It knows the functions of the relay and reads of the tables, and responds to anything else as
 PostgREST would: with an error, never with more than was asked for. Sources: DESIGN.md, "Applying
 to Supabase", and https://docs.postgrest.org/en/stable/
 """
 
+import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -21,7 +23,7 @@ COLUMNS: Final = {
     "trip_memberships": ("trip_id", "user_id", "role", "status"),
 }
 KEYS: Final = {"users": ("id",), "trips": ("id",), "trip_memberships": ("trip_id", "user_id")}
-FUNCTIONS: Final = ("relay_claim", "relay_apply")
+FUNCTIONS: Final = ("relay_claim", "relay_apply", "relay_digest", "relay_read")
 PROTOCOL: Final = 1
 _OPERATIONS: Final = ("delete", "upsert", "update")
 _PARENTS: Final = {"trip_id": "trips", "user_id": "users"}
@@ -243,9 +245,37 @@ class FakePostgrest(FakeWire):
         argument = _read_argument(request)
         if argument is None:
             return _refuse(400, "22P02", "invalid input syntax for type json")
+        if function == "relay_digest":
+            return self._compare({"tables": [self._digest(each) for each in argument["tables"]]})
+        if function == "relay_read":
+            return self._compare({"rows": self._read(argument)})
         if self._is_fence_locked:
             return _refuse(500, "55P03", "canceling statement due to lock timeout")
         return self._claim(argument) if function == "relay_claim" else self._apply(argument)
+
+    def _compare(self, found: dict[str, Any]) -> httpx.Response:
+        return httpx.Response(200, json={"epoch": self.epoch, "sequence": self.sequence} | found)
+
+    def _digest(self, given: dict[str, Any]) -> dict[str, Any]:
+        excluded = {tuple(key) for key in given["except"]}
+        buckets = [[0, 0] for _ in range(len(given["thresholds"]) + 1)]
+        for key, row in self.tables[_shorten(given["table"])].items():
+            if key not in excluded:
+                texts = [row[column] for column in (*given["key"], *given["columns"])]
+                bucket = buckets[bisect_right(given["thresholds"], key[0])]
+                bucket[0] += 1
+                bucket[1] += digest_texts(texts)
+        return {"buckets": buckets, "constants": {}}
+
+    def _read(self, given: dict[str, Any]) -> list[list[str | None]]:
+        table = self.tables[_shorten(given["table"])]
+        start, end = given["from"] or "", given["to"] or "\x7f"
+        after = tuple(given["after"] or ())
+        picked = [
+            row for key, row in sorted(table.items()) if start <= key[0] < end and key > after
+        ]
+        columns = (*given["key"], *given["columns"])
+        return [[row[column] for column in columns] for row in picked[: given["limit"]]]
 
     def _claim(self, argument: dict[str, Any]) -> httpx.Response:
         if argument.get("protocol") != PROTOCOL:
@@ -290,7 +320,7 @@ class FakePostgrest(FakeWire):
         key = _read_key(table, row)
         held = self.tables[table].get(key)
         if name == "delete":
-            self._delete(table, key)
+            self.delete(table, key)
             return None
         # An upsert is checked like an insert, even if the row exists.
         before: Row = dict.fromkeys(COLUMNS[table])
@@ -303,7 +333,8 @@ class FakePostgrest(FakeWire):
             self.tables[table][key] = (held or {}) | row
         return found
 
-    def _delete(self, table: str, key: tuple[str, ...]) -> None:
+    def delete(self, table: str, key: tuple[str, ...]) -> None:
+        """Delete a row, with the memberships that refer to it."""
         self.tables[table].pop(key, None)
         if not self._has_foreign_keys or table == "trip_memberships":
             return
@@ -335,6 +366,12 @@ class FakePostgrest(FakeWire):
         for row in self.rows(table):
             if all(row[column] in values for column, values in conditions):
                 yield row
+
+
+def digest_texts(texts: Sequence[str | None]) -> int:
+    """Compute the digest of a row, as `relay_digest` does."""
+    joined = "\x1f".join("\\N" if text is None else text for text in texts)
+    return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:8], 16)
 
 
 def _find_misfit(operation: dict[str, Any], row: Row) -> RowFailure | None:

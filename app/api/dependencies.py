@@ -41,14 +41,23 @@ def _require(scope: Scope) -> Any:
     async def authorize(
         request: Request, services: ServicesDependency, _: Annotated[object, Depends(_bearer)]
     ) -> Claims:
-        authorization = read_headers(request.scope).get(b"authorization")
-        try:
-            return await services.authenticator.authorize_operator(authorization, scope)
-        except RequestRejected as error:
-            logger.info("rejected %s: %s", request.url.path, find_reason(error))
-            raise
+        return await require_scope(request, services, scope)
 
     return Depends(authorize)
+
+
+async def require_scope(request: Request, services: Services, scope: Scope) -> Claims:
+    """Authorize an operator.
+
+    Raises:
+        RequestRejected: the token is invalid or lacks the scope.
+    """
+    authorization = read_headers(request.scope).get(b"authorization")
+    try:
+        return await services.authenticator.authorize_operator(authorization, scope)
+    except RequestRejected as error:
+        logger.info("rejected %s: %s", request.url.path, find_reason(error))
+        raise
 
 
 EventAccess = Annotated[Claims, _require(Scope.EVENTS_READ)]

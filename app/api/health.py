@@ -8,7 +8,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dependencies import ServicesDependency
-from app.relay.health import HealthStatus
+from app.domain.drift import DriftStatus, Effect
+from app.relay.health import Health, HealthStatus
 
 VERSION: Final = version("supabase-sync-relay")
 
@@ -50,6 +51,21 @@ class BacklogBody(BaseModel):
     dead: int | None = Field(description="Entities that Supabase rejected for good.")
 
 
+class DriftBody(BaseModel):
+    """The result of the checks that Supabase equals the desired state."""
+
+    status: Literal["equal", "differs", "failed", "unknown"] = Field(
+        description="Of the newest check; `unknown` before the first one, or when the store cannot"
+        " be read."
+    )
+    age_seconds: float | None = Field(description="Time since the newest completed check.")
+    leaks: int | None = Field(description="Rows that grant access and should not.")
+    denies: int | None = Field(description="Rows that should grant access and do not.")
+    other: int | None = Field(description="Other differences.")
+    plan_id: str | None = Field(description="Names the repair of what differs.")
+    failure: str | None = Field(description="Why the newest check failed.")
+
+
 class HealthBody(BaseModel):
     """The health status."""
 
@@ -57,6 +73,7 @@ class HealthBody(BaseModel):
     version: str
     checks: Checks
     backlog: BacklogBody
+    drift: DriftBody
 
 
 class AliveBody(BaseModel):
@@ -93,6 +110,7 @@ async def get_health(services: ServicesDependency) -> HealthResponse:
             oldest_removal_seconds=round(health.oldest_removal_seconds, 3),
             dead=None if backlog is None else backlog.dead,
         ),
+        drift=_describe_drift(health),
     )
     return _respond(body, health.status)
 
@@ -123,6 +141,28 @@ async def get_readiness(services: ServicesDependency) -> HealthResponse:
     is_down = health.status is HealthStatus.DOWN
     status = HealthStatus.DOWN if is_down else HealthStatus.OK
     return _respond(ReadyBody(status=status), status)
+
+
+def _describe_drift(health: Health) -> DriftBody:
+    drift = health.drift or DriftStatus()
+    completed = drift.completed
+    failure = None if drift.latest is None else drift.latest.failure
+    status: Literal["equal", "differs", "failed", "unknown"] = "unknown"
+    if failure is not None:
+        status = "failed"
+    elif completed is not None:
+        status = "differs" if completed.differences else "equal"
+    age_seconds = health.drift_age_seconds
+    return DriftBody(
+        status=status,
+        age_seconds=None if age_seconds is None else round(age_seconds, 3),
+        **{
+            effect.value: None if completed is None else completed.count(effect)
+            for effect in Effect
+        },
+        plan_id=None if completed is None else completed.plan_id,
+        failure=failure,
+    )
 
 
 def _respond(body: BaseModel, status: HealthStatus) -> HealthResponse:

@@ -34,4 +34,6 @@ async def get_metrics(services: ServicesDependency) -> Response:
     if health.backlog is not None:
         measurements.pending.set(health.backlog.pending)
         measurements.dead.set(health.backlog.dead)
+    if health.drift is not None:
+        measurements.show_drift(health.drift)
     return Response(generate_latest(measurements.registry), media_type=CONTENT_TYPE_LATEST)

@@ -49,6 +49,7 @@ PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
     errors.EventIdConflict: (HTTPStatus.CONFLICT, "event-id-conflict"),
     errors.EventNotFound: (HTTPStatus.NOT_FOUND, "event-not-found"),
     errors.ReplayNotFound: (HTTPStatus.NOT_FOUND, "replay-not-found"),
+    errors.ReconciliationNotFound: (HTTPStatus.NOT_FOUND, "reconciliation-not-found"),
     errors.Overloaded: (HTTPStatus.TOO_MANY_REQUESTS, "overloaded"),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
     errors.KeySetUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "key-set-unavailable"),

@@ -10,6 +10,7 @@ from app.domain.failpoints import FailpointHook
 from app.relay.health import HealthReporter
 from app.relay.measurements import Measurements
 from app.relay.receive import Receiver
+from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
 from app.store.store import Store
 
@@ -31,6 +32,7 @@ class Services:
     reader: EventReader
     receiver: Receiver
     replayer: Replayer
+    reconciler: Reconciler
     health: HealthReporter
     store: Store
     in_flight: ConcurrencyLimiter

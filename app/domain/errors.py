@@ -15,7 +15,8 @@
     │   ├── InputInvalid
     │   ├── EventIdConflict
     │   ├── EventNotFound
-    │   └── ReplayNotFound
+    │   ├── ReplayNotFound
+    │   └── ReconciliationNotFound
     ├── TemporarilyUnavailable       the caller should retry
     │   ├── Overloaded
     │   ├── StoreUnavailable
@@ -167,6 +168,12 @@ class ReplayNotFound(RequestRejected):
     """No replay is stored under this id."""
 
     sentence = "No replay is stored under this id."
+
+
+class ReconciliationNotFound(RequestRejected):
+    """No reconciliation is stored under this id."""
+
+    sentence = "No reconciliation is stored under this id."
 
 
 class TemporarilyUnavailable(RelayError):

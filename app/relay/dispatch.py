@@ -7,7 +7,7 @@ fenced, so a late request changes nothing.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from app.domain.clocks import Clocks
@@ -18,7 +18,7 @@ from app.domain.retry import backoff_seconds
 from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.claim_policy import ClaimPolicy
 from app.relay.dispatcher_status import DispatcherStatus
-from app.relay.fence import Fence
+from app.relay.fence import Fence, R
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
@@ -39,6 +39,9 @@ _STANDBY_SECONDS: Final = 0.5
 _MINIMUM_WAIT_SECONDS: Final = 0.02
 _OUT_OF_TIME: Final = RequestFailure(
     RequestFailureKind.UNAVAILABLE, "time budget", "used up before any row was tried"
+)
+_NOT_DISPATCHING: Final = RequestFailure(
+    RequestFailureKind.UNAVAILABLE, "dispatcher", "Supabase or the store is unavailable"
 )
 
 
@@ -80,6 +83,8 @@ class Dispatcher:
         self._queue = PendingQueue(store, notifier, measurements, clocks)
         self._crash: str | None = None
         self._crashes = 0
+        # Held from a request until its outcomes are recorded.
+        self._between_requests = asyncio.Lock()
         self._signal = asyncio.Event()
         self._is_stopping = False
 
@@ -147,18 +152,20 @@ class Dispatcher:
         if self._breaker.seconds_to_wait() > 0:
             return False
         try:
-            self._begin_lease()
-            outcomes: list[Outcome] = []
-            if self._breaker.is_open:
-                if not await self._probe():
-                    return True
-                outcomes = self._attribute_failure()
-            batch = await self._record_and_claim(outcomes)
+            async with self._between_requests:
+                self._begin_lease()
+                outcomes: list[Outcome] = []
+                if self._breaker.is_open:
+                    if not await self._probe():
+                        return True
+                    outcomes = self._attribute_failure()
+                batch = await self._record_and_claim(outcomes)
             if batch is None:
                 return bool(outcomes)
             while batch is not None:
-                outcomes = await self._apply(batch)
-                batch = await self._record_and_claim(outcomes)
+                async with self._between_requests:
+                    outcomes = await self._apply(batch)
+                    batch = await self._record_and_claim(outcomes)
             return True
         except LeaseLost:
             # The new leader applies what is not recorded; late requests of this one are stale.
@@ -166,6 +173,22 @@ class Dispatcher:
             self._failed_batch = None
             logger.warning("the lease was lost: another replica dispatches")
             return False
+
+    async def read_between_requests(
+        self, query: Callable[[], Awaitable[R | RequestFailure]]
+    ) -> R | RequestFailure:
+        """Run a query while no request is in flight and every outcome is recorded.
+
+        A request waits for one query at most.
+
+        Raises:
+            LeaseLost: this replica is not the leader.
+        """
+        async with self._between_requests:
+            self._begin_lease()
+            if self._breaker.is_open or self._queue.unrecorded_count:
+                return _NOT_DISPATCHING
+            return await self._fence.read(query)
 
     async def _record_and_claim(self, outcomes: Sequence[Outcome]) -> Batch | None:
         wanted = None
@@ -195,8 +218,7 @@ class Dispatcher:
                 return outcomes
             case RequestFailure(kind=RequestFailureKind.STALE | RequestFailureKind.BUSY):
                 return []
-            case RequestFailure() if not self._fence.is_claimed:
-                # The claim failed: the batch was never sent.
+            case RequestFailure() if not self._fence.is_claimed:  # the batch was never sent
                 self._breaker.open(result)
                 return []
             case RequestFailure():
@@ -245,8 +267,9 @@ class Dispatcher:
         contact_at = self._fence.contact_at
         if contact_at is None or now - contact_at >= PROBE_SECONDS:
             with contextlib.suppress(LeaseLost):
-                self._begin_lease()
-                await self._probe()
+                async with self._between_requests:
+                    self._begin_lease()
+                    await self._probe()
             return
         waits = [
             PROBE_SECONDS,

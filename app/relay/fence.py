@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
@@ -21,6 +21,19 @@ _RIVAL_STALE_REQUESTS: Final = 3
 _RIVAL_SECONDS: Final = 60.0
 # The fence rejects requests only if the database works.
 _DATABASE_RESPONDED: Final = (RequestFailureKind.STALE, RequestFailureKind.BUSY)
+_NOT_SETTLED: Final = RequestFailure(
+    RequestFailureKind.STALE, "fence", "another request has passed the fence meanwhile"
+)
+
+
+class _Positioned(Protocol):
+    @property
+    def position(self) -> tuple[int, int]:
+        """The last request that the fence let through."""
+        ...
+
+
+R = TypeVar("R", bound=_Positioned)
 
 
 class Fence:
@@ -45,6 +58,8 @@ class Fence:
         self._clocks = clocks
         self._epoch: int | None = None
         self._sequence = 0
+        # Whether Supabase has applied every request so far.
+        self._is_settled = False
         self._busy_since: float | None = None
         self._stale_at: deque[float] = deque(maxlen=_RIVAL_STALE_REQUESTS)
         self.contact_at: float | None = None
@@ -70,6 +85,7 @@ class Fence:
     def drop(self) -> None:
         """Claim the fence again before the next request."""
         self._epoch = None
+        self._is_settled = False
 
     async def probe(self) -> RequestFailure | None:
         """Send a request without rows; return its failure if Supabase is unavailable.
@@ -90,7 +106,9 @@ class Fence:
         Raises:
             LeaseLost: nothing was sent.
         """
+        self._is_settled = False
         result = await self._send(operations, budget_ms)
+        self._is_settled = isinstance(result, ApplyResult)
         kind = None if isinstance(result, ApplyResult) else result.kind
         if kind is None or kind in _DATABASE_RESPONDED:
             self.contact_at = self._clocks.monotonic()
@@ -106,6 +124,24 @@ class Fence:
                 await asyncio.sleep(backoff_seconds(1, self._clocks.jitter()))
         elif kind is RequestFailureKind.BUSY:
             await asyncio.sleep(_BUSY_PAUSE_SECONDS)
+        return result
+
+    async def read(self, query: Callable[[], Awaitable[R | RequestFailure]]) -> R | RequestFailure:
+        """Run a query that sees Supabase exactly as the requests so far have left it.
+
+        Raises:
+            LeaseLost: the query did not run.
+        """
+        if not self._is_settled:
+            # A request without a result may still be under way. After this one it is stale.
+            failure = await self.probe()
+            if failure is not None or not self._is_settled:
+                return failure or _NOT_SETTLED
+        result = await query()
+        if isinstance(result, RequestFailure):
+            return result
+        if result.position != (self._epoch, self._sequence):
+            return _NOT_SETTLED
         return result
 
     async def _send(

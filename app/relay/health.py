@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from app.domain.clocks import Clocks
+from app.domain.drift import DriftStatus
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.history import Backlog
@@ -16,7 +17,7 @@ from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.heartbeat import Heartbeat
 from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
-from app.store import event_queries
+from app.store import event_queries, reconcile_queries
 from app.store.store import Store
 
 # A report does not wait longer for the store to be read.
@@ -43,7 +44,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The health of the relay; without a backlog if the store cannot be read."""
+    """The health of the relay.
+
+    Attributes:
+        store: whether events can be stored.
+        dispatcher: whether a replica dispatches.
+        supabase: whether Supabase accepts writes.
+        backlog: None if the store cannot be read.
+        drift: the result of the checks of Supabase; None if the store cannot be read.
+        drift_age_seconds: since the newest completed check; None without any.
+    """
 
     store: Check
     dispatcher: Check
@@ -51,6 +61,8 @@ class Health:
     backlog: Backlog | None
     oldest_pending_seconds: float
     oldest_removal_seconds: float
+    drift: DriftStatus | None
+    drift_age_seconds: float | None
 
     @property
     def status(self) -> HealthStatus:
@@ -118,7 +130,9 @@ class HealthReporter:
             # The last commit may have been just before the store stalled.
             failure = await self._heartbeat.find_failure()
         status = self._dispatcher.status if isinstance(read_status, BaseException) else read_status
-        backlog = None if isinstance(read_backlog, BaseException) else read_backlog
+        backlog = drift = None
+        if not isinstance(read_backlog, BaseException):
+            backlog, drift = read_backlog
         pending_seconds = removal_seconds = 0.0
         if backlog is not None:
             now = self._clocks.now()
@@ -131,14 +145,24 @@ class HealthReporter:
         return Health(
             _check_store(failure, read_backlog, read_status),
             _degrade(_describe_dispatcher(status)),
-            _degrade(_describe_supabase(status, backlog)),
+            _degrade(_describe_supabase(status, backlog, drift)),
             backlog,
             pending_seconds,
             removal_seconds,
+            drift,
+            self._measure_drift_age(drift),
         )
 
-    async def _measure_backlog(self) -> Backlog:
-        return await self._store.read(event_queries.measure_backlog, self._clocks.now())
+    def _measure_drift_age(self, drift: DriftStatus | None) -> float | None:
+        if drift is None or drift.completed is None or drift.completed.finished_at is None:
+            return None
+        now = self._clocks.now()
+        return max(0.0, seconds_between(drift.completed.finished_at, now))
+
+    async def _measure_backlog(self) -> tuple[Backlog, DriftStatus]:
+        now = self._clocks.now()
+        backlog = await self._store.read(event_queries.measure_backlog, now)
+        return backlog, await self._store.read(reconcile_queries.read_drift_status)
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:
         if self._leadership is None or self._leadership.is_held:
@@ -178,13 +202,17 @@ def _describe_dispatcher(status: DispatcherStatus | None) -> str | None:
     return None
 
 
-def _describe_supabase(status: DispatcherStatus | None, backlog: Backlog | None) -> str:
+def _describe_supabase(
+    status: DispatcherStatus | None, backlog: Backlog | None, drift: DriftStatus | None
+) -> str:
     if status is None or (status.failure is None and not status.has_contact):
         return "not reached yet"
-    return "; ".join(_list_supabase_problems(status, backlog))
+    return "; ".join(_list_supabase_problems(status, backlog, drift))
 
 
-def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -> Iterator[str]:
+def _list_supabase_problems(
+    status: DispatcherStatus, backlog: Backlog | None, drift: DriftStatus | None
+) -> Iterator[str]:
     if status.failure is not None:
         yield _describe_failure(status.failure)
     if status.is_fence_busy:
@@ -196,6 +224,11 @@ def _list_supabase_problems(status: DispatcherStatus, backlog: Backlog | None) -
         others = backlog.troubled_count - len(backlog.troubled)
         if others > 0:
             yield f"{others} more keep failing (relay events --status pending)"
+    if drift is not None and drift.completed is not None and drift.completed.leaks_left:
+        yield (
+            f"{drift.completed.leaks_left} rows grant access, and no event explains them:"
+            " `relay reconcile` shows them"
+        )
 
 
 def _describe_failure(failure: RequestFailure) -> str:

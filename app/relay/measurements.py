@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from app.domain.drift import DriftStatus, Effect
 from app.domain.entities import EntityState
-from app.domain.instants import Instant, seconds_between
+from app.domain.instants import Instant, seconds_between, to_datetime
 from app.store.outcome_queries import Applied, Failed, Outcome
 
 _LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
@@ -42,6 +43,16 @@ class Measurements:
         self.oldest_removal = self._gauge(
             "relay_oldest_pending_removal_seconds", "Age of the oldest pending revocation."
         )
+        self.drift_rows = Gauge(
+            "relay_drift_rows",
+            "Rows of Supabase that differ from the desired state, at the newest completed check.",
+            ["table", "kind"],
+            registry=self.registry,
+        )
+        self.drift_checked = self._gauge(
+            "relay_drift_checked_timestamp_seconds",
+            "When the newest check for drift completed; 0 before the first one.",
+        )
         self.health = self._gauge("relay_up", "1: ok, 0.5: degraded, 0: down.")
 
     def count_outcomes(self, outcomes: Iterable[Outcome], now: Instant) -> None:
@@ -57,6 +68,18 @@ class Measurements:
             elif isinstance(outcome, Failed):
                 is_dead = outcome.decision.state is EntityState.DEAD
                 self.outcomes.labels("dead" if is_dead else "retried").inc()
+
+    def show_drift(self, drift: DriftStatus) -> None:
+        """Show the result of the newest completed check."""
+        self.drift_rows.clear()
+        completed = drift.completed
+        if completed is None:
+            return
+        for table in completed.tables:
+            for effect in Effect:
+                self.drift_rows.labels(table.table, effect).set(table.counts.get(effect, 0))
+        if completed.finished_at is not None:
+            self.drift_checked.set(to_datetime(completed.finished_at).timestamp())
 
     def _counter(self, name: str, documentation: str, label: str) -> Counter:
         return Counter(name, documentation, [label], registry=self.registry)

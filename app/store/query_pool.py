@@ -44,7 +44,7 @@ class QueryPool:
         self._threads = ThreadPoolExecutor(
             threads,
             thread_name_prefix=name,
-            initializer=_lower_thread_priority if has_low_priority else None,
+            initializer=lower_thread_priority if has_low_priority else None,
         )
 
     async def __call__(
@@ -79,7 +79,8 @@ class QueryPool:
             raise StoreUnavailable from hide_values(error)
 
 
-def _lower_thread_priority() -> None:
+def lower_thread_priority() -> None:
+    """Let this thread use the processor only when others leave it idle; on Linux."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY_NICENESS)

@@ -143,6 +143,35 @@ replays = Table(
     sqlite_autoincrement=True,
 )
 
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("number", _Sequence, primary_key=True),
+    Column("reconcile_id", Text, nullable=False, unique=True),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("requested_by", Text, comment="the subject of the token; null: scheduled"),
+    Column("request", Text, nullable=False, comment="JSON"),
+    Column("status", Text, nullable=False, comment="running, completed, failed"),
+    Column("finished_at", BigInteger),
+    Column("result", Text, comment="JSON"),
+    sqlite_autoincrement=True,
+)
+
+differences = Table(
+    "differences",
+    metadata,
+    Column("reconciliation", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, comment="leaks first"),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("difference", Text, nullable=False, comment="extra, missing, different"),
+    Column("effect", Text, nullable=False, comment="leaks, denies, other"),
+    Column("origin", Text, nullable=False),
+    Column("columns", Text, nullable=False, comment="names, JSON"),
+    Column("repair", Text, nullable=False, comment="write, delete, none"),
+    Column("note", Text),
+)
+
 # Conditions on the memberships of a removed or applied parent, whose key is `:key`. A membership's
 # key is <trip_id>/<user_id>, and 0 is the character after the slash.
 OF_TRIP = "kind = 'membership' AND key > :key || '/' AND key < :key || '0'"

@@ -23,6 +23,7 @@ from app.store.query_pool import QueryPool
 from app.store.receive import Arrival, Receipt
 from app.store.replicas import Replicas
 from app.store.schema_upgrade import upgrade_schema
+from app.store.snapshot import Snapshot
 from app.store.store_lock import hold_store_lock
 from app.store.store_url import is_shared, read_store_url
 
@@ -58,6 +59,7 @@ class Store:
 
     def __init__(self, engine: Engine, resources: ExitStack, hit: FailpointHook) -> None:
         self._resources = resources
+        self._engine = engine
         self._commits = GroupCommit(engine, perform, hit=hit)
         self._receives = self._commits
         if is_shared(engine.url):
@@ -134,3 +136,7 @@ class Store:
             return operation(connection, *args, **kwargs)
 
         return cast(T, await self._commits.submit(run))
+
+    def open_snapshot(self) -> Snapshot:
+        """Open a read transaction of several queries, for a `with` block."""
+        return Snapshot(self._engine)

@@ -18,14 +18,22 @@ from app.domain.errors import ConfigurationInvalid
 from app.store.database_errors import DATABASE_ERRORS, describe_failure
 from app.store.engine import open_engine
 from app.store.lease import read_lease
-from app.store.schema import entities, events, heartbeat, purge, replays
+from app.store.schema import (
+    differences,
+    entities,
+    events,
+    heartbeat,
+    purge,
+    reconciliations,
+    replays,
+)
 from app.store.schema_upgrade import find_head, upgrade_schema
 from app.store.store_lock import hold_store_lock
 from app.store.store_url import is_shared, read_store_url
 
 # The lease is not copied: the target has other relays.
-TABLES: Final = (events, entities, replays, heartbeat, purge)
-_COUNTED: Final = {"events": "sequence", "replays": "number"}
+TABLES: Final = (events, entities, replays, reconciliations, differences, heartbeat, purge)
+_COUNTED: Final = {"events": "sequence", "replays": "number", "reconciliations": "number"}
 # A page takes 1.5 MB of memory.
 PAGE_ROWS: Final = 2000
 _OPTIONS: Final = {"statement_seconds": 1800, "idle_seconds": 1800}

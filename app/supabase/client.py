@@ -1,4 +1,4 @@
-"""The client of `relay_claim` and `relay_apply`: each request is one transaction.
+"""Calls the functions of the relay in Supabase: each request is one transaction.
 
 The wire format is public and versioned: docs/decisions/0012-one-fenced-function.md.
 """
@@ -71,12 +71,12 @@ class SupabaseClient:
 
     async def claim(self) -> int | RequestFailure:
         """Claim the fence: return the epoch of later requests; earlier ones become stale."""
-        document = await self._call("relay_claim", json.dumps({"protocol": _PROTOCOL}))
+        document = await self.call("relay_claim", {"protocol": _PROTOCOL})
         if isinstance(document, RequestFailure):
             return document
         epoch = document.get("epoch")
         if document.get("protocol") != _PROTOCOL or type(epoch) is not int:
-            return _unexpected_response()
+            return unexpected_response("relay_claim")
         return epoch
 
     async def apply(
@@ -97,7 +97,13 @@ class SupabaseClient:
         try:
             return _parse_result(document, sequence, operations)
         except (KeyError, TypeError, ValueError, IndexError):
-            return _unexpected_response()
+            return unexpected_response("relay_apply")
+
+    async def call(
+        self, function: str, request: Mapping[str, Any]
+    ) -> dict[str, Any] | RequestFailure:
+        """Call one function of the relay and return the object with which it responds."""
+        return await self._call(function, json.dumps(request))
 
     async def _call(self, function: str, request: str) -> dict[str, Any] | RequestFailure:
         try:
@@ -129,8 +135,8 @@ class SupabaseClient:
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            return _unexpected_response()
-        return document if isinstance(document, dict) else _unexpected_response()
+            return unexpected_response(function)
+        return document if isinstance(document, dict) else unexpected_response(function)
 
 
 def _write_request(
@@ -185,9 +191,10 @@ def _unavailable(error: Exception, sentence: str) -> RequestFailure:
     return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)
 
 
-def _unexpected_response() -> RequestFailure:
+def unexpected_response(function: str) -> RequestFailure:
+    """Return the failure of a response that the function does not give."""
     return RequestFailure(
         RequestFailureKind.UNAVAILABLE,
         "HTTP 200",
-        "the response is not that of relay_apply: SUPABASE_URL may not be a Supabase project",
+        f"the response is not that of {function}: SUPABASE_URL may not be a Supabase project",
     )

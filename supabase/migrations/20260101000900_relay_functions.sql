@@ -1,4 +1,4 @@
--- The functions through which the relay writes. Every project needs this file;
+-- The functions through which the relay writes and compares. Every project needs this file;
 -- it is idempotent (`relay sql` prints it).
 --
 -- The functions run with the caller's privileges (security invoker) and read table and column names
@@ -51,6 +51,36 @@ as $$
   select coalesce(substring(operation ->> 'table' from '^([^.]+)\.'), 'public')
 $$;
 
+create or replace function relay.table_of(operation json) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select regexp_replace(operation ->> 'table', '^[^.]+\.', '')
+$$;
+
+-- The type of a column; text for a column that does not exist, so that PostgreSQL itself reports it.
+create or replace function relay.type_of(schema_name text, table_name text, column_name text)
+returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(
+    (
+      select format_type(attribute.atttypid, attribute.atttypmod)
+      from pg_catalog.pg_attribute as attribute
+      join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+      where namespace.nspname = schema_name and class.relname = table_name
+        and attribute.attname = column_name and attribute.attnum > 0
+    ),
+    'pg_catalog.text'
+  )
+$$;
+
 -- Builds the SQL statement of one operation. Its parameter $1 is a JSON array of rows, all with the
 -- columns of the first. PostgreSQL itself reports a missing table or column.
 create or replace function relay.write_statement(operation json) returns text
@@ -62,7 +92,7 @@ as $$
 declare
   verb constant text := operation ->> 'operation';
   schema_name constant text := relay.schema_of(operation);
-  table_name constant text := regexp_replace(operation ->> 'table', '^[^.]+\.', '');
+  table_name constant text := relay.table_of(operation);
   target constant text := format('%I.%I', schema_name, table_name);
   key_columns constant text[] := array(select json_array_elements_text(operation -> 'key'));
   columns constant text[] := array(select json_object_keys(operation -> 'rows' -> 0));
@@ -72,17 +102,9 @@ declare
   column_list text;
   assignments text;
 begin
-  select string_agg(format('%I %s', given.name, coalesce(
-    (
-      select format_type(attribute.atttypid, attribute.atttypmod)
-      from pg_catalog.pg_attribute as attribute
-      join pg_catalog.pg_class as class on class.oid = attribute.attrelid
-      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-      where namespace.nspname = schema_name and class.relname = table_name
-        and attribute.attname = given.name and attribute.attnum > 0
-    ),
-    'pg_catalog.text'
-  )), ', ')
+  select string_agg(
+    format('%I %s', given.name, relay.type_of(schema_name, table_name, given.name)), ', '
+  )
   into typed_rows
   from unnest(case when verb = 'delete' then key_columns else columns end) as given (name);
   typed_rows := format('json_to_recordset($1) as given (%s)', typed_rows);
@@ -325,10 +347,176 @@ begin
 end
 $$;
 
-revoke execute on function public.relay_claim(text), public.relay_apply(text)
-  from public, anon, authenticated;
+-- The key columns as SQL, in an order that the relay shares: by type, and byte by byte for text.
+create or replace function relay.ordered_key(given json) returns text[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select array(
+    select format('existing.%I', name) || case when exists (
+      select from pg_catalog.pg_attribute as attribute
+      join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+      where namespace.nspname = relay.schema_of(given) and class.relname = relay.table_of(given)
+        and attribute.attname = name and attribute.attnum > 0 and attribute.attcollation <> 0
+    ) then ' collate "C"' else '' end
+    from json_array_elements_text(given -> 'key') as name
+  )
+$$;
+
+-- Columns as SQL: an array of their texts.
+create or replace function relay.texts_of(names json) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select format('array[%s]::text[]', string_agg(format('existing.%I::text', name), ', '))
+  from json_array_elements_text(names) as name
+$$;
+
+-- Counts and digests the rows of tables by ranges of the first key column, in one snapshot.
+--   {"tables": [{"table": "public.users", "key": ["id"], "columns": ["email", "plan"],
+--     "constants": {"plan": "free"}, "thresholds": ["3f…", "9a…"], "except": [["5b…"]]}]}
+--   → {"epoch": 42, "sequence": 7, "tables": [
+--     {"buckets": [[1003, 2154071870132], [998, …], [1012, …]], "constants": {"plan": "free"}}]}
+-- n ascending thresholds make n + 1 buckets: the number of rows, and the sum of their digests. A
+-- digest is the first 32 bits of the MD5 of the texts of the key and the columns, joined by U+001F,
+-- null as \N. `except` lists keys to leave out. Constants come back as texts of their columns' types.
+-- All statements of a stable function see one snapshot.
+create or replace function public.relay_digest(request text) returns json
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '5s'
+as $$
+declare
+  requested constant json := request;
+  given json;
+  schema_name text;
+  table_name text;
+  constant_columns text;
+  constant_texts text;
+  constants json;
+  buckets json;
+  answers jsonb := '[]';
+  position relay.fence%rowtype;
+begin
+  for given in select value from json_array_elements(requested -> 'tables') loop
+    schema_name := relay.schema_of(given);
+    table_name := relay.table_of(given);
+    execute format(
+      $statement$
+        select json_agg(
+          json_build_array(coalesce(counted.rows, 0), coalesce(counted.sum, 0)) order by number
+        )
+        from generate_series(0, cardinality($1)) as number
+        left join (
+          select
+            width_bucket(%1$s, $1::%2$s[]) as bucket,
+            count(*) as rows,
+            sum(
+              ('x' || left(md5(array_to_string(%3$s || %4$s, chr(31), '\N')), 8))::bit(32)::bigint
+            ) as sum
+          from %5$I.%6$I as existing
+          where not exists (
+            select from unnest($2) as excepted (key)
+            where excepted.key = array_to_string(%3$s, chr(31))
+          )
+          group by 1
+        ) as counted on counted.bucket = number
+      $statement$,
+      (relay.ordered_key(given))[1],
+      relay.type_of(schema_name, table_name, given -> 'key' ->> 0),
+      relay.texts_of(given -> 'key'), relay.texts_of(given -> 'columns'),
+      schema_name, table_name
+    ) into buckets using
+      array(select json_array_elements_text(given -> 'thresholds')),
+      array(
+        select array_to_string(array(select json_array_elements_text(value)), chr(31))
+        from json_array_elements(given -> 'except')
+      );
+    select
+      string_agg(format('%I %s', name, relay.type_of(schema_name, table_name, name)), ', '),
+      string_agg(format('%1$L, given.%1$I::text', name), ', ')
+    into constant_columns, constant_texts
+    from json_object_keys(given -> 'constants') as name;
+    constants := '{}';
+    if constant_columns is not null then
+      execute format(
+        'select json_build_object(%s) from json_to_record($1) as given (%s)',
+        constant_texts, constant_columns
+      ) into constants using given -> 'constants';
+    end if;
+    answers := answers || jsonb_build_object('buckets', buckets, 'constants', constants);
+  end loop;
+  select * into strict position from relay.fence;
+  return json_build_object(
+    'epoch', position.epoch, 'sequence', position.sequence, 'tables', answers
+  );
+end
+$$;
+
+-- Reads rows of one table in the order of their keys, as texts of the key, then of the columns.
+-- `from` and `to` (exclusive) limit the first key column; `after` is the key of the last row of the
+-- previous page.
+--   {"table": "public.users", "key": ["id"], "columns": ["email"], "from": "3f…", "to": null,
+--     "after": null, "limit": 1000}
+--   → {"epoch": 42, "sequence": 7, "rows": [["3f…", "a@example.com"], …]}
+create or replace function public.relay_read(request text) returns json
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '5s'
+as $$
+declare
+  requested constant json := request;
+  schema_name constant text := relay.schema_of(requested);
+  table_name constant text := relay.table_of(requested);
+  ordered_key constant text[] := relay.ordered_key(requested);
+  key_types constant text[] := array(
+    select relay.type_of(schema_name, table_name, name)
+    from json_array_elements_text(requested -> 'key') as name
+  );
+  found json;
+  position relay.fence%rowtype;
+begin
+  execute format(
+    $statement$
+      select coalesce(json_agg(page.texts), '[]') from (
+        select %1$s || %2$s as texts
+        from %3$I.%4$I as existing
+        where ($1 is null or %5$s >= $1::%6$s) and ($2 is null or %5$s < $2::%6$s)
+          and ($3 is null or (%7$s) > (%8$s))
+        order by %7$s
+        limit $4
+      ) as page
+    $statement$,
+    relay.texts_of(requested -> 'key'), relay.texts_of(requested -> 'columns'),
+    schema_name, table_name, ordered_key[1], key_types[1], array_to_string(ordered_key, ', '),
+    (
+      select string_agg(format('$3[%s]::%s', number, type), ', ')
+      from unnest(key_types) with ordinality as given (type, number)
+    )
+  ) into found using
+    requested ->> 'from', requested ->> 'to',
+    case when json_typeof(requested -> 'after') = 'array'
+      then array(select json_array_elements_text(requested -> 'after')) end,
+    (requested ->> 'limit')::integer;
+  select * into strict position from relay.fence;
+  return json_build_object('epoch', position.epoch, 'sequence', position.sequence, 'rows', found);
+end
+$$;
+
+revoke execute on function public.relay_claim(text), public.relay_apply(text),
+  public.relay_digest(text), public.relay_read(text) from public, anon, authenticated;
 revoke execute on all functions in schema relay from public, anon, authenticated;
-grant execute on function public.relay_claim(text), public.relay_apply(text) to service_role;
+grant execute on function public.relay_claim(text), public.relay_apply(text),
+  public.relay_digest(text), public.relay_read(text) to service_role;
 grant execute on all functions in schema relay to service_role;
 
 -- Make PostgREST reload its schema cache.

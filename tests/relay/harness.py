@@ -62,7 +62,7 @@ class Harness:
         self.clock = make_clock(NOW / MICROSECONDS_PER_SECOND)
         self.monotonic = make_clock(_BOOTED_AT)
         self.notifier = OutcomeNotifier()
-        self._http = http
+        self.http = http
         self._targets = targets
         self.clocks = Clocks(self.clock, self.monotonic, jitter)
         self.dispatcher = self.start_dispatcher()
@@ -71,7 +71,7 @@ class Harness:
         """Start another dispatcher, as a new process would: only the store survives."""
         return Dispatcher(
             self.store,
-            SupabaseClient(self._http, clock=self.clock),
+            SupabaseClient(self.http, clock=self.clock),
             self.notifier,
             clocks=self.clocks,
             targets=self._targets,

@@ -113,19 +113,19 @@ async def test_dispatch_of_any_history_with_any_trouble_ends_in_the_oracles_stat
     desired = find_desired_rows(events)
     held = harness.held()
     for ref, row in desired.items():
-        expected = None if row is None or _is_orphan(ref, desired) else json.loads(row)
+        expected = None if row is None or is_orphan(ref, desired) else json.loads(row)
         assert held.get(ref) == expected, ref
     found = await harness.store.read(
         event_queries.find_events, [event.event_id for event in events]
     )
     for stored in found.values():
         row = desired[stored.entity.ref]
-        is_waiting = row is not None and _is_orphan(stored.entity.ref, desired)
+        is_waiting = row is not None and is_orphan(stored.entity.ref, desired)
         state = EntityState.PENDING if is_waiting else EntityState.APPLIED
         assert stored.entity.state is state
 
 
-def _is_orphan(ref: EntityRef, desired: dict[EntityRef, str | None]) -> bool:
+def is_orphan(ref: EntityRef, desired: dict[EntityRef, str | None]) -> bool:
     """Tell whether foreign keys reject a membership, so that it waits."""
     if ref.kind is not Kind.MEMBERSHIP:
         return False

@@ -117,6 +117,34 @@ def upgrade() -> None:
         sa.UniqueConstraint("replay_id"),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "reconciliations",
+        sa.Column("number", _SEQUENCE, nullable=False),
+        sa.Column("reconcile_id", sa.Text(), nullable=False),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("requested_by", sa.Text()),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger()),
+        sa.Column("result", sa.Text()),
+        sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("reconcile_id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "differences",
+        sa.Column("reconciliation", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("difference", sa.Text(), nullable=False),
+        sa.Column("effect", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("columns", sa.Text(), nullable=False),
+        sa.Column("repair", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text()),
+        sa.PrimaryKeyConstraint("reconciliation", "position"),
+    )
     _create_partial_index(
         "entities_pending",
         "entities",

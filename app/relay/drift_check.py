@@ -1,0 +1,207 @@
+"""Comparing the tables of Supabase with the desired state.
+
+Supabase is read between two requests of the dispatcher, together with the desired state of that
+moment. An entity that is applied then is in Supabase exactly as it should be, or somebody else has
+changed it: events that arrive meanwhile cause no false positives.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
+
+from app.domain.drift import Difference, DifferenceKind, Effect, TableDrift
+from app.domain.entities import EntityKey, EntityState, Kind
+from app.domain.failures import RequestFailure
+from app.relay.difference_rules import Rules
+from app.relay.dispatch import Dispatcher
+from app.store import drift_queries
+from app.store.drift_queries import DesiredEntity
+from app.store.store import Store
+from app.supabase.client import SupabaseClient
+from app.supabase.comparison import (
+    PAGE_ROWS,
+    RowPage,
+    TableDigest,
+    Texts,
+    digest_table,
+    digest_texts,
+    make_text_writer,
+    read_page,
+    split_key,
+)
+from app.supabase.targets import Inactive, Target, Targets
+
+R = TypeVar("R", TableDigest, RowPage)
+
+# A bucket that differs is read row by row, so that is about one page.
+_BUCKET_ROWS: Final = PAGE_ROWS
+_FUNCTION_MISSING: Final = "PGRST202"
+# Their keys are part of the request.
+_MAXIMUM_UNSETTLED: Final = 10_000
+
+
+class CheckFailed(Exception):
+    """Supabase cannot be compared now; the message is a sentence for operators."""
+
+
+class DriftCheck:
+    """Compares one table after the other.
+
+    Args:
+        add: receives differences in the order of the keys, a page at a time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        supabase: SupabaseClient,
+        targets: Targets,
+        *,
+        add: Callable[[list[Difference]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._supabase = supabase
+        self._targets = targets
+        self._add = add
+
+    async def compare(self, kind: Kind) -> TableDrift:
+        """Compare one table.
+
+        Raises:
+            CheckFailed: it cannot be compared now.
+            LeaseLost: another replica is the leader.
+            StoreUnavailable: the store cannot be read.
+        """
+        target = self._targets[kind]
+        removes_inactive = target.inactive is Inactive.REMOVE
+        thresholds = await self._store.scan(drift_queries.read_thresholds, kind, _BUCKET_ROWS)
+        async with self._store.open_snapshot() as snapshot:
+
+            async def digest() -> TableDigest | RequestFailure:
+                unsettled = await snapshot.run(
+                    drift_queries.read_unsettled, kind, _MAXIMUM_UNSETTLED + 1
+                )
+                if len(unsettled) > _MAXIMUM_UNSETTLED:
+                    raise CheckFailed(
+                        f"more than {_MAXIMUM_UNSETTLED} changes of {target.qualified_name} are"
+                        " pending or dead"
+                    )
+                return await digest_table(self._supabase, target, thresholds, unsettled)
+
+            found = await self._read(digest)
+            write_texts = make_text_writer(target, found.constants)
+            desired = await snapshot.run(
+                drift_queries.sum_buckets,
+                kind,
+                thresholds,
+                lambda row: digest_texts(write_texts(row)),
+                removes_inactive=removes_inactive,
+            )
+        counts: Counter[Effect] = Counter()
+        bounds = [None, *thresholds, None]
+        for number, bucket in enumerate(found.buckets):
+            if bucket != desired[number]:
+                async for page in self._read_bucket(
+                    target, write_texts, bounds[number], bounds[number + 1]
+                ):
+                    counts.update(each.effect for each in page)
+                    await self._add(page)
+        rows = sum(count for count, _ in desired)
+        return TableDrift(kind, target.qualified_name, rows, counts)
+
+    async def _read(self, query: Callable[[], Awaitable[R | RequestFailure]]) -> R:
+        result = await self._dispatcher.read_between_requests(query)
+        if isinstance(result, RequestFailure):
+            raise CheckFailed(_describe(result))
+        return result
+
+    async def _read_bucket(
+        self,
+        target: Target,
+        write_texts: Callable[[str], Texts],
+        start: str | None,
+        end: str | None,
+    ) -> AsyncIterator[list[Difference]]:
+        rules = Rules(target)
+        after: tuple[str, ...] | None = None
+        entities: dict[EntityKey, DesiredEntity] = {}
+
+        async def read() -> RowPage | RequestFailure:
+            nonlocal entities
+            entities = await self._store.read(
+                drift_queries.read_range,
+                target.kind,
+                start,
+                end,
+                removes_inactive=target.inactive is Inactive.REMOVE,
+            )
+            return await read_page(self._supabase, target, start, end, after)
+
+        while True:
+            page = await self._read(read)
+            last = None
+            if len(page.rows) == PAGE_ROWS:
+                last = tuple(text or "" for text in page.rows[-1][: len(target.key_columns)])
+            in_page = {
+                key: entity
+                for key, entity in entities.items()
+                if (after is None or split_key(target.kind, key) > after)
+                and (last is None or split_key(target.kind, key) <= last)
+            }
+            yield await self._compare_page(rules, write_texts, in_page, page)
+            if last is None:
+                return
+            after = last
+
+    async def _compare_page(
+        self,
+        rules: Rules,
+        write_texts: Callable[[str], Texts],
+        entities: dict[EntityKey, DesiredEntity],
+        page: RowPage,
+    ) -> list[Difference]:
+        kind = rules.target.kind
+        unsettled = {
+            key for key, entity in entities.items() if entity.state is not EntityState.APPLIED
+        }
+        desired = {
+            key: write_texts(entity.row)
+            for key, entity in entities.items()
+            if entity.row is not None and key not in unsettled
+        }
+        found = {rules.read_key(row): row for row in page.rows}
+        differing = [
+            each for each in rules.find_differences(desired, found) if each[0] not in unsettled
+        ]
+        if not differing:
+            return []
+        extra = [key for key, difference in differing if difference is DifferenceKind.EXTRA]
+        missing = [key for key, difference in differing if difference is DifferenceKind.MISSING]
+        known = await self._store.read(drift_queries.find_known, kind, extra)
+        with_members = await self._store.read(drift_queries.find_with_members, kind, extra)
+        cascaded: frozenset[EntityKey] = frozenset()
+        if kind is Kind.MEMBERSHIP:
+            cascaded = await self._store.read(drift_queries.find_with_unsettled_parents, missing)
+        return [
+            rules.describe(
+                key,
+                difference,
+                desired.get(key),
+                found.get(key),
+                is_known=key in known,
+                has_members=key in with_members,
+            )
+            for key, difference in differing
+            if key not in cascaded
+        ]
+
+
+def _describe(failure: RequestFailure) -> str:
+    if failure.code == _FUNCTION_MISSING:
+        return (
+            "relay_digest or relay_read is missing in Supabase: apply the output of `relay sql` to"
+            " the project"
+        )
+    return f"Supabase did not answer: {failure.code}, {failure.message}"

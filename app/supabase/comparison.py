@@ -1,0 +1,169 @@
+"""The client of `relay_digest` and `relay_read`: what Supabase holds, between two requests."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from app.domain.entities import EntityKey, Kind, split_membership_key
+from app.domain.failures import RequestFailure
+from app.supabase.client import SupabaseClient, unexpected_response
+from app.supabase.targets import Target
+
+PAGE_ROWS: Final = 1000
+
+Texts = tuple[str | None, ...]
+"""The texts of a row: of the key columns, then of the other compared columns."""
+
+Constants = Mapping[str, str | None]
+"""The texts of the constant columns, as PostgreSQL writes values of their types."""
+
+_SEPARATOR: Final = "\x1f"
+_NULL: Final = "\\N"
+
+
+class Position(NamedTuple):
+    """The last request that the fence let through."""
+
+    epoch: int
+    sequence: int
+
+
+class Bucket(NamedTuple):
+    """The rows of one range of keys: their number, and the sum of their digests."""
+
+    rows: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableDigest:
+    """The digest of one table: n thresholds make n + 1 buckets."""
+
+    position: Position
+    buckets: tuple[Bucket, ...]
+    constants: Constants
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """Rows in the order of their keys; fewer than PAGE_ROWS at the end of the range."""
+
+    position: Position
+    rows: tuple[Texts, ...]
+
+
+def list_compared_columns(target: Target) -> tuple[str, ...]:
+    """List the columns that are compared besides the key: our own and constants, not `extra`."""
+    own = (column for column in target.columns.values() if column not in target.key_columns)
+    return (*own, *target.copy, *target.constants)
+
+
+def make_text_writer(target: Target, constants: Constants) -> Callable[[str], Texts]:
+    """Return a function that turns a stored row into the texts that Supabase should hold."""
+    sources = {column: name for name, column in target.columns.items()} | dict(target.copy)
+    columns = (*target.key_columns, *list_compared_columns(target))
+    pick = itemgetter(*(sources[column] for column in columns if column not in target.constants))
+    fixed = tuple(constants[column] for column in target.constants)
+
+    def write(row: str) -> Texts:
+        return (*pick(json.loads(row)), *fixed)
+
+    return write
+
+
+def digest_texts(texts: Texts) -> int:
+    """Compute the digest of one row, as `relay_digest` does."""
+    joined = _SEPARATOR.join([_NULL if text is None else text for text in texts])
+    return int.from_bytes(hashlib.md5(joined.encode(), usedforsecurity=False).digest()[:4])
+
+
+def split_key(kind: Kind, key: EntityKey) -> tuple[str, ...]:
+    """Return the values of the key columns of an entity."""
+    return split_membership_key(key) if kind is Kind.MEMBERSHIP else (key,)
+
+
+async def digest_table(
+    client: SupabaseClient,
+    target: Target,
+    thresholds: Sequence[str],
+    excluded: Sequence[EntityKey],
+) -> TableDigest | RequestFailure:
+    """Digest a table, without the excluded keys.
+
+    Args:
+        thresholds: ascending values of the first key column.
+    """
+    given = {
+        "table": target.qualified_name,
+        "key": target.key_columns,
+        "columns": list_compared_columns(target),
+        "constants": dict(target.constants),
+        "thresholds": list(thresholds),
+        "except": [split_key(target.kind, key) for key in excluded],
+    }
+    document = await client.call("relay_digest", {"tables": [given]})
+    if isinstance(document, RequestFailure):
+        return document
+    try:
+        (answer,) = document["tables"]
+        buckets = tuple(Bucket(int(rows), int(total)) for rows, total in answer["buckets"])
+        constants = {column: _read_text(answer["constants"][column]) for column in target.constants}
+        position = _read_position(document)
+    except (KeyError, TypeError, ValueError):
+        return unexpected_response("relay_digest")
+    if len(buckets) != len(thresholds) + 1:
+        return unexpected_response("relay_digest")
+    return TableDigest(position, buckets, constants)
+
+
+async def read_page(
+    client: SupabaseClient,
+    target: Target,
+    start: str | None,
+    end: str | None,
+    after: Sequence[str] | None,
+) -> RowPage | RequestFailure:
+    """Read the next rows of a table.
+
+    Args:
+        start: the first value of the first key column; None from the beginning.
+        end: the value of the first key column before which to stop; None for none.
+        after: the key of the last row of the previous page.
+    """
+    columns = list_compared_columns(target)
+    document = await client.call(
+        "relay_read",
+        {
+            "table": target.qualified_name,
+            "key": target.key_columns,
+            "columns": columns,
+            "from": start,
+            "to": end,
+            "after": after,
+            "limit": PAGE_ROWS,
+        },
+    )
+    if isinstance(document, RequestFailure):
+        return document
+    width = len(target.key_columns) + len(columns)
+    try:
+        rows = tuple(tuple(map(_read_text, row)) for row in document["rows"])
+        position = _read_position(document)
+    except (KeyError, TypeError, ValueError):
+        return unexpected_response("relay_read")
+    if any(len(row) != width for row in rows) or len(rows) > PAGE_ROWS:
+        return unexpected_response("relay_read")
+    return RowPage(position, rows)
+
+
+def _read_text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _read_position(document: Mapping[str, Any]) -> Position:
+    return Position(int(document["epoch"]), int(document["sequence"]))
