@@ -69,6 +69,40 @@ _REPLAY: Final[dict[str, Any]] = {
     "dead": 1,
     "superseded": 0,
 }
+_RECONCILIATION: Final[dict[str, Any]] = {
+    "reconcile_id": "7c9a4a52-1f0e-4f35-8f0b-2d1f6c1f5a10",
+    "requested_at": "2026-01-02T03:04:05Z",
+    "requested_by": None,
+    "finished_at": "2026-01-02T03:04:07Z",
+    "status": "completed",
+    "failure": None,
+    "tables": [
+        {
+            "kind": "membership",
+            "table": "public.trip_memberships",
+            "rows": 40211,
+            "leaks": 1,
+            "denies": 0,
+            "other": 0,
+        }
+    ],
+    "differences": 1,
+    "plan_id": "3c34c4c09659",
+    "removals": 0,
+    "repair": "automatic",
+    "repaired": 1,
+    "refusal": None,
+}
+_DIFFERENCE: Final[dict[str, Any]] = {
+    "kind": "membership",
+    "key": "456e7890-e89b-12d3-a456-426614174001/123e4567-e89b-12d3-a456-426614174000",
+    "difference": "extra",
+    "effect": "leaks",
+    "origin": "removed_by_us",
+    "columns": [],
+    "repair": "delete",
+    "note": None,
+}
 EXAMPLES: Final[dict[str, Any]] = {
     "Event": _EVENT,
     "BatchEvent": _BATCH["events"][0],
@@ -94,4 +128,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},
+    "ReconcileReport": _RECONCILIATION,
+    "ReconcileList": {"reconciliations": [_RECONCILIATION], "next_cursor": None},
+    "DifferenceList": {"differences": [_DIFFERENCE], "next_cursor": None},
 }

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.examples import EXAMPLES
+from app.api.reconcile import ReconcileBody
 from app.api.replay import ReplayBody
 from app.api.webhook_docs import FieldError, Problem
 
@@ -21,6 +22,7 @@ _TAGS: Final = {
     "webhooks": "For the backend.",
     "events": "For operators: look up events and the desired state.",
     "replay": "For operators: re-sync entities.",
+    "reconcile": "For operators: check that Supabase equals the desired state.",
     "health": "For monitoring and orchestrators.",
 }
 
@@ -58,7 +60,7 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     # These schemas stand behind references that FastAPI does not follow.
-    for model in (ReplayBody, Problem, FieldError):
+    for model in (ReplayBody, ReconcileBody, Problem, FieldError):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
     for name, example in EXAMPLES.items():

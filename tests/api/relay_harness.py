@@ -257,6 +257,7 @@ class RelayStarter:
             "jwt_secret": JWT_SECRET,
             "store_url": f"sqlite:///{self.folder / 'relay.db'}",
             "shutdown_seconds": 1,
+            "drift_check_seconds": 0,
         }
         return Settings(_env_file=None, **(values | changes))
 

@@ -52,6 +52,15 @@ async def test_health_of_a_relay_that_is_well_is_ok(relay: RunningRelay) -> None
             "oldest_removal_seconds": 0.0,
             "dead": 0,
         },
+        "drift": {
+            "status": "unknown",
+            "age_seconds": None,
+            "leaks": None,
+            "denies": None,
+            "other": None,
+            "plan_id": None,
+            "failure": None,
+        },
     }
 
 

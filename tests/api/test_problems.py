@@ -66,6 +66,7 @@ EXAMPLES: list[tuple[RelayError, int, str]] = [
     (errors.EventIdConflict(), 409, "event-id-conflict"),
     (errors.EventNotFound(), 404, "event-not-found"),
     (errors.ReplayNotFound(), 404, "replay-not-found"),
+    (errors.ReconciliationNotFound(), 404, "reconciliation-not-found"),
     (errors.Overloaded(), 429, "overloaded"),
     (errors.StoreUnavailable(), 503, "store-unavailable"),
     (errors.KeySetUnavailable(), 503, "key-set-unavailable"),

@@ -21,7 +21,7 @@ def write_answer(**parts: object) -> bytes:
 def assert_not_ours(answer: object) -> None:
     assert isinstance(answer, RequestFailure)
     assert answer.kind is RequestFailureKind.UNAVAILABLE
-    assert "not that of relay_apply" in answer.message
+    assert "not that of relay_" in answer.message
     assert "SUPABASE_URL" in answer.message
 
 
