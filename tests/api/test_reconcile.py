@@ -23,7 +23,7 @@ async def get(relay: RunningRelay, path: str) -> httpx.Response:
     return await relay.http.get(path, headers=relay.bear("events:read"))
 
 
-async def watch(relay: RunningRelay, body: object = {}) -> Body:  # noqa: B006 - never changed
+async def watch(relay: RunningRelay, body: object = {}) -> Body:
     """Request a check and look at it until it has finished."""
     requested = await post(relay, body)
     async with asyncio.timeout(60):
@@ -190,9 +190,9 @@ async def test_check_while_the_functions_are_missing_says_what_to_do(
 
 
 async def test_scheduled_check_repairs_access_that_a_revocation_has_taken_away(
-    relay_starter: RelayStarter,
+    starter: RelayStarter,
 ) -> None:
-    async with relay_starter.start(drift_check_seconds=600) as relay:
+    async with starter.start(drift_check_seconds=600) as relay:
         await settle(relay)
         member = dict(relay.postgrest.tables["trip_memberships"][TRIP, USER])
         removal = {

@@ -50,7 +50,7 @@ class Checks:
             harness.dispatcher,
             SupabaseClient(harness.http, clock=harness.clock),
             targets=MINIMAL_TARGETS,
-            clock=harness.clock,
+            clocks=harness.clocks,
             interval_seconds=self._interval_seconds,
         )
         return self.reconciler
@@ -183,7 +183,7 @@ async def test_check_of_edited_rows_names_exactly_the_edits_and_repair_undoes_th
         edit_row(harness.postgrest, EntityRef(kind, EntityKey(key)), Edit.WRITE)
 
     expected = await find_expected(harness)
-    found = await checks.find(ReconcileRequest(repair=True, max_removals="100%"))
+    found = await checks.find(ReconcileRequest(repair=True, max_removals="1000"))
     assert {ref: each.kind for ref, each in found.items()} == expected
     await harness.settle(rounds=6)
 
