@@ -106,6 +106,9 @@ class PendingEntity:
         pending_since: since when Supabase may not hold the row.
         last_error_code: of the last failure; None after a success or a new event.
         request_limit: most entities of a request that this one may be part of; None for no limit.
+        revoked_at: when a membership's access ended at the source, if Supabase may still grant it;
+            else None. Of several revocations in a row, this is the first.
+        revocation_received_at: when that revocation was received.
     """
 
     ref: EntityRef
@@ -117,6 +120,8 @@ class PendingEntity:
     pending_since: Instant
     last_error_code: str | None = None
     request_limit: int | None = None
+    revoked_at: Instant | None = None
+    revocation_received_at: Instant | None = None
 
     @property
     def priority(self) -> Priority:

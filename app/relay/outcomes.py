@@ -41,7 +41,7 @@ class OutcomeReader:
             if operation.is_placeholder:
                 continue
             applied, failed = _divide(operation, number, result)
-            outcomes += map(Applied, applied)
+            outcomes += [Applied(entity, now) for entity in applied]
             place = Held(operation.target.kind, operation.verb is Verb.DELETE)
             if applied:
                 succeeded.add(place)

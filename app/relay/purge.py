@@ -1,4 +1,4 @@
-"""Purging events past their retention, in small chunks."""
+"""Purging events and revocations past their retention, in small chunks."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.domain.clocks import Clocks
+from app.domain.instants import Instant
 from app.relay.background import repeat
 from app.store import retention
 from app.store.store import Store
@@ -14,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 _DAY_SECONDS: Final = 86_400
 # Events wait while a chunk commits: about 3 ms.
-_CHUNK_EVENTS: Final = 500
+_CHUNK_ROWS: Final = 500
 _PAUSE_SECONDS: Final = 0.05
 # The store decides, by its stored cutoff, whether a purge is due.
 _POLL_SECONDS: Final = 60.0
 
 
 class Purger:
-    """Deletes events past their retention; entities stay, because they are the state."""
+    """Deletes events and revocations past their retention; entities stay: they are the state."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Purger:
             logger.info("purged %d events past their retention", count)
 
     async def purge(self) -> int:
-        """Delete events past their retention if a purge is due; return their number.
+        """Delete what is past its retention if a purge is due; return the number of events.
 
         What a failure of the store leaves, the next purge deletes.
         """
@@ -62,10 +63,18 @@ class Purger:
         total, position = 0, None
         while cutoff is not None:
             count, position = await self._store.write(
-                retention.purge_chunk, cutoff, _CHUNK_EVENTS, resume_after=position
+                retention.purge_chunk, cutoff, _CHUNK_ROWS, resume_after=position
             )
             total += count
             if position is None:
                 break
             await asyncio.sleep(_PAUSE_SECONDS)
+        if cutoff is not None:
+            await self._purge_revocations(cutoff)
         return total
+
+    async def _purge_revocations(self, cutoff: Instant) -> None:
+        count = _CHUNK_ROWS
+        while count == _CHUNK_ROWS:
+            count = await self._store.write(retention.purge_revocations, cutoff, _CHUNK_ROWS)
+            await asyncio.sleep(_PAUSE_SECONDS)

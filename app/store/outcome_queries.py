@@ -12,6 +12,7 @@ from app.domain.retry import RetryDecision
 from app.store.dispatch_queries import Batch, Wanted, claim
 from app.store.lease import require_lease
 from app.store.notifications import SETTLED, notify
+from app.store.revocation_queries import Step, record_revocations
 from app.store.schema import OF_TRIP, OF_USER
 
 _UNIQUE_CONFLICT: Final = "23505"
@@ -22,7 +23,7 @@ UPDATE entities SET
     state = 'applied',
     applied_occurred_at = occurred_at,
     applied_sequence = sequence,
-    applied_at = :now,
+    applied_at = :applied_at,
     attempts = 0,
     awaits_parent = FALSE,
     waiting_since = NULL,
@@ -110,9 +111,14 @@ RELEASE_CHILDREN_OF_USER: Final = _RELEASE_CHILDREN.format(of_parent="user_id = 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Supabase holds the entity's row as it was claimed."""
+    """Supabase holds the entity's row as it was claimed.
+
+    Attributes:
+        applied_at: when Supabase responded; None if the outcome is recorded at once.
+    """
 
     entity: PendingEntity
+    applied_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +179,23 @@ def record_and_claim(
 
 
 def _record(connection: Connection, outcomes: Sequence[Outcome], now: Instant) -> None:
-    applied = [outcome.entity for outcome in outcomes if isinstance(outcome, Applied)]
+    applications = [
+        (outcome.entity, now if outcome.applied_at is None else outcome.applied_at)
+        for outcome in outcomes
+        if isinstance(outcome, Applied)
+    ]
+    applied = [entity for entity, _ in applications]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     written = {kind: _keys_of(applied, kind, now, is_written=True) for kind in Kind}
     deleted = {kind: _keys_of(applied, kind, now, is_written=False) for kind in Kind}
-    steps: list[tuple[str, list[dict[str, Any]]]] = [
+    steps: list[Step] = [
         (_REQUEUE_CHILDREN_OF_RECREATED_TRIP, written[Kind.TRIP]),
         (REQUEUE_CHILDREN_OF_RECREATED_USER, written[Kind.USER]),
-        (_RECORD_APPLIED, [_identify(each) | {"now": now} for each in applied]),
+        (
+            _RECORD_APPLIED,
+            [_identify(each) | {"applied_at": at} for each, at in applications],
+        ),
+        *record_revocations(applications),
         (_RECORD_FAILURE, [_describe(each) for each in failed]),
         (
             _POSTPONE,

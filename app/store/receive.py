@@ -37,12 +37,15 @@ _SELECT_DIGEST: Final = "SELECT digest FROM events WHERE event_id = :event_id"
 
 # No row is empty. SQLite before 3.39 lacks IS NOT DISTINCT FROM.
 _IS_UNCHANGED: Final = "e.state = 'applied' AND COALESCE(e.row, '') = COALESCE(excluded.row, '')"
+# Then Supabase holds the first of the revocations in a row, or `revoked_at` tells when it happened.
+_IS_REVOKED_ALREADY: Final = "e.is_removal AND excluded.is_removal"
 # Moves entities to a version, except those that have that one or a later one. The new row is due at
 # once, regardless of the outcome of the old one.
 _MOVE: Final = """
 INSERT INTO entities AS e
     (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
-     revision, pending_since, due_at, attempts, awaits_parent, latest_event)
+     revision, pending_since, due_at, attempts, awaits_parent, latest_event,
+     revoked_at, revocation_received_at)
 {source}
 ON CONFLICT (kind, key) DO UPDATE SET
     user_id = excluded.user_id,
@@ -66,22 +69,27 @@ ON CONFLICT (kind, key) DO UPDATE SET
     last_error_code = NULL,
     last_error = NULL,
     latest_event = excluded.latest_event,
+    revoked_at = CASE WHEN {is_revoked_already} THEN e.revoked_at ELSE excluded.revoked_at END,
+    revocation_received_at = CASE WHEN {is_revoked_already} THEN e.revocation_received_at
+                                  ELSE excluded.revocation_received_at END,
     replay = CASE WHEN e.state = 'applied' THEN NULL ELSE e.replay END
 WHERE (excluded.occurred_at, excluded.is_removal, excluded.sequence)
     > (e.occurred_at, e.is_removal, e.sequence)
 """
+_CONDITIONS: Final = {"is_unchanged": _IS_UNCHANGED, "is_revoked_already": _IS_REVOKED_ALREADY}
 MOVE_ENTITY: Final = _MOVE.format(
-    is_unchanged=_IS_UNCHANGED,
+    **_CONDITIONS,
     source="""VALUES
     (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending', :priority,
-     1, :received_at, 0, 0, FALSE, :event_sequence)""",
+     1, :received_at, 0, 0, FALSE, :event_sequence,
+     :revoked_at, CASE WHEN :revoked_at IS NOT NULL THEN :received_at END)""",
 )
 # The memberships of a removed trip or user that are not newer than its removal.
 _CASCADE: Final = """SELECT kind, key, user_id, :occurred_at, TRUE, :sequence, NULL, 'pending', 0,
-       1, :received_at, 0, 0, FALSE, latest_event
+       1, :received_at, 0, 0, FALSE, latest_event, :occurred_at, :received_at
 FROM entities WHERE """
-CASCADE_FROM_TRIP: Final = _MOVE.format(is_unchanged=_IS_UNCHANGED, source=_CASCADE + OF_TRIP)
-CASCADE_FROM_USER: Final = _MOVE.format(is_unchanged=_IS_UNCHANGED, source=_CASCADE + OF_USER)
+CASCADE_FROM_TRIP: Final = _MOVE.format(**_CONDITIONS, source=_CASCADE + OF_TRIP)
+CASCADE_FROM_USER: Final = _MOVE.format(**_CONDITIONS, source=_CASCADE + OF_USER)
 
 # For an event that came too late to move its entity.
 SET_LATEST_EVENT: Final = """
@@ -161,6 +169,7 @@ def _store_event(
         "kind": event.kind.value,
         "is_removal": int(event.is_removal),
         "received_at": received_at,
+        "revoked_at": event.occurred_at if is_membership and event.is_removal else None,
         "priority": _WRITE if not event.is_removal else _REVOCATION if is_membership else _DELETE,
     }
     if cursor.execute(INSERT_EVENT, values).rowcount == 0:
@@ -181,6 +190,8 @@ def _store_event(
             else:
                 # The membership falls with its trip or user.
                 values |= _version_values(removal) | {"row": None, "priority": _REVOCATION}
+                # It never gave access, so it is no revocation.
+                values["revoked_at"] = None
     if cursor.execute(MOVE_ENTITY, values).rowcount == 0:
         cursor.execute(SET_LATEST_EVENT, values)
     if event.is_removal and not is_membership:

@@ -1,4 +1,4 @@
-"""Purging events: how long they are kept, and which ones stay however old they are."""
+"""Purging events and revocations: how long they are kept, and which stay however old they are."""
 
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ _INTERVAL_SECONDS: Final = 3600
 
 _SELECT_PURGE = text("SELECT cutoff, purged_at FROM purge WHERE id = 1")
 
-_SELECT_OLDEST = text("SELECT MIN(received_at) FROM events")
+_SELECT_OLDEST = text("""
+SELECT COALESCE((SELECT MIN(received_at) FROM events), (SELECT MIN(applied_at) FROM revocations))
+""")
 
 _UPSERT_PURGE = text("""
 INSERT INTO purge (id, cutoff, purged_at) VALUES (1, :cutoff, :now)
@@ -47,6 +49,14 @@ WHERE (received_at, sequence) > (:after_received_at, :after_sequence)
     WHERE entities.kind = events.kind AND entities.key = events.key), FALSE)
 """)
 
+_DELETE_REVOCATIONS = text("""
+DELETE FROM revocations WHERE (key, occurred_at) IN (
+    SELECT key, occurred_at FROM revocations
+    WHERE applied_at < :before
+    ORDER BY applied_at
+    LIMIT :limit)
+""")
+
 _START: Final = EventCursor(Instant(-(2**63)), 0)
 
 
@@ -59,8 +69,9 @@ def advance_cutoff(
     all of it. A first purge begins at the oldest event.
 
     Returns:
-        None if no event is stored, or the latest purge began less than an hour ago. A time more
-        than an hour in the future was set by a clock that has been corrected; it does not count.
+        None if there is nothing to purge, or the latest purge began less than an hour ago. A time
+        more than an hour in the future was set by a clock that has been corrected; it does not
+        count.
     """
     oldest: int | None = connection.execute(_SELECT_OLDEST).scalar_one()
     if oldest is None:
@@ -97,3 +108,8 @@ def purge_chunk(
     values |= {"end_received_at": end.received_at, "end_sequence": end.sequence}
     deleted = connection.execute(_DELETE_CHUNK, values).rowcount
     return deleted, EventCursor(end.received_at, end.sequence)
+
+
+def purge_revocations(connection: Connection, before: Instant, limit: int) -> int:
+    """Delete up to `limit` revocations applied before an instant; return their number."""
+    return connection.execute(_DELETE_REVOCATIONS, {"before": before, "limit": limit}).rowcount

@@ -81,6 +81,10 @@ entities = Table(
     Column("applied_occurred_at", BigInteger),
     Column("applied_sequence", BigInteger),
     Column("applied_at", BigInteger),
+    # Of a membership: the first of the revocations since it last gave access, until one of them is
+    # applied.
+    Column("revoked_at", BigInteger, comment="when the unapplied revocation happened; else null"),
+    Column("revocation_received_at", BigInteger),
     Column("latest_event", BigInteger, comment="the latest received event, even if it lost"),
     Column("replay", BigInteger, comment="the latest replay that requeued it"),
     # In the order in which the dispatcher claims, with users and trips before the memberships that
@@ -94,6 +98,18 @@ entities = Table(
         "entities_replayed", "replay", "state", where="replay IS NOT NULL AND state <> 'applied'"
     ),
     Index("entities_of_user", "user_id"),
+    # No larger than the backlog.
+    _partial_index("entities_revoked", "revoked_at", where="revoked_at IS NOT NULL"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("key", _Key, primary_key=True, comment="of the membership"),
+    Column("occurred_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("applied_at", BigInteger, nullable=False, comment="when Supabase first held it"),
+    Index("revocations_applied", "applied_at"),
 )
 
 heartbeat = Table(

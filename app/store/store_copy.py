@@ -26,13 +26,23 @@ from app.store.schema import (
     purge,
     reconciliations,
     replays,
+    revocations,
 )
 from app.store.schema_upgrade import find_head, upgrade_schema
 from app.store.store_lock import hold_store_lock
 from app.store.store_url import is_shared, read_store_url
 
 # The lease is not copied: the target has other relays.
-TABLES: Final = (events, entities, replays, reconciliations, differences, heartbeat, purge)
+TABLES: Final = (
+    events,
+    entities,
+    revocations,
+    replays,
+    reconciliations,
+    differences,
+    heartbeat,
+    purge,
+)
 _COUNTED: Final = {"events": "sequence", "replays": "number", "reconciliations": "number"}
 # A page takes 1.5 MB of memory.
 PAGE_ROWS: Final = 2000

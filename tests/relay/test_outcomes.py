@@ -104,7 +104,7 @@ def test_row_not_listed_is_applied_and_row_not_tried_has_no_outcome(
 ) -> None:
     one, two, three = user(1), user(2), user(3)
     outcomes = apply(reader, one, two, three, failures={two: REJECTED}, not_tried=[three])
-    assert outcomes[make_id(1)] == Applied(one)
+    assert outcomes[make_id(1)] == Applied(one, NOW)
     assert isinstance(outcomes[make_id(2)], Failed)
     assert make_id(3) not in outcomes
 
@@ -113,8 +113,8 @@ def test_rows_of_several_operations_keep_their_outcomes(reader: OutcomeReader) -
     removed, written = user(1, is_removed=True), user(2)
     member = make_entity(Kind.MEMBERSHIP, 3, parent=4)
     outcomes = apply(reader, removed, written, member, failures={written: BUSY})
-    assert outcomes[removed.ref.key] == Applied(removed)
-    assert outcomes[member.ref.key] == Applied(member)
+    assert outcomes[removed.ref.key] == Applied(removed, NOW)
+    assert outcomes[member.ref.key] == Applied(member, NOW)
     assert isinstance(outcomes[written.ref.key], Failed)
 
 
@@ -128,7 +128,7 @@ def test_placeholder_has_no_outcome(reader: OutcomeReader) -> None:
     answer = ApplyResult(
         {RowPosition(0, 0): STRUCTURAL}, frozenset([RowPosition(0, 1), RowPosition(1, 1)])
     )
-    assert reader.read_result(operations, answer) == [Applied(conflicting[0])]
+    assert reader.read_result(operations, answer) == [Applied(conflicting[0], NOW)]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from app.domain.clocks import Clocks
 from app.domain.criteria import Criteria
 from app.domain.entities import EventStatus
 from app.domain.events import Event
+from app.domain.exposure import ExposureFilter
 from app.domain.instants import MICROSECONDS_PER_SECOND, Instant, after
 from app.relay.purge import Purger
-from app.store import event_queries, retention
+from app.store import event_queries, retention, revocation_queries
 from app.store.store import Store
 from tests.api.relay_harness import full_disk
 from tests.auth.issuer import Clock
@@ -249,6 +250,38 @@ async def test_purge_never_reuses_a_sequence(history: History) -> None:
     found = await store.read(event_queries.find_event, later.event_id)
     assert found is not None
     assert found.sequence == 2
+
+
+async def test_purge_deletes_revocations_past_the_retention(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those whose events are gone, and those that are not from any event of the membership."""
+    monkeypatch.setattr("app.relay.purge._CHUNK_ROWS", 2)
+    store, world = history.store, World()
+
+    async def count_revocations() -> int:
+        criteria = ExposureFilter(Instant(0))
+        report = await store.scan(revocation_queries.read_exposure, criteria, history.now, 10)
+        return report.summary.revocations
+
+    for trip in (0, 1):
+        await store.store_events([world.membership("created", trip, n) for n in (0, 1)], NOW)
+        await store.store_events([world.trip("deleted", trip, at=1)], NOW)
+    await have_applied(store)
+    history.clock.advance(10 * DAY)
+    await store.store_events([World().membership("deleted")], history.now)
+    await have_applied(store, now=history.now)
+    pending = World().membership("deleted")
+    await store.store_events([pending], history.now)
+    counts = []
+    for days in (19, 2, 7, 2):
+        history.clock.advance(days * DAY)
+        # The cutoff advances by at most a day per purge.
+        for _ in range(12):
+            await history.purge()
+            history.clock.advance(HOUR)
+        counts.append(await count_revocations())
+    assert counts == [6, 2, 2, 1], "the pending one stays"
 
 
 async def test_purge_of_many_events_reads_no_more_than_each_chunk(

@@ -67,6 +67,8 @@ async def source_url(store_url: str, world: World) -> str:
     await store.store_events([world.user("deleted", 3, at=1)], NOW)
     await store_steps.have_refused(store)
     await store_steps.begin_replay(store, Criteria())
+    await store.store_events([world.membership("deleted", 1, at=2)], NOW)
+    await store_steps.have_applied(store)
     await store.store_events([world.user("updated", 5, at=2, name="other")], NOW)
     await store.write_heartbeat(NOW)
     await store.close()

@@ -32,7 +32,8 @@ begin
             null::bigint as event_sequence,
             trip_id as parent_trip,
             case kind when 'membership' then user_id when 'user' then key end as parent_user,
-            case when not is_removal then 1 when kind = 'membership' then 0 else 2 end as priority
+            case when not is_removal then 1 when kind = 'membership' then 0 else 2 end as priority,
+            case when is_removal and kind = 'membership' then occurred_at end as revoked_at
         from unnest(
             event_ids, types, kinds, keys, trip_ids, user_ids, occurred_ats, are_removals,
             entity_rows, payloads, digests, received_ats
@@ -65,6 +66,8 @@ begin
             given.sequence := removal.removal_sequence;
             given.row := null;
             given.priority := 0;
+            -- It never gave access, so it is no revocation.
+            given.revoked_at := null;
         end if;
 
         @MOVE_ENTITY;

@@ -43,6 +43,8 @@ def upgrade() -> None:
         sa.Column("applied_occurred_at", sa.BigInteger()),
         sa.Column("applied_sequence", sa.BigInteger()),
         sa.Column("applied_at", sa.BigInteger()),
+        sa.Column("revoked_at", sa.BigInteger()),
+        sa.Column("revocation_received_at", sa.BigInteger()),
         sa.Column("latest_event", sa.BigInteger()),
         sa.Column("replay", sa.BigInteger()),
         sa.PrimaryKeyConstraint("kind", "key"),
@@ -101,6 +103,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "revocations",
+        sa.Column("key", _KEY, nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("applied_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "occurred_at"),
+    )
+    op.create_index("revocations_applied", "revocations", ["applied_at"])
+    op.create_table(
         "replays",
         sa.Column("number", _SEQUENCE, nullable=False),
         sa.Column("replay_id", sa.Text(), nullable=False),
@@ -145,6 +156,7 @@ def upgrade() -> None:
         sa.Column("note", sa.Text()),
         sa.PrimaryKeyConstraint("reconciliation", "position"),
     )
+    _create_partial_index("entities_revoked", "entities", ["revoked_at"], "revoked_at IS NOT NULL")
     _create_partial_index(
         "entities_pending",
         "entities",
