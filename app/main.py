@@ -14,7 +14,16 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import entities, events, health, metrics, reconcile, replay, webhook_docs
+from app.api import (
+    entities,
+    events,
+    health,
+    metrics,
+    reconcile,
+    replay,
+    revocations,
+    webhook_docs,
+)
 from app.api.application import Application
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.api.openapi import describe_api
@@ -199,7 +208,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         openapi_url=None,
     )
     register_handlers(app)
-    for module in (webhook_docs, health, metrics, entities, events, replay, reconcile):
+    for module in (webhook_docs, health, metrics, entities, events, revocations, replay, reconcile):
         app.include_router(module.router)
     describe_api(app)
     return app

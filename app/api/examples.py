@@ -103,6 +103,23 @@ _DIFFERENCE: Final[dict[str, Any]] = {
     "repair": "delete",
     "note": None,
 }
+_EXPOSURE_SUMMARY: Final[dict[str, Any]] = {
+    "revocations": 1204,
+    "unapplied": 1,
+    "p50_seconds": 0.031,
+    "p95_seconds": 0.084,
+    "p99_seconds": 312.4,
+    "maximum_seconds": 2471.5,
+}
+_REVOCATION: Final[dict[str, Any]] = {
+    "trip_id": "456e7890-e89b-12d3-a456-426614174001",
+    "user_id": "123e4567-e89b-12d3-a456-426614174000",
+    "occurred_at": "2026-01-02T03:04:05.678901Z",
+    "received_at": "2026-01-02T03:04:05.712000Z",
+    "applied_at": None,
+    "exposed_seconds": 2471.5,
+    "relay_seconds": 2471.466901,
+}
 EXAMPLES: Final[dict[str, Any]] = {
     "Event": _EVENT,
     "BatchEvent": _BATCH["events"][0],
@@ -125,6 +142,9 @@ EXAMPLES: Final[dict[str, Any]] = {
     "EventList": {"events": [_EVENT_LOOKUP], "next_cursor": None},
     "DesiredEntityBody": _ENTITY,
     "DesiredEntityList": {"entities": [_ENTITY], "next_cursor": None},
+    "Exposure": {"summary": _EXPOSURE_SUMMARY, "revocations": [_REVOCATION]},
+    "ExposureSummaryBody": _EXPOSURE_SUMMARY,
+    "RevocationBody": _REVOCATION,
     "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},

@@ -1,4 +1,4 @@
-"""Filters of events, shared by `/events` and `/replay`."""
+"""Filters of events and revocations, shared by several endpoints."""
 
 import re
 from collections.abc import Sequence
@@ -47,6 +47,12 @@ def _split_at_commas(value: object) -> object:
     if isinstance(value, list):
         return [pattern for text in value for pattern in str(text).split(",")]
     return value
+
+
+def _read_id(value: object) -> str:
+    if not isinstance(value, str) or _UUID.fullmatch(value) is None:
+        raise ValueError("must be a UUID")
+    return value.lower()
 
 
 def _read_entity(kind: object, key: object) -> EntityRef:
@@ -125,6 +131,12 @@ Entity = Annotated[
             },
         }
     ),
+]
+
+TripId = Annotated[
+    str,
+    BeforeValidator(_read_id),
+    WithJsonSchema({"type": "string", "format": "uuid", "examples": [_EXAMPLE_ID]}),
 ]
 
 EntityPath = Annotated[

@@ -20,7 +20,7 @@ the same state. Every error is an RFC 9457 problem with a stable `code`.
 
 _TAGS: Final = {
     "webhooks": "For the backend.",
-    "events": "For operators: look up events and the desired state.",
+    "events": "For operators: look up events, the desired state and exposure.",
     "replay": "For operators: re-sync entities.",
     "reconcile": "For operators: check that Supabase equals the desired state.",
     "health": "For monitoring and orchestrators.",

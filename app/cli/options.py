@@ -42,7 +42,7 @@ def _complete_patterns(incomplete: str) -> Iterator[str]:
     return (pattern for pattern in patterns if pattern.startswith(incomplete))
 
 
-def _read_time(text: str | None) -> str | None:
+def read_time(text: str | None) -> str | None:
     """Return an RFC 3339 date-time; `15m`, `2h` and `3d` are times ago."""
     if text is None:
         return None
@@ -97,14 +97,14 @@ Token = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        callback=_read_time,
+        callback=read_time,
         metavar="TIME",
         help="Only events received then or later: RFC 3339, or 15m, 2h, 3d ago.",
     ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(callback=_read_time, metavar="TIME", help="Only events received before then."),
+    typer.Option(callback=read_time, metavar="TIME", help="Only events received before then."),
 ]
 Types = Annotated[
     list[str] | None,

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "Start a local Supabase and the relay, show the point, then serve until Ctrl-C.",
     "send": "Sign one event and post it, or a whole file of them.",
     "events": "List received events and what became of them, or show one.",
+    "exposure": "Measure how long revoked memberships still gave access in Supabase.",
     "replay": "Re-sync the entities of matching events with Supabase.",
     "doctor": "Check the settings, the store and Supabase, and say how to fix what is wrong.",
     "access": "Explain why a user can or cannot read a trip.",

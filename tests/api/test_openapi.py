@@ -228,6 +228,10 @@ async def test_document_describes_responses_to_operators(
     for name in (replay_id, "nowhere"):
         response = await relay.http.get(f"/replay/{name}", headers=may_replay)
         listed.append((response, "/replay/{replay_id}"))
+    await relay.send_and_wait(make_body("membership.deleted"), "evt_removed")
+    for query in ("since=2026-01-01T00:00:00Z", ""):
+        response = await relay.http.get(f"/revocations?{query}", headers=may_read)
+        listed.append((response, "/revocations"))
     for response, path in listed:
         check_answer(document, response, path)
 

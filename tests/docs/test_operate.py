@@ -203,6 +203,21 @@ def test_signature_check_tells_secrets_apart_and_stores_nothing(
     assert read_health(relay)["backlog"]["pending"] == 0
 
 
+# --- Privacy incidents ----------------------------------------------------------------------------
+
+
+def test_exposure_is_measured_after_an_incident(relay: Relay) -> None:
+    trip_id = "456e7890-e89b-12d3-a456-426614174001"
+    relay.send("membership.deleted", f"trip_id={trip_id}", f"user_id={USER_ID}")
+    start, end = "2026-01-02T03:00:00Z", "2100-01-01T00:00:00Z"
+    shown = run_region("exposure", relay, TRIP_ID=trip_id, FROM=start, TO=end)
+    assert shown.count(f"{trip_id}\t{USER_ID}") == 2
+    exported = json.loads((relay.folder / "exposure.json").read_text())
+    assert exported["summary"]["unapplied"] == 1
+    (revocation,) = exported["revocations"]
+    assert (revocation["user_id"], revocation["applied_at"]) == (USER_ID, None)
+
+
 # --- The store ------------------------------------------------------------------------------------
 
 

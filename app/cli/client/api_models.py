@@ -90,3 +90,33 @@ class ReplayPage(BaseModel):
 
     replays: list[dict[str, object]]
     next_cursor: str | None
+
+
+class RevocationAnswer(BaseModel):
+    """One revocation and how long it took."""
+
+    trip_id: str
+    user_id: str
+    occurred_at: datetime
+    received_at: datetime
+    applied_at: datetime | None
+    exposed_seconds: float
+    relay_seconds: float
+
+
+class ExposureSummary(BaseModel):
+    """How many revocations there are, and the percentiles of how long they took."""
+
+    revocations: int
+    unapplied: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+    p99_seconds: float | None
+    maximum_seconds: float | None
+
+
+class ExposureAnswer(BaseModel):
+    """The summary of a period, and its longest exposures."""
+
+    summary: ExposureSummary
+    revocations: list[RevocationAnswer]

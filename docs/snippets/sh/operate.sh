@@ -23,6 +23,12 @@ relay replay --status dead --dry-run       # after fixing the cause: how many
 relay replay --status dead                 # re-syncs them and waits for the outcome
 # endregion
 
+# region: exposure
+relay exposure --since 2h                  # who still had access, for how long, and who still has it
+relay exposure --since "$FROM" --until "$TO" --json > exposure.json
+relay exposure --since "$FROM" --trip "$TRIP_ID"
+# endregion
+
 # region: everything
 relay replay --all --dry-run
 relay replay --all
