@@ -38,7 +38,9 @@ _SELECT_DIGEST: Final = "SELECT digest FROM events WHERE event_id = :event_id"
 # No row is empty. SQLite before 3.39 lacks IS NOT DISTINCT FROM.
 _IS_UNCHANGED: Final = "e.state = 'applied' AND COALESCE(e.row, '') = COALESCE(excluded.row, '')"
 # Then Supabase holds the first of the revocations in a row, or `revoked_at` tells when it happened.
-_IS_REVOKED_ALREADY: Final = "e.is_removal AND excluded.is_removal"
+# Neither is so for a pending tombstone that a repair made of a row that no event was about.
+_IS_REVOKED_ALREADY: Final = """e.is_removal AND excluded.is_removal
+    AND (e.revoked_at IS NOT NULL OR e.applied_sequence IS NOT NULL)"""
 # Moves entities to a version, except those that have that one or a later one. The new row is due at
 # once, regardless of the outcome of the old one.
 _MOVE: Final = """

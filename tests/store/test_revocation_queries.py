@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from app.domain.drift import Difference, DifferenceKind, Effect, Origin, Repair
 from app.domain.entities import EntityKey, Kind
 from app.domain.events import Event
 from app.domain.instants import Instant, after
+from app.store import reconcile_queries
 from app.store.outcome_queries import Applied
 from app.store.schema import entities, revocations
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
-from tests.histories import NOW, World, histories
+from tests.histories import NOW, World, histories, ref_of
 from tests.store.revocation_steps import apply, list_windows, measure, receive, start
 from tests.store.store_steps import claim, have_refused, record, replay
 
@@ -195,6 +197,20 @@ async def test_exposure_of_a_membership_unknown_to_the_relay_counts(store: Store
     await receive(store, removed, at=1)
     await apply(store, at=2)
     assert await list_windows(store) == [(removed.key, 0, 1, 2)]
+
+
+async def test_exposure_of_an_unknown_row_that_a_repair_removes_begins_with_its_event(
+    store: Store,
+) -> None:
+    removed = World().membership("deleted", at=3600 + 5)
+    unknown = Difference(
+        ref_of(removed), DifferenceKind.EXTRA, Effect.LEAKS, Origin.UNKNOWN_TO_US, (), Repair.DELETE
+    )
+    await store.write(reconcile_queries.queue_repairs, [unknown], NOW)
+    assert await list_windows(store) == []
+    await receive(store, removed, at=7)
+    await apply(store, at=10)
+    assert await list_windows(store) == [(removed.key, 5, 7, 10)]
 
 
 @pytest.mark.parametrize("action", ["created", "deleted"])
