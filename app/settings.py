@@ -103,7 +103,29 @@ class SecretSettings(BaseSettings):
         return value
 
 
-class Settings(StoreSettings, SecretSettings):
+class MembershipSettings(BaseSettings):
+    """The settings of commands that read memberships."""
+
+    model_config = StoreSettings.model_config
+
+    membership_roles: Names = Field(
+        ("OWNER", "ADMIN", "MEMBER"), min_length=1, description="Accepted roles."
+    )
+    membership_statuses: Names = Field(
+        ("ACTIVE", "INACTIVE"),
+        min_length=1,
+        description="Accepted statuses; only ACTIVE grants access.",
+    )
+
+    @field_validator("membership_statuses")
+    @classmethod
+    def _require_active(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "ACTIVE" not in value:
+            raise ValueError("must contain ACTIVE, the only status that grants access")
+        return value
+
+
+class Settings(StoreSettings, MembershipSettings, SecretSettings):
     """One deployment's settings. The environment variable is the field's name in capitals."""
 
     supabase_url: str = Field(description="Base URL of the Supabase project.")
@@ -126,14 +148,6 @@ class Settings(StoreSettings, SecretSettings):
     )
     jwt_algorithms: Names = Field(
         (), description="Accepted token algorithms; by default those with a key."
-    )
-    membership_roles: Names = Field(
-        ("OWNER", "ADMIN", "MEMBER"), min_length=1, description="Accepted roles."
-    )
-    membership_statuses: Names = Field(
-        ("ACTIVE", "INACTIVE"),
-        min_length=1,
-        description="Accepted statuses; only ACTIVE grants access.",
     )
     store_pooler: Literal["auto", "transaction"] = Field(
         "auto", description="Whether PostgreSQL is behind a transaction pooler; auto detects it."
@@ -199,13 +213,6 @@ class Settings(StoreSettings, SecretSettings):
         if "?" in value or "#" in value:
             raise ValueError("must be the base URL of the project, without a query or fragment")
         return value.rstrip("/").removesuffix("/rest/v1").rstrip("/")
-
-    @field_validator("membership_statuses")
-    @classmethod
-    def _require_active(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if "ACTIVE" not in value:
-            raise ValueError("must contain ACTIVE, the only status that grants access")
-        return value
 
     @field_validator("webhook_auth")
     @classmethod

@@ -2,6 +2,7 @@
 
 CommandFailed              1  rejected, or not found
 ├── Rejected               1  retrying changes nothing
+├── NotRepaired            1  a guard refused the repair
 ├── UsageError             2
 ├── RelayUnavailable       3  retrying may help
 │   ├── Unconfirmed        3
@@ -40,6 +41,10 @@ class CommandFailed(Exception):
 
 class Rejected(CommandFailed):
     """The relay, or Supabase, rejected the request."""
+
+
+class NotRepaired(CommandFailed):
+    """A guard refused to repair what differs."""
 
 
 class UsageError(CommandFailed):

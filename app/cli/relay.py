@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "events": "List received events and what became of them, or show one.",
     "exposure": "Measure how long revoked memberships still gave access in Supabase.",
     "replay": "Re-sync the entities of matching events with Supabase.",
+    "reconcile": "Find rows that differ from what they should be, and repair them.",
     "doctor": "Check the settings, the store and Supabase, and say how to fix what is wrong.",
     "access": "Explain why a user can or cannot read a trip.",
     "token": "Sign a token with JWT_SECRET for operators, or for one webhook.",

@@ -79,6 +79,21 @@ class EventReader:
             raise InputInvalid(errors)
         return event
 
+    def read_row(self, kind: Kind, sent: object) -> dict[str, str]:
+        """Read the row of an entity, as the `data` of its `created` event.
+
+        Returns:
+            The contract's fields, in the contract's order.
+
+        Raises:
+            InputInvalid: names every field that is wrong, by pointers that begin with `/data`.
+        """
+        errors: list[FieldError] = []
+        data = self._validate_data(EventType(f"{kind}.created"), sent, "/data", errors)
+        if data is None or errors:
+            raise InputInvalid(errors)
+        return data
+
     def read_batch(self, body: bytes, *, now: Instant) -> list[BatchItem]:
         """Read the body of a batch; an invalid item does not affect the others.
 

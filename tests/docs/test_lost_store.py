@@ -3,15 +3,23 @@
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import psycopg
 
 from app.demo.local_supabase import LocalSupabase
 from app.store.schema import metadata
-from tests.docs.commands import USER, USER_ID, await_settled, await_that, read_health, run_region
+from tests.docs.commands import (
+    USER,
+    USER_ID,
+    await_settled,
+    await_that,
+    make_environment,
+    read_health,
+    region_of,
+    run_region,
+    run_script,
+)
 from tests.docs.conftest import SupabaseWire, run_relay
 from tests.docs.pages import read_region
 from tests.postgres import PostgresServer
@@ -61,35 +69,41 @@ def test_lost_store_is_rebuilt_and_unknown_rows_are_removed(
     insert(supabase_database, SUPABASE_ROWS)
     key = supabase_over_postgres.secret_key
     with run_relay(tmp_path, supabase_over_postgres.url, SUPABASE_SECRET_KEY=key) as running:
-        run_region("backfill", running, BACKEND_DB_URL=backend_database)
-        for name in ("backfill.ndjson", "rejects.ndjson"):
+        backend = {"BACKEND_DB_URL": backend_database}
+        compared = run_region("snapshot", running, expected_code=1, **backend)
+        assert "The relay differs from the source: 4 differences." in compared
+        for name in ("snapshot.ndjson", "differences.ndjson"):
             assert oct((running.folder / name).stat().st_mode & 0o777) == "0o600"
+        # The region compares before it repairs: that ends with 1.
+        repair = region_of("drift-source").splitlines()[-1]
+        repaired = run_script(f"{repair} --yes", tmp_path, make_environment(running) | backend)
+        assert "The relay equals the source: 4 rows." in repaired
         await_settled(running)
-        find_removals = partial(
-            run_region,
-            "removals",
-            running,
-            SUPABASE_DB_URL=supabase_database,
-            BACKEND_DB_URL=backend_database,
-        )
-        assert find_removals().startswith("4 removals.ndjson")
-        # The member returns while the file is reviewed: that event is newer.
+        found = run_region("drift", running, expected_code=1)
+        assert "unknown to the relay; repair: delete" in found
+        plan = re.search(r"Plan (\w+): 4 removals", found)
+        assert plan is not None, found
+        # The member returns while the differences are reviewed.
         ids = (f"trip_id={TRIP}", f"user_id={BEN}")
         running.send("membership.created", *ids, "role=ADMIN", "status=ACTIVE", "--wait", "10")
-        run_region("remove", running)
-        await_settled(running)
+        refused = run_script(
+            f"relay reconcile --repair --yes --approve {plan[1]}",
+            tmp_path,
+            make_environment(running),
+            expected_code=1,
+        )
+        assert "3 removals" not in refused
+        assert f"the plan {plan[1]} is out of date" in refused
+        removed = run_script(
+            "relay reconcile --repair --yes --max-removals 3", tmp_path, make_environment(running)
+        )
+        assert "Supabase equals the desired state" in removed
         assert read_members(supabase_database) == [(TRIP, ANA, "OWNER"), (TRIP, BEN, "ADMIN")]
-        # The backend removed the member again without an event.
-        assert find_removals().startswith("1 removals.ndjson")
-        run_region("remove-known", running, READ_AT=datetime.now(UTC).isoformat())
-        await_settled(running)
-        assert find_removals().startswith("0 removals.ndjson")
     with psycopg.connect(supabase_database) as supabase:
         users = supabase.execute("select id::text, email from users order by id").fetchall()
         trips = supabase.execute("select id::text from trips").fetchall()
     assert users == [(ANA, "ana@example.com"), (BEN, "b@example.com")]
     assert trips == [(TRIP,)]
-    assert read_members(supabase_database) == [(TRIP, ANA, "OWNER")]
 
 
 def read_members(database_url: str) -> list[tuple[str, ...]]:

@@ -705,3 +705,18 @@ def test_batch_item_too_deep_to_be_written_keeps_the_others() -> None:
         assert items[0].event is not None
         seen.add(items[1].event is None)
     assert False in seen
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_row_is_read_as_the_data_of_its_created_event(kind: Kind) -> None:
+    sent = {**DATA[kind], "phone": "5"}
+    assert READER.read_row(kind, sent) == DATA[kind]
+    assert list(READER.read_row(kind, dict(reversed(sent.items())))) == list(DATA[kind])
+
+
+def test_row_that_no_event_could_carry_names_every_field() -> None:
+    with pytest.raises(InputInvalid) as caught:
+        READER.read_row(Kind.MEMBERSHIP, {**DATA["membership"], "role": "PILOT", "status": ""})
+    assert [error.pointer for error in caught.value.errors] == ["/data/role", "/data/status"]
+    with pytest.raises(InputInvalid):
+        READER.read_row(Kind.USER, None)

@@ -13,7 +13,7 @@ from app.settings import SecretSettings, read_settings
 _TOKEN_SECONDS: Final = 300
 
 
-def make_token_source(token: str | None, scope: Scope) -> Callable[[], str]:
+def make_token_source(token: str | None, scopes: Sequence[Scope]) -> Callable[[], str]:
     """Return a function that gives the token for the next request: the given one, or a new one.
 
     Raises:
@@ -29,12 +29,12 @@ def make_token_source(token: str | None, scope: Scope) -> Callable[[], str]:
     if secret is None:
         raise ConfigurationInvalid(
             f"an operator's token is missing: set JWT_SECRET to the relay's, or RELAY_TOKEN (or"
-            f" --token) to a token with the scope {scope}"
+            f" --token) to a token with the scope {' and '.join(scopes)}"
         )
 
     def sign_token() -> str:
         claims = make_claims(
-            settings, scopes=[scope], subject=_find_user_name(), seconds=_TOKEN_SECONDS
+            settings, scopes=scopes, subject=_find_user_name(), seconds=_TOKEN_SECONDS
         )
         return mint_token(claims, secret=secret.get_secret_value())
 

@@ -1,6 +1,6 @@
 """Calling a relay, and what its responses mean to a person."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -25,7 +25,7 @@ _ACCESS: Final = {
     "unauthenticated": "the relay does not accept the token: it has expired, or the relay has"
     " another JWT_SECRET, JWT_ISSUER or JWT_AUDIENCE. Its log says which."
     " `relay token --scope {scope}` signs a new one.",
-    "scope-missing": "the token lacks the scope {scope}: `relay token --scope {scope}` signs one"
+    "scope-missing": "the token lacks the scope {names}: `relay token --scope {scope}` signs one"
     " that has it.",
     "operator-access-not-configured": "the relay has neither JWT_SECRET nor JWT_JWKS_URL."
     " `relay secret --kind jwt` generates a JWT_SECRET; set it and restart the relay.",
@@ -34,11 +34,11 @@ _ACCESS: Final = {
 
 
 class RelayClient:
-    """A relay, called as an operator with one scope. Every failure is a CommandFailed."""
+    """A relay, called as an operator with some scopes. Every failure is a CommandFailed."""
 
-    def __init__(self, client: httpx.Client, scope: Scope) -> None:
+    def __init__(self, client: httpx.Client, scopes: Sequence[Scope]) -> None:
         self._client = client
-        self._scope = scope
+        self._scopes = scopes
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Document:
         """Get a JSON document."""
@@ -81,18 +81,19 @@ class RelayClient:
         if response.is_success and document:
             return document
         if document.get("code") in _ACCESS:
-            raise Rejected(_ACCESS[document["code"]].format(scope=self._scope))
+            names, scope = " or ".join(self._scopes), " --scope ".join(self._scopes)
+            raise Rejected(_ACCESS[document["code"]].format(names=names, scope=scope))
         raise make_failure(response)
 
 
 @contextmanager
-def open_relay(url: str, token: str | None, scope: Scope) -> Iterator[RelayClient]:
+def open_relay(url: str, token: str | None, *scopes: Scope) -> Iterator[RelayClient]:
     """Open a client of a relay's operator endpoints; without a token, JWT_SECRET signs one.
 
     Raises:
         ConfigurationInvalid: the token is missing or is not one.
     """
-    next_token = make_token_source(token, scope)
+    next_token = make_token_source(token, scopes)
 
     def authenticate(request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {next_token()}"
@@ -100,7 +101,7 @@ def open_relay(url: str, token: str | None, scope: Scope) -> Iterator[RelayClien
 
     with open_client(url) as client:
         client.auth = authenticate
-        yield RelayClient(client, scope)
+        yield RelayClient(client, scopes)
 
 
 def open_client(url: str) -> httpx.Client:

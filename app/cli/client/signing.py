@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from app.auth.signatures import sign
+from app.domain.errors import ConfigurationInvalid
+from app.settings import SecretSettings, read_settings
 
 
 def make_body(event_type: str, data: Mapping[str, str], timestamp: str | None = None) -> bytes:
@@ -37,3 +39,17 @@ def sign_body(
         "webhook-signature": sign(secret, webhook_id=webhook_id, timestamp=now, body=body),
     }
     return headers if wait_seconds is None else headers | {"prefer": f"wait={wait_seconds}"}
+
+
+def find_secret() -> str:
+    """Return the first shared secret of WEBHOOK_SECRETS.
+
+    Raises:
+        ConfigurationInvalid: there is none.
+    """
+    for secret in read_settings(SecretSettings).webhook_secrets:
+        if secret.get_secret_value().startswith("whsec_"):
+            return secret.get_secret_value()
+    raise ConfigurationInvalid(
+        "a secret is missing: set WEBHOOK_SECRETS to the relay's, or give --secret"
+    )

@@ -17,13 +17,12 @@ from app.cli import options
 from app.cli.client.api_models import EventAnswer
 from app.cli.client.delivery import confirm_event, deliver, post
 from app.cli.client.relay_client import open_client, open_relay
-from app.cli.client.signing import make_body, make_event_id, sign_body
+from app.cli.client.signing import find_secret, make_body, make_event_id, sign_body
 from app.cli.commands.send_file import send_file
 from app.cli.errors import CommandFailed, NotFinished, Rejected, UsageError
 from app.cli.output.console import output, report_wait
 from app.cli.output.event_views import explain_event
 from app.domain.errors import ConfigurationInvalid
-from app.settings import SecretSettings, read_settings
 
 _RETRY_SECONDS = 5.0
 _RETRY_FILE_SECONDS = 60.0
@@ -115,7 +114,7 @@ def send(
         send_file(
             file,
             url=url,
-            secret=secret or _find_secret(),
+            secret=secret or find_secret(),
             rejects=rejects,
             patience_seconds=_RETRY_FILE_SECONDS if retry_seconds is None else retry_seconds,
             as_json=as_json,
@@ -130,7 +129,7 @@ def send(
     else:
         body = make_body(event_type, _read_fields(fields or []), timestamp)
     event_id = event_id or make_event_id()
-    sign = partial(sign_body, secret or _find_secret(), body, event_id=event_id, wait_seconds=wait)
+    sign = partial(sign_body, secret or find_secret(), body, event_id=event_id, wait_seconds=wait)
     if as_curl:
         output.print(_write_curl(f"{url}/webhooks", sign(), body), markup=False)
         return
@@ -188,15 +187,6 @@ def _read_fields(fields: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{field!r} is not of the form FIELD=VALUE")
         data[name] = value
     return data
-
-
-def _find_secret() -> str:
-    for secret in read_settings(SecretSettings).webhook_secrets:
-        if secret.get_secret_value().startswith("whsec_"):
-            return secret.get_secret_value()
-    raise ConfigurationInvalid(
-        "a secret is missing: set WEBHOOK_SECRETS to the relay's, or give --secret"
-    )
 
 
 def _write_curl(endpoint: str, headers: dict[str, str], body: bytes) -> str:

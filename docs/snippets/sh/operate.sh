@@ -65,26 +65,20 @@ relay secret                               # WEBHOOK_SECRETS=whsec_…
 relay secret --kind ed25519                # whpk_… for the relay, whsk_… for the backend only
 # endregion
 
-# region: backfill
-umask 077                                  # these files hold personal data
-psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/backfill-file.sql > backfill.ndjson
-relay send --file backfill.ndjson --rejects rejects.ndjson
+# region: drift
+relay reconcile                            # Supabase compared with the desired state
+relay reconcile --repair                   # compares, asks, repairs, and compares again
 # endregion
 
-# region: removals
-READ_AT=$(date -u +%FT%TZ)
-psql "$SUPABASE_DB_URL" -XAt -f docs/snippets/sql/removals-supabase.sql | LC_ALL=C sort > supabase.ndjson
-psql "$BACKEND_DB_URL" -XAt -f docs/snippets/sql/removals-backend.sql | LC_ALL=C sort > backend.ndjson
-LC_ALL=C comm -23 supabase.ndjson backend.ndjson > removals.ndjson
-wc -l removals.ndjson                      # rows that only Supabase has: review them
+# region: drift-source
+relay reconcile --source-db-url "$BACKEND_DB_URL"
+relay reconcile --source-db-url "$BACKEND_DB_URL" --repair
 # endregion
 
-# region: remove
-relay send --file removals.ndjson
-# endregion
-
-# region: remove-known
-sed "s/2000-01-01T00:00:00Z/$READ_AT/" removals.ndjson | relay send --file -
+# region: snapshot
+umask 077                                  # the file holds personal data
+psql "$BACKEND_DB_URL" -XqAt -v ON_ERROR_STOP=1 -f docs/snippets/sql/snapshot.sql > snapshot.ndjson
+relay reconcile --source-file snapshot.ndjson --output differences.ndjson
 # endregion
 
 # region: backup
