@@ -66,7 +66,8 @@ def reconcile(
     approve: Annotated[
         str | None,
         typer.Option(
-            metavar="PLAN_ID", help="With --repair: repair exactly this plan, whatever it removes."
+            metavar="PLAN_ID",
+            help="With --repair: repair exactly this plan, however many rows it removes.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,

@@ -1,4 +1,4 @@
-"""The steps of `relay reconcile`, whatever is compared: compare, report, repair, compare again."""
+"""The steps of `relay reconcile`: compare, report, repair, compare again."""
 
 import shlex
 import sys

@@ -20,7 +20,7 @@ def explain_refusal(
         plan_id: of the differences.
         removals: rows that the repair would remove.
         max_removals: a number or a percentage; None for the default.
-        approved_plan_id: the plan that may be repaired, whatever it removes.
+        approved_plan_id: the plan that may be repaired, however many rows it removes.
     """
     if approved_plan_id is not None:
         if approved_plan_id == plan_id:
