@@ -347,7 +347,26 @@ begin
 end
 $$;
 
--- The key columns as SQL, in an order that the relay shares: by type, and byte by byte for text.
+-- Whether a column holds text of any type, which a collation orders.
+create or replace function relay.has_collation(
+  schema_name text, table_name text, column_name text
+) returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_attribute as attribute
+    join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where namespace.nspname = schema_name and class.relname = table_name
+      and attribute.attname = column_name and attribute.attnum > 0 and attribute.attcollation <> 0
+  )
+$$;
+
+-- The key columns as SQL, in an order that the relay shares: by type, and byte by byte for text. As
+-- text, because types such as citext have an order of their own.
 create or replace function relay.ordered_key(given json) returns text[]
 language sql
 stable
@@ -355,13 +374,26 @@ security invoker
 set search_path = ''
 as $$
   select array(
-    select format('existing.%I', name) || case when exists (
-      select from pg_catalog.pg_attribute as attribute
-      join pg_catalog.pg_class as class on class.oid = attribute.attrelid
-      join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-      where namespace.nspname = relay.schema_of(given) and class.relname = relay.table_of(given)
-        and attribute.attname = name and attribute.attnum > 0 and attribute.attcollation <> 0
-    ) then ' collate "C"' else '' end
+    select format(
+      case when relay.has_collation(relay.schema_of(given), relay.table_of(given), name)
+        then 'existing.%I::text collate "C"' else 'existing.%I' end,
+      name
+    )
+    from json_array_elements_text(given -> 'key') as name
+  )
+$$;
+
+-- The types of the expressions of relay.ordered_key.
+create or replace function relay.key_types(given json) returns text[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select array(
+    select case when relay.has_collation(relay.schema_of(given), relay.table_of(given), name)
+      then 'pg_catalog.text'
+      else relay.type_of(relay.schema_of(given), relay.table_of(given), name) end
     from json_array_elements_text(given -> 'key') as name
   )
 $$;
@@ -384,13 +416,16 @@ $$;
 --     {"buckets": [[1003, 2154071870132], [998, …], [1012, …]], "constants": {"plan": "free"}}]}
 -- n ascending thresholds make n + 1 buckets: the number of rows, and the sum of their digests. A
 -- digest is the first 32 bits of the MD5 of the texts of the key and the columns, joined by U+001F,
--- null as \N. `except` lists keys to leave out. Constants come back as texts of their columns' types.
+-- null as \N. `except` lists keys to leave out. Rows with a null in their key are not counted.
+-- Constants come back as texts of their columns' types.
 -- All statements of a stable function see one snapshot.
 create or replace function public.relay_digest(request text) returns json
 language plpgsql
 stable
 security invoker
 set search_path = ''
+-- The dispatcher waits for the response: another transaction's lock must not delay it.
+set lock_timeout = '500ms'
 set statement_timeout = '5s'
 as $$
 declare
@@ -398,6 +433,7 @@ declare
   given json;
   schema_name text;
   table_name text;
+  ordered_key text[];
   constant_columns text;
   constant_texts text;
   constants json;
@@ -408,6 +444,7 @@ begin
   for given in select value from json_array_elements(requested -> 'tables') loop
     schema_name := relay.schema_of(given);
     table_name := relay.table_of(given);
+    ordered_key := relay.ordered_key(given);
     execute format(
       $statement$
         select json_agg(
@@ -422,17 +459,16 @@ begin
               ('x' || left(md5(array_to_string(%3$s || %4$s, chr(31), '\N')), 8))::bit(32)::bigint
             ) as sum
           from %5$I.%6$I as existing
-          where not exists (
+          where (%7$s) is not null and not exists (
             select from unnest($2) as excepted (key)
-            where excepted.key = array_to_string(%3$s, chr(31))
+            where excepted.key = array_to_string(%3$s, chr(31)) collate "C"
           )
           group by 1
         ) as counted on counted.bucket = number
       $statement$,
-      (relay.ordered_key(given))[1],
-      relay.type_of(schema_name, table_name, given -> 'key' ->> 0),
+      ordered_key[1], (relay.key_types(given))[1],
       relay.texts_of(given -> 'key'), relay.texts_of(given -> 'columns'),
-      schema_name, table_name
+      schema_name, table_name, array_to_string(ordered_key, ', ')
     ) into buckets using
       array(select json_array_elements_text(given -> 'thresholds')),
       array(
@@ -462,7 +498,7 @@ $$;
 
 -- Reads rows of one table in the order of their keys, as texts of the key, then of the columns.
 -- `from` and `to` (exclusive) limit the first key column; `after` is the key of the last row of the
--- previous page.
+-- previous page. Rows with a null in their key are left out.
 --   {"table": "public.users", "key": ["id"], "columns": ["email"], "from": "3f…", "to": null,
 --     "after": null, "limit": 1000}
 --   → {"epoch": 42, "sequence": 7, "rows": [["3f…", "a@example.com"], …]}
@@ -471,6 +507,8 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
+-- The dispatcher waits for the response: another transaction's lock must not delay it.
+set lock_timeout = '500ms'
 set statement_timeout = '5s'
 as $$
 declare
@@ -478,10 +516,7 @@ declare
   schema_name constant text := relay.schema_of(requested);
   table_name constant text := relay.table_of(requested);
   ordered_key constant text[] := relay.ordered_key(requested);
-  key_types constant text[] := array(
-    select relay.type_of(schema_name, table_name, name)
-    from json_array_elements_text(requested -> 'key') as name
-  );
+  key_types constant text[] := relay.key_types(requested);
   found json;
   position relay.fence%rowtype;
 begin
@@ -490,7 +525,8 @@ begin
       select coalesce(json_agg(page.texts), '[]') from (
         select %1$s || %2$s as texts
         from %3$I.%4$I as existing
-        where ($1 is null or %5$s >= $1::%6$s) and ($2 is null or %5$s < $2::%6$s)
+        where (%7$s) is not null
+          and ($1 is null or %5$s >= $1::%6$s) and ($2 is null or %5$s < $2::%6$s)
           and ($3 is null or (%7$s) > (%8$s))
         order by %7$s
         limit $4

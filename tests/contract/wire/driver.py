@@ -1,17 +1,22 @@
 """Calling the relay's functions, through PostgREST or in PostgreSQL itself."""
 
 import json
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
 import psycopg
 
+from app.supabase.comparison import digest_texts
+
 # Every row value contains this; no response may contain it.
 SECRET: Final = "a-value-of-a-row"
 # The code of the local Supabase for errors with codes that it does not know: 57014, 0A000.
 UNKNOWN: Final = "SUP"
+# Its code for 42P01.
+UNKNOWN_TABLE: Final = "PGRST205"
 
 Row = dict[str, Any]
 Operation = dict[str, Any]
@@ -42,6 +47,27 @@ class Answer:
     def not_tried(self) -> list[Row]:
         assert self.code is None, self
         found: list[Row] = self.body["not_tried"]
+        return found
+
+    @property
+    def buckets(self) -> list[tuple[int, int]]:
+        """The number of rows and the sum of their digests, in each range of one table."""
+        assert self.code is None, self
+        (table,) = self.body["tables"]
+        return [(rows, total) for rows, total in table["buckets"]]
+
+    @property
+    def constants(self) -> Row:
+        assert self.code is None, self
+        (table,) = self.body["tables"]
+        found: Row = table["constants"]
+        return found
+
+    @property
+    def rows(self) -> list[list[str | None]]:
+        """The texts of the rows that were read."""
+        assert self.code is None, self
+        found: list[list[str | None]] = self.body["rows"]
         return found
 
 
@@ -130,6 +156,40 @@ class Wire:
             assert answer.body["sequence"] == sequence
         return answer
 
+    def digest(
+        self,
+        table: str,
+        *,
+        key: Sequence[str] = ("id",),
+        left_out: Sequence[Sequence[str]] = (),
+        **fields: Any,
+    ) -> Answer:
+        """Digest one table.
+
+        Args:
+            fields: of the request: columns, constants, thresholds.
+        """
+        given = {"table": table, "key": key, "columns": [], "except": left_out, **fields}
+        return self._call("relay_digest", json.dumps({"tables": [given]}, ensure_ascii=False))
+
+    def read(
+        self,
+        table: str,
+        *,
+        key: Sequence[str] = ("id",),
+        start: str | None = None,
+        end: str | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Read one page of a table.
+
+        Args:
+            fields: of the request: columns, after, limit.
+        """
+        span = {"from": start, "to": end}
+        request = {"table": table, "key": key, "columns": [], "limit": 1000, **span, **fields}
+        return self._call("relay_read", json.dumps(request, ensure_ascii=False))
+
     def send(self, function: str, request: str) -> Answer:
         """Send a text unchanged."""
         return self._call(function, request)
@@ -145,6 +205,18 @@ def update(table: str, *rows: Row, key: Sequence[str] = ("id",)) -> Operation:
 
 def delete(table: str, *rows: Row, key: Sequence[str] = ("id",)) -> Operation:
     return {"operation": "delete", "table": table, "key": key, "rows": rows}
+
+
+def expect_buckets(
+    rows: Iterable[Sequence[str | None]], thresholds: Sequence[str] = ()
+) -> list[tuple[int, int]]:
+    """Compute the buckets of these texts as the relay does; thresholds are in the order of text."""
+    counts, totals = [0] * (len(thresholds) + 1), [0] * (len(thresholds) + 1)
+    for texts in rows:
+        bucket = bisect_right(thresholds, texts[0] or "")
+        counts[bucket] += 1
+        totals[bucket] += digest_texts(tuple(texts))
+    return list(zip(counts, totals, strict=True))
 
 
 def without_messages(failures: list[Row]) -> list[Row]:

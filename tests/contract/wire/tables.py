@@ -1,12 +1,15 @@
 """Tables for the wire's tests, in a separate schema that PostgREST does not expose."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
+from uuid import uuid4
 
 import psycopg
+import pytest
 from psycopg import sql
 
 SCHEMA: Final = "relay_conformance"
@@ -63,6 +66,20 @@ class Tables:
             else:
                 connection.rollback()
 
+    @contextmanager
+    def changed_meanwhile(self, statement: str, *, when: str) -> Iterator[None]:
+        """Run a statement from another connection while the block runs, once a condition holds."""
+        done = threading.Thread(target=self._run_when, args=(statement, when))
+        done.start()
+        yield
+        done.join()
+
+    def _run_when(self, statement: str, when: str) -> None:
+        other = Tables(self.database_url)
+        other.await_true(when)
+        other.run(statement)
+        other.close()
+
     def await_waiter(self) -> None:
         """Return once another connection waits for a lock."""
         self.await_true("""
@@ -92,3 +109,16 @@ def open_tables(database_url: str) -> Iterator[Tables]:
     finally:
         tables.run(drop)
         tables.close()
+
+
+def make_ids(count: int) -> list[str]:
+    """Make ids in the order of a key."""
+    return sorted(str(uuid4()) for _ in range(count))
+
+
+def require_collation(tables: Tables, name: str) -> None:
+    """Skip the test where PostgreSQL was built without ICU."""
+    try:
+        tables.run(f"select 'a' < 'b' collate \"{name}\"")
+    except psycopg.Error:
+        pytest.skip(f"this server has no collation {name}")
