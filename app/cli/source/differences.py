@@ -1,6 +1,6 @@
 """The differences between the source and the desired state, and the plan that repairs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from app.cli.source.temporary_database import TemporaryDatabase
@@ -48,9 +48,15 @@ class Differences(TemporaryDatabase):
         """Read them in the order of a report: what leaks, what denies, then the rest."""
         return self._read("order by effect, kind, key")
 
-    def read_repairs(self, kind: Kind, repair: Repair) -> Iterator[Difference]:
-        """Read those of one kind that are repaired in one way."""
-        return self._read("where kind = ? and repair = ?", KINDS.index(kind), repair.value)
+    def read_repairs(
+        self, kind: Kind, repair: Repair, effects: Iterable[Effect]
+    ) -> Iterator[Difference]:
+        """Read those of one kind that are repaired in one way and have one of the effects."""
+        for effect in effects:
+            yield from self._read(
+                "where effect = ? and kind = ? and repair = ? order by key",
+                *(_EFFECTS.index(effect), KINDS.index(kind), repair.value),
+            )
 
     def count_effect(self, kind: Kind, effect: Effect) -> int:
         """Count those of one kind with one effect."""

@@ -8,19 +8,23 @@ from app.cli.client.batches import BatchSender, LineResult
 from app.cli.client.ndjson import EventLine, gather_batches
 from app.cli.source.differences import Differences
 from app.cli.source.snapshot import Snapshot
-from app.domain.drift import Difference, DifferenceKind, Repair
+from app.domain.drift import Difference, DifferenceKind, Effect, Repair
 from app.domain.entities import Kind, split_membership_key
 from app.domain.instants import to_datetime
 
-# Removals first: access ends before anything else. The removal of a trip or user also removes its
-# memberships, so it comes after theirs. A membership waits for its parents: they are written first.
+_LEAKS: Final = (Effect.LEAKS,)
+_NO_LEAKS: Final = (Effect.DENIES, Effect.OTHER)
+
+# What leaks first. The removal of a trip or user also removes its memberships, so it comes after
+# theirs. A membership waits for its parents: they are written first.
 _ORDER: Final = (
-    (Kind.MEMBERSHIP, Repair.DELETE),
-    (Kind.TRIP, Repair.DELETE),
-    (Kind.USER, Repair.DELETE),
-    (Kind.USER, Repair.WRITE),
-    (Kind.TRIP, Repair.WRITE),
-    (Kind.MEMBERSHIP, Repair.WRITE),
+    (Kind.MEMBERSHIP, Repair.DELETE, tuple(Effect)),
+    (Kind.MEMBERSHIP, Repair.WRITE, _LEAKS),
+    (Kind.TRIP, Repair.DELETE, tuple(Effect)),
+    (Kind.USER, Repair.DELETE, tuple(Effect)),
+    (Kind.USER, Repair.WRITE, tuple(Effect)),
+    (Kind.TRIP, Repair.WRITE, tuple(Effect)),
+    (Kind.MEMBERSHIP, Repair.WRITE, _NO_LEAKS),
 )
 _ACTIONS: Final = {
     DifferenceKind.EXTRA: "deleted",
@@ -45,8 +49,8 @@ def send_repairs(
 def _make_events(differences: Differences, snapshot: Snapshot, plan_id: str) -> Iterator[EventLine]:
     timestamp = to_datetime(snapshot.at).isoformat().replace("+00:00", "Z")
     number = 0
-    for kind, repair in _ORDER:
-        for found in differences.read_repairs(kind, repair):
+    for kind, repair, effects in _ORDER:
+        for found in differences.read_repairs(kind, repair, effects):
             number += 1
             # The same plan of another snapshot is other events.
             event_id = f"reconcile-{plan_id}-{snapshot.at}-{kind}-{found.ref.key}"

@@ -40,14 +40,16 @@ def send(wire: Wire, snapshot: Snapshot, differences: Differences) -> list[LineR
         ]
 
 
-def test_removals_are_sent_first_and_parents_are_written_before_members(wire: Wire) -> None:
-    rows = [user(), user(BEN, "ben"), trip(), member(ANA), member(BEN, role="OWNER")]
+def test_leaks_are_repaired_first_and_parents_are_written_before_members(wire: Wire) -> None:
+    inactive = member(ANA, OLD_TRIP, status="INACTIVE")
+    rows = [user(), user(BEN, "ben"), trip(), member(ANA), member(BEN, role="OWNER"), inactive]
     entities = [
         held(user(CAT, "cat")),
         held(trip(OLD_TRIP)),
         held(trip(name="Porto")),
         held(member(BEN)),
         held(member(CAT)),
+        held(member(ANA, OLD_TRIP)),
     ]
     with Snapshot() as snapshot, Differences() as differences:
         compare(fill(snapshot, rows), differences, entities)
@@ -57,6 +59,7 @@ def test_removals_are_sent_first_and_parents_are_written_before_members(wire: Wi
     events = asked.body["events"]
     assert [(event["type"], event["data"]) for event in events] == [
         ("membership.deleted", {"trip_id": TRIP, "user_id": CAT}),
+        ("membership.updated", inactive),
         ("trip.deleted", {"id": OLD_TRIP}),
         ("user.deleted", {"id": CAT}),
         ("user.created", user()),
@@ -66,7 +69,7 @@ def test_removals_are_sent_first_and_parents_are_written_before_members(wire: Wi
         ("membership.updated", member(BEN, role="OWNER")),
     ]
     assert {event["timestamp"] for event in events} == {"2026-01-02T03:00:00Z"}
-    assert len(results) == len({event["id"] for event in events}) == 8
+    assert len(results) == len({event["id"] for event in events}) == 9
     assert all(is_event_id(event["id"]) for event in events)
     assert events[0]["id"] == f"reconcile-{PLAN}-{AT}-membership-{TRIP}/{CAT}"
 
