@@ -39,8 +39,8 @@ def test_migrate_into_another_store_names_both_and_counts_the_rows(
     )
     copy = f"sqlite:///{tmp_path}/copy.db"
     document = json.loads(run("migrate", "--from", source, "--to", copy, "--json").out)
-    tables = ("events", "entities", "replays", "heartbeat", "purge")
-    assert document["rows"] == dict.fromkeys(tables, 0)
+    tables = ("events", "entities", "replays", "reconciliations", "differences", "revocations")
+    assert document["rows"] == dict.fromkeys((*tables, "heartbeat", "purge"), 0)
 
 
 @pytest.mark.parametrize("option", ["--from", "--to"])
