@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
+from app.domain.documents import write_row
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure
 from app.supabase.errors import read_request_failure, read_row_failure
 from app.supabase.planning import Operation
@@ -103,7 +104,8 @@ class SupabaseClient:
         self, function: str, request: Mapping[str, Any]
     ) -> dict[str, Any] | RequestFailure:
         """Call one function of the relay and return the object with which it responds."""
-        return await self._call(function, json.dumps(request))
+        # As rows are written: the text of a JSON constant must be the same in both.
+        return await self._call(function, write_row(request))
 
     async def _call(self, function: str, request: str) -> dict[str, Any] | RequestFailure:
         try:

@@ -11,8 +11,9 @@ import psycopg
 
 from app.supabase.comparison import digest_texts
 
-# Every row value contains this; no response may contain it.
+# Every row value contains this; no response may contain it, except that of one function.
 SECRET: Final = "a-value-of-a-row"
+READS_VALUES: Final = "relay_read"
 # The code of the local Supabase for errors with codes that it does not know: 57014, 0A000.
 UNKNOWN: Final = "SUP"
 # Its code for 42P01.
@@ -76,7 +77,7 @@ Call = Callable[[str, str], Answer]
 
 def call_over_http(client: httpx.Client, function: str, request: str) -> Answer:
     response = client.post(f"rpc/{function}", json={"request": request})
-    assert SECRET not in response.text
+    assert function == READS_VALUES or SECRET not in response.text
     code = None if response.is_success else response.json()["code"]
     return Answer(code, response.status_code, response.json())
 
@@ -110,7 +111,7 @@ class PostgresCaller:
         else:
             assert row is not None
             code, text = None, row[0]
-        assert SECRET not in text
+        assert function == READS_VALUES or SECRET not in text
         return Answer(code, None, None if code else json.loads(text))
 
     def close(self) -> None:
