@@ -72,7 +72,7 @@ class SupabaseClient:
 
     async def claim(self) -> int | RequestFailure:
         """Claim the fence: return the epoch of later requests; earlier ones become stale."""
-        document = await self.call("relay_claim", {"protocol": _PROTOCOL})
+        document = await self._call("relay_claim", json.dumps({"protocol": _PROTOCOL}))
         if isinstance(document, RequestFailure):
             return document
         epoch = document.get("epoch")
