@@ -1,6 +1,7 @@
 """Check that the relay's functions are installed, and that only the relay may execute them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from app.doctor.catalog import Catalog, FunctionFacts
@@ -10,20 +11,58 @@ from app.domain.failures import RequestFailure
 
 _INSTALL: Final = command('relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"')
 _HOW: Final = "Without psql, paste what relay sql prints into the dashboard's SQL editor."
-# Requests that each function rejects before it changes anything, and the SQLSTATE of the rejection.
-_REJECTED_REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
-    "relay_claim": ('{"protocol":0}', "0A000"),
-    "relay_apply": ('{"epoch":0,"sequence":0,"operations":[]}', "PT409"),
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A request that changes nothing, and what this version's function makes of it.
+
+    Attributes:
+        rejection: the SQLSTATE of its rejection; None if the function responds.
+        fields: of the response.
+        effect: what happens without the function.
+    """
+
+    request: str
+    rejection: str | None
+    effect: str
+    fields: frozenset[str] = frozenset()
+
+    def accepts(self, result: object) -> bool:
+        """Tell whether a result is that of this version's function."""
+        if isinstance(result, RequestFailure):
+            return result.code == self.rejection
+        return self.rejection is None and isinstance(result, dict) and result.keys() == self.fields
+
+
+_NOTHING_WRITTEN: Final = "every change waits"
+_NOTHING_CHECKED: Final = "no check for drift runs"
+# The two that compare read the fence, which every project has.
+_PROBES: Final[Mapping[str, _Probe]] = {
+    "relay_claim": _Probe('{"protocol":0}', "0A000", _NOTHING_WRITTEN),
+    "relay_apply": _Probe('{"epoch":0,"sequence":0,"operations":[]}', "PT409", _NOTHING_WRITTEN),
+    "relay_digest": _Probe(
+        '{"tables":[{"table":"relay.fence","key":["epoch"],"columns":["sequence"]}]}',
+        None,
+        _NOTHING_CHECKED,
+        frozenset({"epoch", "sequence", "tables"}),
+    ),
+    "relay_read": _Probe(
+        '{"table":"relay.fence","key":["epoch"],"columns":["sequence"],"limit":1}',
+        None,
+        _NOTHING_CHECKED,
+        frozenset({"epoch", "sequence", "rows"}),
+    ),
 }
 _NO_FENCE: Final = ("42P01", "3F000")
 
 
 async def check_functions(relay: ProbeClient, catalog: Catalog | None) -> list[Finding]:
-    """Call both functions with requests that they reject; check their grants in the catalog."""
+    """Call the functions with requests that change nothing; check their grants in the catalog."""
     findings: list[Finding] = []
-    for name, (request, rejection) in _REJECTED_REQUESTS.items():
-        result = await relay.call(name, {"request": request})
-        finding = _evaluate_result(name, result, rejection)
+    for name, probe in _PROBES.items():
+        result = await relay.call(name, {"request": probe.request})
+        finding = _evaluate_result(name, result, probe)
         if catalog is not None:
             signature = ("public", name, "request text")
             functions = {(f.schema, f.name, f.arguments): f for f in catalog.functions}
@@ -45,13 +84,15 @@ def _evaluate_function(name: str, function: FunctionFacts | None) -> Finding:
     return _installed(name) if "service_role" in function.executors else _not_executable(name)
 
 
-def _evaluate_result(name: str, result: object, rejection: str) -> Finding:
+def _evaluate_result(name: str, result: object, probe: _Probe) -> Finding:
     check = f"function:{name}"
+    if probe.accepts(result):
+        return _installed(name)
     if not isinstance(result, RequestFailure):
         what = f"public.{name} accepts a request that it should reject."
-        return _reinstall(check, what, "It is the function of another version.")
-    if result.code == rejection:
-        return _installed(name)
+        if probe.rejection is None:
+            what = f"public.{name} gives a response that this version of the relay does not expect."
+        return _reinstall(check, what, "It is the function of another version.", probe.effect)
     if result.code in NO_SUCH_FUNCTION:
         return _missing(name)
     if result.code == LACKS_PRIVILEGE:
@@ -61,7 +102,7 @@ def _evaluate_result(name: str, result: object, rejection: str) -> Finding:
     return skipped(
         check,
         f"public.{name} was not checked: {result.code}, {result.message}.",
-        "The relay writes through this function; without it every change waits.",
+        f"Without this function, {probe.effect}.",
         USE_DB_URL,
         # @supabase/lite hides the SQLSTATE.
         needs_optional_key=result.code == "HTTP 500",
@@ -96,18 +137,22 @@ def _missing(name: str) -> Finding:
         f"function:{name}",
         f"The function public.{name}(request text) does not exist.",
         "If you have just installed it, install it again: that reloads the API's schema cache.",
+        _PROBES[name].effect,
     )
 
 
 def _not_executable(name: str) -> Finding:
     what = f"The relay's key lacks a privilege to execute public.{name}."
-    return _reinstall(f"function:{name}", what, "The fix grants it to service_role.")
+    why = "The fix grants it to service_role."
+    return _reinstall(f"function:{name}", what, why, _PROBES[name].effect)
 
 
 def _no_fence(check: str) -> Finding:
     what = "The table relay.fence does not exist, which the functions of the relay need."
-    return _reinstall(check, what, "It keeps late requests from changing anything.")
+    return _reinstall(
+        check, what, "It keeps late requests from changing anything.", _NOTHING_WRITTEN
+    )
 
 
-def _reinstall(check: str, what: str, why: str) -> Finding:
-    return problem(check, what, f"Until then every change waits. {why} {_HOW}", _INSTALL)
+def _reinstall(check: str, what: str, why: str, effect: str) -> Finding:
+    return problem(check, what, f"Until then {effect}. {why} {_HOW}", _INSTALL)

@@ -8,7 +8,8 @@ A probed write never commits, even if the project permits it:
   `tx=rollback` asks for the same.
 - The one probe that carries rows carries two, each with a null in its key.
 
-The functions called here change nothing; the relay's own receive requests that they reject.
+The functions called here change nothing; those of the relay that write receive requests that they
+reject.
 
 PostgreSQL checks privileges (42501) and conflict targets (42P10) before the first row, so the error
 code is the result. (@supabase/lite responds to inserts of no rows by itself, and does not roll
