@@ -275,7 +275,7 @@ class FakePostgrest(FakeWire):
             row for key, row in sorted(table.items()) if start <= key[0] < end and key > after
         ]
         columns = (*given["key"], *given["columns"])
-        return [[row[column] for column in columns] for row in picked[: given["limit"]]]
+        return [[_cut(row[column]) for column in columns] for row in picked[: given["limit"]]]
 
     def _claim(self, argument: dict[str, Any]) -> httpx.Response:
         if argument.get("protocol") != PROTOCOL:
@@ -372,6 +372,13 @@ def digest_texts(texts: Sequence[str | None]) -> int:
     """Compute the digest of a row, as `relay_digest` does."""
     joined = "\x1f".join("\\N" if text is None else text for text in texts)
     return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:8], 16)
+
+
+def _cut(text: str | None) -> str | None:
+    """Shorten a long text, as `relay_read` does."""
+    if text is None or len(text) <= 100:
+        return text
+    return text[:100] + hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _find_misfit(operation: dict[str, Any], row: Row) -> RowFailure | None:

@@ -27,6 +27,7 @@ from app.supabase.comparison import (
     digest_texts,
     make_text_writer,
     read_page,
+    shorten_texts,
     split_key,
 )
 from app.supabase.targets import Inactive, Target, Targets
@@ -167,7 +168,7 @@ class DriftCheck:
             key for key, entity in entities.items() if entity.state is not EntityState.APPLIED
         }
         desired = {
-            key: write_texts(entity.row)
+            key: shorten_texts(write_texts(entity.row))
             for key, entity in entities.items()
             if entity.row is not None and key not in unsettled
         }

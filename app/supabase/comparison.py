@@ -20,6 +20,8 @@ Texts = tuple[str | None, ...]
 Constants = Mapping[str, str | None]
 """The texts of the constant columns, as PostgreSQL writes values of their types."""
 
+# Of a longer text, `relay_read` gives these first characters and the MD5.
+_SHOWN_CHARACTERS: Final = 100
 _SEPARATOR: Final = "\x1f"
 _NULL: Final = "\\N"
 
@@ -49,7 +51,11 @@ class TableDigest:
 
 @dataclass(frozen=True, slots=True)
 class RowPage:
-    """Rows in the order of their keys; fewer than PAGE_ROWS at the end of the range."""
+    """Rows in the order of their keys; fewer than PAGE_ROWS at the end of the range.
+
+    Attributes:
+        rows: their texts, as `shorten_texts` gives them.
+    """
 
     position: Position
     rows: tuple[Texts, ...]
@@ -77,7 +83,17 @@ def make_text_writer(target: Target, constants: Constants) -> Callable[[str], Te
 def digest_texts(texts: Texts) -> int:
     """Compute the digest of one row, as `relay_digest` does."""
     joined = _SEPARATOR.join([_NULL if text is None else text for text in texts])
-    return int.from_bytes(hashlib.md5(joined.encode(), usedforsecurity=False).digest()[:4])
+    return int.from_bytes(_md5(joined)[:4])
+
+
+def shorten_texts(texts: Texts) -> Texts:
+    """Shorten long texts as `relay_read` does, to compare rows with those of a page."""
+    return tuple(
+        text
+        if text is None or len(text) <= _SHOWN_CHARACTERS
+        else text[:_SHOWN_CHARACTERS] + _md5(text).hex()
+        for text in texts
+    )
 
 
 def split_key(kind: Kind, key: EntityKey) -> tuple[str, ...]:
@@ -157,6 +173,10 @@ async def read_page(
     if any(len(row) != width for row in rows) or len(rows) > PAGE_ROWS:
         return unexpected_response("relay_read")
     return RowPage(position, rows)
+
+
+def _md5(text: str) -> bytes:
+    return hashlib.md5(text.encode(), usedforsecurity=False).digest()
 
 
 def _read_text(value: object) -> str | None:

@@ -409,6 +409,25 @@ as $$
   from json_array_elements_text(names) as name
 $$;
 
+-- Columns as SQL: an array of their texts, a long one as its first 100 characters and its MD5. So the
+-- size of a page is bounded, even if somebody writes very long texts.
+create or replace function relay.short_texts_of(names json) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select format('array[%s]::text[]', string_agg(
+    format(
+      'case when length(existing.%1$I::text) > 100'
+      ' then left(existing.%1$I::text, 100) || md5(existing.%1$I::text)'
+      ' else existing.%1$I::text end',
+      name
+    ), ', '
+  ))
+  from json_array_elements_text(names) as name
+$$;
+
 -- Counts and digests the rows of tables by ranges of the first key column, in one snapshot.
 --   {"tables": [{"table": "public.users", "key": ["id"], "columns": ["email", "plan"],
 --     "constants": {"plan": "free"}, "thresholds": ["3f…", "9a…"], "except": [["5b…"]]}]}
@@ -496,7 +515,8 @@ begin
 end
 $$;
 
--- Reads rows of one table in the order of their keys, as texts of the key, then of the columns.
+-- Reads rows of one table in the order of their keys, as texts of the key, then of the columns. A
+-- text of more than 100 characters is given as its first 100 and its MD5.
 -- `from` and `to` (exclusive) limit the first key column; `after` is the key of the last row of the
 -- previous page. Rows with a null in their key are left out.
 --   {"table": "public.users", "key": ["id"], "columns": ["email"], "from": "3f…", "to": null,
@@ -532,7 +552,7 @@ begin
         limit $4
       ) as page
     $statement$,
-    relay.texts_of(requested -> 'key'), relay.texts_of(requested -> 'columns'),
+    relay.texts_of(requested -> 'key'), relay.short_texts_of(requested -> 'columns'),
     schema_name, table_name, ordered_key[1], key_types[1], array_to_string(ordered_key, ', '),
     (
       select string_agg(format('$3[%s]::%s', number, type), ', ')

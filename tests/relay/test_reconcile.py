@@ -25,7 +25,7 @@ from app.supabase.client import SupabaseClient
 from app.supabase.targets import MINIMAL_TARGETS
 from tests.examples import with_shared_fixtures
 from tests.fake_postgrest import COLUMNS, KEYS, FakePostgrest
-from tests.histories import World, find_desired_rows, histories
+from tests.histories import World, find_desired_rows, histories, ref_of
 from tests.relay.harness import TABLES, Harness
 from tests.relay.test_dispatch_histories import Step, is_orphan, perform, steps
 
@@ -198,3 +198,21 @@ async def test_check_of_edited_rows_names_exactly_the_edits_and_repair_undoes_th
         if ref not in kept and not (row is not None and is_orphan(ref, parents)):
             assert held.get(ref) == (None if row is None else json.loads(row)), ref
     assert (await checks.find()).keys() <= kept
+
+
+async def test_check_of_rows_with_long_texts_names_only_what_differs(checks: Checks) -> None:
+    tables, name = checks.harness.postgrest.tables, "é" * 1000
+    event = World().trip("created", name=name)
+    await checks.harness.receive(event)
+    await checks.harness.settle()
+    assert await checks.find() == {}
+    trip = ref_of(event)
+    row = tables["trips"][trip.key,]
+
+    tables["trips"][trip.key,] = row | {"created_by": None}
+    owner = await checks.find()
+    tables["trips"][trip.key,] = row | {"name": name[:-1] + "e"}
+    ending = await checks.find()
+
+    assert owner[trip].columns == ("created_by",)
+    assert ending[trip].columns == ("name",)

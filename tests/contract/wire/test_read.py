@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from app.supabase.comparison import shorten_texts
 from tests.contract.wire.driver import UNKNOWN, UNKNOWN_TABLE, Wire, upsert
 from tests.contract.wire.tables import SCHEMA, Tables, make_ids, require_collation
 
@@ -82,6 +83,19 @@ def test_null_and_texts_are_told_apart(wire: Wire, tables: Tables) -> None:
         (1, null, null, null), (2, '', true, '{{"a":1}}'), (3, '\\N', false, 'null')""")
 
     assert wire.read(table, columns=["a", "b", "c"]).rows == rows
+
+
+def test_long_text_is_given_as_its_beginning_and_its_digest(wire: Wire, tables: Tables) -> None:
+    table = tables.create("id int primary key, name text")
+    texts = ["é" * 100, "\U0001f1ea" * 101, "a" * 5_000_000]
+    rows = [{"id": number, "name": text} for number, text in enumerate(texts)]
+    assert wire.apply(upsert(table, *rows)).failures == []
+
+    found = wire.read(table, columns=["name"]).rows
+
+    assert found == [list(shorten_texts((str(n), text))) for n, text in enumerate(texts)]
+    assert [len(name or "") for _, name in found] == [100, 132, 132]
+    assert found[1][1] != found[2][1]
 
 
 @pytest.mark.parametrize("collation", ["default", "en-x-icu", "C"])
