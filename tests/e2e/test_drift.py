@@ -197,6 +197,35 @@ def test_removed_member_whose_row_is_put_back_is_removed_by_the_next_check(
     assert check(relay)[1] == []
 
 
+def test_edits_in_a_trip_with_more_members_than_a_page_are_named(
+    relay: RelayProcess, editor: httpx.Client
+) -> None:
+    trip = send_trip(relay, send_user(relay))
+    users = sorted(str(uuid.uuid4()) for _ in range(2500))
+    for start in range(0, len(users), 1000):
+        some = users[start : start + 1000]
+        send_batch(
+            relay,
+            "user.created",
+            [{"id": each, "email": f"{each}@example.com", "username": "ana"} for each in some],
+        )
+        member = {"trip_id": trip, "role": "MEMBER", "status": "ACTIVE"}
+        send_batch(relay, "membership.created", [member | {"user_id": each} for each in some])
+    relay.await_settled()
+    assert check(relay)[1] == []
+    lost = [users[0], users[999], users[1000], users[1001], users[-1]]
+    for user in lost:
+        where = {"trip_id": f"eq.{trip}", "user_id": f"eq.{user}"}
+        editor.delete("trip_memberships", params=where).raise_for_status()
+
+    found = check(relay, repair=True)[1]
+
+    named = [(each["kind"], each["key"], each["difference"]) for each in found]
+    assert named == [("membership", f"{trip}/{user}", "missing") for user in lost]
+    relay.await_settled()
+    assert check(relay)[1] == []
+
+
 def test_checks_while_events_arrive_find_nothing(relay: RelayProcess) -> None:
     users = [str(uuid.uuid4()) for _ in range(300)]
     for number in range(4):
