@@ -15,6 +15,7 @@ import typer
 
 from benchmarks.batches import measure_batches
 from benchmarks.draining import measure_draining
+from benchmarks.drift import measure_drift
 from benchmarks.figures import Measurement
 from benchmarks.growth import measure_growth
 from benchmarks.lag import measure_lag
@@ -35,6 +36,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[Scene], list[Measurement]]]] = {
     "draining": measure_draining,
     "lookups": measure_lookups,
     "replicas": measure_replicas,
+    "drift": measure_drift,
     "growth": measure_growth,
     "starting": measure_starting,
 }

@@ -42,6 +42,10 @@ class Operator:
                 return document
             time.sleep(0.02)
 
+    def reconcile(self, **request: Any) -> Document:
+        """Have Supabase checked, and return the report of the check that begins."""
+        return self._ask("POST", "/reconcile", request)
+
     def _ask(self, method: str, path: str, body: Document | None = None) -> Document:
         content = None if body is None else json.dumps(body)
         self._connection.request(method, path, content, self._headers)

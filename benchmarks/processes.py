@@ -123,6 +123,8 @@ def serve_relay(
         "LOG_LEVEL": "WARNING",
         # Stored events may be of any age, and a purge would be measured too.
         "RETENTION_DAYS": "36500",
+        # Only when it is measured.
+        "DRIFT_CHECK_SECONDS": "0",
     }
     command = Path(sys.executable).with_name("relay")
     with _run([str(command), "serve"], port, folder, settings) as run:
