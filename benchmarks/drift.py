@@ -204,4 +204,5 @@ def _time_digest(supabase: LocalSupabase) -> float:
 
 
 def _connect(supabase: LocalSupabase) -> psycopg.Connection:
-    return psycopg.connect(supabase.database_url or "")
+    # The project's own timeout is for requests; filling takes longer.
+    return psycopg.connect(supabase.database_url or "", options="-c statement_timeout=0")
