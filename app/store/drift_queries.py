@@ -101,10 +101,10 @@ def sum_buckets(
         removes_inactive: whether Supabase holds no row for a membership without access.
     """
     counts, totals = [0] * (len(thresholds) + 1), [0] * (len(thresholds) + 1)
-    streaming = connection.execution_options(stream_results=True, yield_per=_CHUNK_ROWS)
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=_CHUNK_ROWS)
     found = streaming.execute(_SELECT_APPLIED, {"kind": kind, "removes": removes_inactive})
     started_at = time.monotonic()
-    for chunk in found.partitions():
+    for chunk in found.partitions(_CHUNK_ROWS):
         for key, row in chunk:
             # A membership's key begins with the id of its trip and is longer.
             bucket = bisect_right(thresholds, key)

@@ -24,6 +24,8 @@ Constants = Mapping[str, str | None]
 _SHOWN_CHARACTERS: Final = 100
 _SEPARATOR: Final = "\x1f"
 _NULL: Final = "\\N"
+# json.loads also skips white space, which stored rows do not have, and takes half as long again.
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Position(NamedTuple):
@@ -75,7 +77,7 @@ def make_text_writer(target: Target, constants: Constants) -> Callable[[str], Te
     fixed = tuple(constants[column] for column in target.constants)
 
     def write(row: str) -> Texts:
-        return (*pick(json.loads(row)), *fixed)
+        return (*pick(_decode(row)[0]), *fixed)
 
     return write
 
