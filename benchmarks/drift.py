@@ -26,7 +26,7 @@ from benchmarks.supabase import run_supabase_over_postgres
 _MEMBERS_PER_TRIP: Final = 10
 _EDITED: Final = 20
 _ALONE_SECONDS: Final = 3.0
-_POLL_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.25
 _INSERT_APPLIED: Final = """
 INSERT INTO entities
     (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority, revision,

@@ -6,7 +6,9 @@ changed it: events that arrive meanwhile cause no false positives.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from app.domain.drift import Difference, DifferenceKind, Effect, TableDrift
@@ -20,10 +22,11 @@ from app.store.store import Store
 from app.supabase.client import SupabaseClient
 from app.supabase.comparison import (
     PAGE_ROWS,
+    Digest,
     RowPage,
-    TableDigest,
+    TableRanges,
     Texts,
-    digest_table,
+    digest_tables,
     digest_texts,
     make_text_writer,
     read_page,
@@ -32,7 +35,7 @@ from app.supabase.comparison import (
 )
 from app.supabase.targets import Inactive, Target, Targets
 
-R = TypeVar("R", TableDigest, RowPage)
+R = TypeVar("R", Digest, RowPage)
 
 # A bucket that differs is read row by row, so that is about one page.
 _BUCKET_ROWS: Final = PAGE_ROWS
@@ -41,12 +44,16 @@ _FUNCTION_MISSING: Final = "PGRST202"
 _MAXIMUM_UNSETTLED: Final = 10_000
 
 
+# What leaks first.
+_ORDER: Final = (Kind.MEMBERSHIP, Kind.TRIP, Kind.USER)
+
+
 class CheckFailed(Exception):
     """Supabase cannot be compared now; the message is a sentence for operators."""
 
 
 class DriftCheck:
-    """Compares one table after the other.
+    """Compares the tables.
 
     Args:
         add: receives differences in the order of the keys, a page at a time.
@@ -66,51 +73,75 @@ class DriftCheck:
         self._supabase = supabase
         self._targets = targets
         self._add = add
+        self._removes_inactive = targets.memberships.inactive is Inactive.REMOVE
 
-    async def compare(self, kind: Kind) -> TableDrift:
-        """Compare one table.
+    async def compare(self) -> list[TableDrift]:
+        """Compare the tables, memberships first.
 
         Raises:
-            CheckFailed: it cannot be compared now.
+            CheckFailed: they cannot be compared now.
             LeaseLost: another replica is the leader.
             StoreUnavailable: the store cannot be read.
         """
-        target = self._targets[kind]
-        removes_inactive = target.inactive is Inactive.REMOVE
-        thresholds = await self._store.scan(drift_queries.read_thresholds, kind, _BUCKET_ROWS)
+        thresholds = {
+            kind: await self._store.scan(drift_queries.read_thresholds, kind, _BUCKET_ROWS)
+            for kind in _ORDER
+        }
         async with self._store.open_snapshot() as snapshot:
 
-            async def digest() -> TableDigest | RequestFailure:
-                unsettled = await snapshot.run(
-                    drift_queries.read_unsettled, kind, _MAXIMUM_UNSETTLED + 1
-                )
-                if len(unsettled) > _MAXIMUM_UNSETTLED:
-                    raise CheckFailed(
-                        f"more than {_MAXIMUM_UNSETTLED} changes of {target.qualified_name} are"
-                        " pending or dead"
+            async def digest() -> Digest | RequestFailure:
+                ranges = [
+                    TableRanges(
+                        self._targets[kind],
+                        thresholds[kind],
+                        await snapshot.run(
+                            drift_queries.read_unsettled, kind, _MAXIMUM_UNSETTLED + 1
+                        ),
                     )
-                return await digest_table(self._supabase, target, thresholds, unsettled)
+                    for kind in _ORDER
+                ]
+                if any(len(each.excluded) > _MAXIMUM_UNSETTLED for each in ranges):
+                    raise CheckFailed(f"more than {_MAXIMUM_UNSETTLED} changes are pending or dead")
+                return await digest_tables(self._supabase, ranges)
 
-            found = await self._read(digest)
-            write_texts = make_text_writer(target, found.constants)
+            found = dict(zip(_ORDER, (await self._read(digest)).tables, strict=True))
+            writers = {
+                kind: make_text_writer(self._targets[kind], found[kind].constants)
+                for kind in _ORDER
+            }
             desired = await snapshot.run(
                 drift_queries.sum_buckets,
-                kind,
                 thresholds,
-                lambda row: digest_texts(write_texts(row)),
-                removes_inactive=removes_inactive,
+                {kind: partial(_digest_row, writers[kind]) for kind in _ORDER},
+                removes_inactive=self._removes_inactive,
             )
+        return [
+            await self._compare_table(
+                self._targets[kind],
+                writers[kind],
+                (None, *thresholds[kind], None),
+                found[kind].buckets,
+                desired[kind],
+            )
+            for kind in _ORDER
+        ]
+
+    async def _compare_table(
+        self,
+        target: Target,
+        write_texts: Callable[[str], Texts],
+        bounds: Sequence[str | None],
+        found: Sequence[tuple[int, int]],
+        desired: Sequence[tuple[int, int]],
+    ) -> TableDrift:
         counts: Counter[Effect] = Counter()
-        bounds = [None, *thresholds, None]
-        for number, bucket in enumerate(found.buckets):
-            if bucket != desired[number]:
-                async for page in self._read_bucket(
-                    target, write_texts, bounds[number], bounds[number + 1]
-                ):
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            if found[number] != desired[number]:
+                async for page in self._read_bucket(target, write_texts, start, end):
                     counts.update(each.effect for each in page)
                     await self._add(page)
         rows = sum(count for count, _ in desired)
-        return TableDrift(kind, target.qualified_name, rows, counts)
+        return TableDrift(target.kind, target.qualified_name, rows, counts)
 
     async def _read(self, query: Callable[[], Awaitable[R | RequestFailure]]) -> R:
         result = await self._dispatcher.read_between_requests(query)
@@ -136,7 +167,7 @@ class DriftCheck:
                 target.kind,
                 start,
                 end,
-                removes_inactive=target.inactive is Inactive.REMOVE,
+                removes_inactive=self._removes_inactive,
             )
             return await read_page(self._supabase, target, start, end, after)
 
@@ -197,6 +228,10 @@ class DriftCheck:
             for key, difference in differing
             if key not in cascaded
         ]
+
+
+def _digest_row(write_texts: Callable[[str], Texts], row: str) -> int:
+    return digest_texts(write_texts(row))
 
 
 def _describe(failure: RequestFailure) -> str:

@@ -27,7 +27,6 @@ from app.domain.drift import (
     RepairStatus,
     explain_refusal,
 )
-from app.domain.entities import Kind
 from app.domain.errors import LeaseLost, ReconciliationNotFound, StoreUnavailable
 from app.domain.instants import seconds_between
 from app.relay.background import repeat
@@ -45,8 +44,6 @@ _POLL_SECONDS: Final = 1.0
 # After a failure, a scheduled check waits this long.
 _RETRY_SECONDS: Final = 60.0
 _PAGE_ROWS: Final = 1000
-# What leaks first.
-_ORDER: Final = (Kind.MEMBERSHIP, Kind.TRIP, Kind.USER)
 
 
 class Reconciler:
@@ -205,7 +202,7 @@ class Reconciler:
             automatic += await self._queue([each for each in found if each.is_automatic])
 
         check = DriftCheck(self._store, self._dispatcher, self._supabase, self._targets, add=add)
-        tables = [await check.compare(kind) for kind in _ORDER]
+        tables = await check.compare()
         result = replace(
             running,
             status=ReconcileStatus.COMPLETED,

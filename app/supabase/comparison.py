@@ -43,12 +43,33 @@ class Bucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TableDigest:
-    """The digest of one table: n thresholds make n + 1 buckets."""
+class TableRanges:
+    """One table to digest.
 
-    position: Position
+    Attributes:
+        thresholds: ascending values of the first key column; n of them make n + 1 buckets.
+        excluded: keys to leave out.
+    """
+
+    target: Target
+    thresholds: Sequence[str]
+    excluded: Sequence[EntityKey]
+
+
+@dataclass(frozen=True, slots=True)
+class TableDigest:
+    """The digest of one table."""
+
     buckets: tuple[Bucket, ...]
     constants: Constants
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The digests of tables, in the order in which they were given, in one snapshot."""
+
+    position: Position
+    tables: tuple[TableDigest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,38 +124,34 @@ def split_key(kind: Kind, key: EntityKey) -> tuple[str, ...]:
     return split_membership_key(key) if kind is Kind.MEMBERSHIP else (key,)
 
 
-async def digest_table(
-    client: SupabaseClient,
-    target: Target,
-    thresholds: Sequence[str],
-    excluded: Sequence[EntityKey],
-) -> TableDigest | RequestFailure:
-    """Digest a table, without the excluded keys.
-
-    Args:
-        thresholds: ascending values of the first key column.
-    """
-    given = {
-        "table": target.qualified_name,
-        "key": target.key_columns,
-        "columns": list_compared_columns(target),
-        "constants": dict(target.constants),
-        "thresholds": list(thresholds),
-        "except": [split_key(target.kind, key) for key in excluded],
+async def digest_tables(
+    client: SupabaseClient, tables: Sequence[TableRanges]
+) -> Digest | RequestFailure:
+    """Digest tables in one snapshot."""
+    request = {
+        "tables": [
+            {
+                "table": each.target.qualified_name,
+                "key": each.target.key_columns,
+                "columns": list_compared_columns(each.target),
+                "constants": dict(each.target.constants),
+                "thresholds": list(each.thresholds),
+                "except": [split_key(each.target.kind, key) for key in each.excluded],
+            }
+            for each in tables
+        ]
     }
-    document = await client.call("relay_digest", {"tables": [given]})
+    document = await client.call("relay_digest", request)
     if isinstance(document, RequestFailure):
         return document
     try:
-        (answer,) = document["tables"]
-        buckets = tuple(Bucket(int(rows), int(total)) for rows, total in answer["buckets"])
-        constants = {column: _read_text(answer["constants"][column]) for column in target.constants}
-        position = _read_position(document)
+        found = tuple(
+            _read_table(each, answer)
+            for each, answer in zip(tables, document["tables"], strict=True)
+        )
+        return Digest(_read_position(document), found)
     except (KeyError, TypeError, ValueError):
         return unexpected_response("relay_digest")
-    if len(buckets) != len(thresholds) + 1:
-        return unexpected_response("relay_digest")
-    return TableDigest(position, buckets, constants)
 
 
 async def read_page(
@@ -179,6 +196,14 @@ async def read_page(
 
 def _md5(text: str) -> bytes:
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()
+
+
+def _read_table(given: TableRanges, answer: Mapping[str, Any]) -> TableDigest:
+    buckets = tuple(Bucket(int(rows), int(total)) for rows, total in answer["buckets"])
+    if len(buckets) != len(given.thresholds) + 1:
+        raise ValueError("other buckets than were asked for")
+    names = given.target.constants
+    return TableDigest(buckets, {name: _read_text(answer["constants"][name]) for name in names})
 
 
 def _read_text(value: object) -> str | None:
