@@ -26,7 +26,7 @@ WHERE number % :step = 0
 ORDER BY key
 """)
 
-# `kind || ''` is no column, so SQLite does not search the primary key, for every entity of the kind.
+# `kind || ''` is no column: SQLite would read every entity of the kind by the primary key.
 _SELECT_UNSETTLED = text("""
 SELECT key FROM entities WHERE kind || '' = :kind AND state = 'pending'
 UNION ALL
