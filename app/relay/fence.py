@@ -21,6 +21,8 @@ _RIVAL_STALE_REQUESTS: Final = 3
 _RIVAL_SECONDS: Final = 60.0
 # The fence rejects requests only if the database works.
 _DATABASE_RESPONDED: Final = (RequestFailureKind.STALE, RequestFailureKind.BUSY)
+# A read, a probe that is stale, and a claim.
+_READ_TRIES: Final = 3
 _NOT_SETTLED: Final = RequestFailure(
     RequestFailureKind.STALE, "fence", "another request has passed the fence meanwhile"
 )
@@ -132,17 +134,20 @@ class Fence:
         Raises:
             LeaseLost: the query did not run.
         """
-        if not self._is_settled:
-            # A request without a result may still be under way. After this one it is stale.
-            failure = await self.probe()
-            if failure is not None or not self._is_settled:
-                return failure or _NOT_SETTLED
-        result = await query()
-        if isinstance(result, RequestFailure):
-            return result
-        if result.position != (self._epoch, self._sequence):
-            return _NOT_SETTLED
-        return result
+        for _ in range(_READ_TRIES):
+            if not self._is_settled:
+                # A request without a result may still be under way. After this one it is stale.
+                failure = await self.probe()
+                if failure is not None:
+                    return failure
+            if self._is_settled:
+                result = await query()
+                if isinstance(result, RequestFailure):
+                    return result
+                if result.position == (self._epoch, self._sequence):
+                    return result
+                self._is_settled = False
+        return _NOT_SETTLED
 
     async def _send(
         self, operations: Sequence[Operation], budget_ms: int

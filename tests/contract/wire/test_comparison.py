@@ -259,7 +259,7 @@ async def test_missing_table_is_a_failure_and_no_difference(
     target = read_target(Kind.USER, '{"table": "relay_conformance_missing"}')
 
     for found in (
-        await digest_table(any_client, target, [], []),
+        await digest_tables(any_client, [TableRanges(target, (), ())]),
         await read_page(any_client, target, None, None, None),
     ):
         assert isinstance(found, RequestFailure)
