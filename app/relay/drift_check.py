@@ -37,8 +37,6 @@ from app.supabase.targets import Inactive, Target, Targets
 
 R = TypeVar("R", Digest, RowPage)
 
-# A bucket that differs is read row by row, so that is about one page.
-_BUCKET_ROWS: Final = PAGE_ROWS
 _FUNCTION_MISSING: Final = "PGRST202"
 # Their keys are part of the request.
 _MAXIMUM_UNSETTLED: Final = 10_000
@@ -56,6 +54,8 @@ class DriftCheck:
     """Compares the tables.
 
     Args:
+        bucket_rows: about how many rows each digested range of keys has. One that differs is read
+            row by row.
         add: receives differences in the order of the keys, a page at a time.
     """
 
@@ -66,12 +66,14 @@ class DriftCheck:
         supabase: SupabaseClient,
         targets: Targets,
         *,
+        bucket_rows: int,
         add: Callable[[list[Difference]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._supabase = supabase
         self._targets = targets
+        self._bucket_rows = bucket_rows
         self._add = add
         self._removes_inactive = targets.memberships.inactive is Inactive.REMOVE
 
@@ -84,7 +86,7 @@ class DriftCheck:
             StoreUnavailable: the store cannot be read.
         """
         thresholds = {
-            kind: await self._store.scan(drift_queries.read_thresholds, kind, _BUCKET_ROWS)
+            kind: await self._store.scan(drift_queries.read_thresholds, kind, self._bucket_rows)
             for kind in _ORDER
         }
         async with self._store.open_snapshot() as snapshot:

@@ -35,6 +35,7 @@ from app.relay.drift_check import CheckFailed, DriftCheck
 from app.store import reconcile_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
+from app.supabase.comparison import PAGE_ROWS
 from app.supabase.targets import Targets
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Reconciler:
 
     Args:
         interval_seconds: between two scheduled checks; 0 for none.
+        bucket_rows: as of `DriftCheck`; by default, a range that differs is about one page.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Reconciler:
         targets: Targets,
         clocks: Clocks,
         interval_seconds: float,
+        bucket_rows: int = PAGE_ROWS,
         is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
@@ -70,6 +73,7 @@ class Reconciler:
         self._targets = targets
         self._clocks = clocks
         self._interval_seconds = interval_seconds
+        self._bucket_rows = bucket_rows
         self._is_leader = is_leader
         self._signal = asyncio.Event()
 
@@ -201,7 +205,14 @@ class Reconciler:
             # At once: a revocation does not wait for the other tables.
             automatic += await self._queue([each for each in found if each.is_automatic])
 
-        check = DriftCheck(self._store, self._dispatcher, self._supabase, self._targets, add=add)
+        check = DriftCheck(
+            self._store,
+            self._dispatcher,
+            self._supabase,
+            self._targets,
+            bucket_rows=self._bucket_rows,
+            add=add,
+        )
         tables = await check.compare()
         result = replace(
             running,

@@ -35,10 +35,17 @@ _LOOK = ReconcileRequest()
 
 
 class Checks:
-    """Reconciliations that the test drives, on the harness's dispatcher."""
+    """Reconciliations that the test drives, on the harness's dispatcher.
 
-    def __init__(self, harness: Harness, *, interval_seconds: float = 0) -> None:
+    Args:
+        bucket_rows: few, so that a few rows make several ranges.
+    """
+
+    def __init__(
+        self, harness: Harness, *, interval_seconds: float = 0, bucket_rows: int = 2
+    ) -> None:
         self.harness = harness
+        self._bucket_rows = bucket_rows
         self._interval_seconds = interval_seconds
         self.reconciler = self.restart()
 
@@ -52,6 +59,7 @@ class Checks:
             targets=MINIMAL_TARGETS,
             clocks=harness.clocks,
             interval_seconds=self._interval_seconds,
+            bucket_rows=self._bucket_rows,
         )
         return self.reconciler
 
@@ -216,3 +224,18 @@ async def test_check_of_rows_with_long_texts_names_only_what_differs(checks: Che
 
     assert owner[trip].columns == ("created_by",)
     assert ending[trip].columns == ("name",)
+
+
+async def test_check_of_many_ranges_names_what_differs_in_each(harness: Harness) -> None:
+    checks = Checks(harness, bucket_rows=1)
+    events = [World().user("created") for _ in range(50)]
+    await harness.receive(*events)
+    await harness.settle()
+    users = sorted(event.key for event in events)
+    edited = [EntityRef(Kind.USER, users[number]) for number in (0, 1, 20, 49)]
+    for ref in edited:
+        edit_row(harness.postgrest, ref, Edit.WRITE)
+    stranger = EntityRef(Kind.USER, EntityKey(str(uuid.UUID(int=0))))
+    edit_row(harness.postgrest, stranger, Edit.WRITE)
+
+    assert list(await checks.find()) == sorted([stranger, *edited], key=lambda ref: ref.key)
