@@ -122,3 +122,14 @@ def require_collation(tables: Tables, name: str) -> None:
         tables.run(f"select 'a' < 'b' collate \"{name}\"")
     except psycopg.Error:
         pytest.skip(f"this server has no collation {name}")
+
+
+def require_citext(tables: Tables) -> str:
+    """Return the name of the type citext; skip the test where there is none."""
+    if not tables.run("select 1 from pg_available_extensions where name = 'citext'"):
+        pytest.skip("no citext on this server")
+    tables.run(f"create extension if not exists citext schema {SCHEMA}")
+    ((schema,),) = tables.run(
+        "select extnamespace::regnamespace::text from pg_extension where extname = 'citext'"
+    )
+    return f"{schema}.citext"

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.contract.wire.driver import UNKNOWN, UNKNOWN_TABLE, Wire, expect_buckets, upsert
-from tests.contract.wire.tables import SCHEMA, Tables, make_ids, require_collation
+from tests.contract.wire.tables import SCHEMA, Tables, make_ids, require_citext, require_collation
 
 
 @pytest.mark.parametrize("key_type", ["uuid", "text", "varchar(36)", "char(36)"])
@@ -25,10 +25,8 @@ def test_digest_of_any_key_type_equals_that_of_the_relay(
 
 
 def test_digest_of_a_citext_key_equals_that_of_the_relay(wire: Wire, tables: Tables) -> None:
-    if not tables.run("select 1 from pg_available_extensions where name = 'citext'"):
-        pytest.skip("no citext on this server")
-    tables.run(f"create extension if not exists citext schema {SCHEMA}")
-    table = tables.create(f"id {SCHEMA}.citext primary key, email {SCHEMA}.citext")
+    citext = require_citext(tables)
+    table = tables.create(f"id {citext} primary key, email {citext}")
     rows = [(key, f"Ada{number}@Example.com") for number, key in enumerate(make_ids(20))]
     # Capital letters are before small ones byte by byte, and not in citext.
     rows[3:4] = [("ABC", "Bob@example.com")]

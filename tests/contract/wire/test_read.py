@@ -9,7 +9,7 @@ import pytest
 
 from app.supabase.comparison import shorten_texts
 from tests.contract.wire.driver import UNKNOWN, UNKNOWN_TABLE, Wire, upsert
-from tests.contract.wire.tables import SCHEMA, Tables, make_ids, require_collation
+from tests.contract.wire.tables import SCHEMA, Tables, make_ids, require_citext, require_collation
 
 MEMBERSHIP = ("trip_id", "user_id")
 
@@ -117,10 +117,8 @@ def test_text_keys_are_paged_byte_by_byte_in_any_collation(
 
 
 def test_citext_keys_are_paged_byte_by_byte(wire: Wire, tables: Tables) -> None:
-    if not tables.run("select 1 from pg_available_extensions where name = 'citext'"):
-        pytest.skip("no citext on this server")
-    tables.run(f"create extension if not exists citext schema {SCHEMA}")
-    table = tables.create(f"id {SCHEMA}.citext primary key")
+    citext = require_citext(tables)
+    table = tables.create(f"id {citext} primary key")
     keys = sorted(["1a", "A", "B", "a1", "b2", "c", "D"])
     assert wire.apply(upsert(table, *({"id": key} for key in keys))).failures == []
 
