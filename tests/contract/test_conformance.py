@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 280
 A_FEW = (
     "test_operations_are_applied_in_their_order or test_publishable_key_is_refused"
     " or test_locked_parent_fails or (test_row_tried_by_caller and account)"
-    " or test_topic_of_a_trip_is_closed"
+    " or test_topic_of_a_trip_is_closed or test_position_is_that_of"
 )
 
 

@@ -46,6 +46,16 @@ def test_service_role_may_execute_them(tables: Tables) -> None:
     assert read.body["sequence"] == 1
 
 
+@pytest.mark.parametrize("function", REQUESTS)
+def test_only_service_role_may_execute_it(tables: Tables, function: str) -> None:
+    roles = tables.run(f"""
+        select role from unnest(array['public', 'anon', 'authenticated', 'service_role']) as role
+        where has_function_privilege(role, 'public.{function}(text)', 'execute')
+    """)
+
+    assert roles == [("service_role",)]
+
+
 @pytest.mark.parametrize("role", ["anon", "authenticated", "public"])
 def test_role_of_the_app_has_no_right_in_the_schema_relay(tables: Tables, role: str) -> None:
     (rights,) = tables.run(f"""
