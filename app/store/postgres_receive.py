@@ -4,7 +4,6 @@ The function is `relay_receive` in migrations/receive.sql. Through the code that
 group would hold its locks for six round trips, and a relay received a third less.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,10 +13,9 @@ import psycopg
 from sqlalchemy import Connection
 
 from app.domain.events import Event
-from app.store import receive
 from app.store.receive import Arrival, Receipt
 
-_FILE: Final = Path(__file__).parent / "migrations" / "receive.sql"
+FUNCTION_FILE: Final = Path(__file__).parent / "migrations" / "receive.sql"
 
 _RECEIPTS: Final = (Receipt.ACCEPTED, Receipt.DUPLICATE, Receipt.CONFLICT)
 _CALL: Final = """
@@ -25,16 +23,6 @@ SELECT relay_receive(
     %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
     %s::boolean[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])
 """
-
-
-def write_function() -> str:
-    """Return the definition of the function, with the statements of `app.store.receive`."""
-
-    def insert_statement(found: re.Match[str]) -> str:
-        statement: str = getattr(receive, found[1])
-        return re.sub(r":(\w+)", r"given.\1", statement.strip())
-
-    return re.sub(r"@([A-Z_]+)", insert_statement, _FILE.read_text())
 
 
 def call_receive(connection: Connection, arrivals: Sequence[Arrival]) -> list[list[Receipt]]:

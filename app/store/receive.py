@@ -1,6 +1,6 @@
 """Storing events in SQLite and moving their entities, one event after the other.
 
-For PostgreSQL, migrations/receive.sql does the same with the same statements.
+For PostgreSQL, migrations/receive.sql does the same.
 
 While an entity is applied, Supabase holds its row: an equal row then costs no write. From any other
 state it must be written, because an attempt may have succeeded without being recorded.
@@ -23,7 +23,7 @@ from app.store.schema import OF_TRIP, OF_USER
 HAS_ERASED: Final = "has_erased"
 """In `Connection.info`: whether the write-ahead log may contain erased data."""
 
-INSERT_EVENT: Final = """
+_INSERT_EVENT: Final = """
 INSERT INTO events
     (event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data,
      previous_sequence)
@@ -79,7 +79,7 @@ WHERE (excluded.occurred_at, excluded.is_removal, excluded.sequence)
     > (e.occurred_at, e.is_removal, e.sequence)
 """
 _CONDITIONS: Final = {"is_unchanged": _IS_UNCHANGED, "is_revoked_already": _IS_REVOKED_ALREADY}
-MOVE_ENTITY: Final = _MOVE.format(
+_MOVE_ENTITY: Final = _MOVE.format(
     **_CONDITIONS,
     source="""VALUES
     (:kind, :key, :user_id, :occurred_at, :is_removal, :sequence, :row, 'pending', :priority,
@@ -94,18 +94,18 @@ CASCADE_FROM_TRIP: Final = _MOVE.format(**_CONDITIONS, source=_CASCADE + OF_TRIP
 CASCADE_FROM_USER: Final = _MOVE.format(**_CONDITIONS, source=_CASCADE + OF_USER)
 
 # For an event that came too late to move its entity.
-SET_LATEST_EVENT: Final = """
+_SET_LATEST_EVENT: Final = """
 UPDATE entities SET latest_event = :event_sequence WHERE kind = :kind AND key = :key
 """
 
 # A user or trip keeps its latest removal, even one that lost to a newer creation.
-SET_REMOVAL: Final = """
+_SET_REMOVAL: Final = """
 UPDATE entities SET removed_at = :occurred_at, removal_sequence = :sequence
 WHERE kind = :kind AND key = :key
   AND (removed_at IS NULL OR (removed_at, removal_sequence) < (:occurred_at, :sequence))
 """
 
-SELECT_REMOVAL: Final = """
+_SELECT_REMOVAL: Final = """
 SELECT removed_at, TRUE, removal_sequence FROM entities
 WHERE removed_at IS NOT NULL
   AND (kind = 'trip' AND key = :parent_trip
@@ -115,7 +115,7 @@ LIMIT 1
 """
 
 # Leaves nothing but the id of a removed user in their events.
-ERASE_EVENTS: Final = """
+_ERASE_EVENTS: Final = """
 UPDATE events SET data = :data
 WHERE kind = :kind AND key = :key AND data <> :data
   AND (occurred_at, is_removal, sequence) <= (:occurred_at, TRUE, :sequence)
@@ -174,7 +174,7 @@ def _store_event(
         "revoked_at": event.occurred_at if is_membership and event.is_removal else None,
         "priority": _WRITE if not event.is_removal else _REVOCATION if is_membership else _DELETE,
     }
-    if cursor.execute(INSERT_EVENT, values).rowcount == 0:
+    if cursor.execute(_INSERT_EVENT, values).rowcount == 0:
         (digest,) = cursor.execute(_SELECT_DIGEST, values).fetchone()
         return (Receipt.DUPLICATE if digest == event.digest else Receipt.CONFLICT), False
     values["sequence"] = values["event_sequence"] = cursor.lastrowid
@@ -185,7 +185,7 @@ def _store_event(
             "parent_trip": event.trip_id,
             "parent_user": event.key if is_user else event.user_id,
         }
-        removal = cursor.execute(SELECT_REMOVAL, parents).fetchone()
+        removal = cursor.execute(_SELECT_REMOVAL, parents).fetchone()
         if removal is not None and removal > version:
             if is_user:
                 erased_until = removal
@@ -194,14 +194,14 @@ def _store_event(
                 values |= _version_values(removal) | {"row": None, "priority": _REVOCATION}
                 # It never gave access, so it is no revocation.
                 values["revoked_at"] = None
-    if cursor.execute(MOVE_ENTITY, values).rowcount == 0:
-        cursor.execute(SET_LATEST_EVENT, values)
+    if cursor.execute(_MOVE_ENTITY, values).rowcount == 0:
+        cursor.execute(_SET_LATEST_EVENT, values)
     if event.is_removal and not is_membership:
-        cursor.execute(SET_REMOVAL, values)
+        cursor.execute(_SET_REMOVAL, values)
         cursor.execute(CASCADE_FROM_USER if is_user else CASCADE_FROM_TRIP, values)
     if erased_until is not None:
         data = write_row({"id": event.key})
-        cursor.execute(ERASE_EVENTS, values | _version_values(erased_until) | {"data": data})
+        cursor.execute(_ERASE_EVENTS, values | _version_values(erased_until) | {"data": data})
     return Receipt.ACCEPTED, erased_until is not None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from app.store.postgres_receive import write_function
+from app.store.postgres_receive import FUNCTION_FILE
 
 revision = "0001"
 down_revision = None
@@ -167,7 +167,7 @@ def upgrade() -> None:
         # Otherwise ANALYZE copies rows of users into pg_statistic, beyond the reach of an erasure.
         op.execute("ALTER TABLE events ALTER COLUMN data SET STATISTICS 0")
         op.execute("ALTER TABLE entities ALTER COLUMN row SET STATISTICS 0")
-        op.get_bind().exec_driver_sql(write_function())
+        op.get_bind().exec_driver_sql(FUNCTION_FILE.read_text())
 
 
 def _create_partial_index(name: str, table: str, columns: list[Any], where: str) -> None:
