@@ -12,6 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # uvicorn brings it
 
 from app.api.problems import PROBLEMS
+from app.domain.drift import Effect
 from app.domain.failures import RequestFailureKind
 from app.relay.outcomes import HELD
 from tests.docs.commands import (
@@ -59,9 +60,8 @@ def test_alerts_use_existing_metrics_and_labels(relay: Relay) -> None:
             is_rated = re.search(rf"(?:rate|increase)\({name}\b", rule["expr"]) is not None
             assert is_rated == (kinds[name] == "counter"), rule
         for label, values in re.findall(r'(\w+)[!=]~?"([^"]+)"', rule["expr"]):
-            known = {"code": codes, "kind": {kind.value for kind in RequestFailureKind} | {HELD}}[
-                label
-            ]
+            kinds_of_failure = {kind.value for kind in RequestFailureKind} | {HELD}
+            known = {"code": codes, "kind": kinds_of_failure | set(Effect)}[label]
             assert set(values.split("|")) <= known
         assert rule["labels"]["severity"] in ("page", "ticket")
     assert {rule["alert"] for rule in rules} == set(
