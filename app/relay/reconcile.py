@@ -32,7 +32,7 @@ from app.domain.instants import seconds_between
 from app.relay.background import repeat
 from app.relay.dispatch import Dispatcher
 from app.relay.drift_check import CheckFailed, DriftCheck
-from app.store import reconcile_queries
+from app.store import reconcile_queries, repair_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
 from app.supabase.comparison import PAGE_ROWS
@@ -41,7 +41,7 @@ from app.supabase.targets import Targets
 logger = logging.getLogger(__name__)
 
 # How often to look whether a check is due or another replica has requested one.
-_POLL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 2.0
 # After a failure, a scheduled check waits this long.
 _RETRY_SECONDS: Final = 60.0
 _PAGE_ROWS: Final = 1000
@@ -80,7 +80,7 @@ class Reconciler:
     async def request(
         self, request: ReconcileRequest, *, requested_by: str | None
     ) -> Reconciliation:
-        """Request a check, durably. The leader begins it within a second.
+        """Request a check, durably. The leader begins it within seconds.
 
         Raises:
             StoreUnavailable: no check begins.
@@ -169,7 +169,8 @@ class Reconciler:
         return base is not None and not 0 <= seconds_between(base, now) < self._interval_seconds
 
     async def _complete(self, running: Reconciliation) -> None:
-        await self._store.write(reconcile_queries.restart_reconciliation, running.number)
+        # Of an interrupted run.
+        await self._forget_differences(running.number, running.number)
         try:
             result = await self._check(running)
         except CheckFailed as error:
@@ -183,9 +184,15 @@ class Reconciler:
             result = replace(running, status=ReconcileStatus.FAILED, failure=failure)
         result = replace(result, finished_at=self._clocks.now())
         await self._store.write(reconcile_queries.finish_reconciliation, result)
-        self._dispatcher.wake()
         if result.status is ReconcileStatus.COMPLETED:
             _log_result(result)
+            await self._forget_differences(0, running.number - 1)
+        else:
+            await self._forget_differences(running.number, running.number)
+
+    async def _forget_differences(self, first: int, last: int) -> None:
+        while await self._store.write(reconcile_queries.forget_differences, first, last):
+            pass
 
     async def _check(self, running: Reconciliation) -> Reconciliation:
         plan = Plan()
@@ -254,7 +261,7 @@ class Reconciler:
         if not found:
             return 0
         now = self._clocks.now()
-        count = await self._store.write(reconcile_queries.queue_repairs, found, now)
+        count = await self._store.write(repair_queries.queue_repairs, found, now)
         self._dispatcher.wake()
         return count
 

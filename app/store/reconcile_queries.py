@@ -1,10 +1,20 @@
-"""Checks for drift: requests, results, differences, and queueing repairs."""
+"""Checks for drift: requests, results and differences."""
 
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from app.domain.drift import (
     Difference,
@@ -22,38 +32,16 @@ from app.domain.drift import (
     RepairStatus,
     TableDrift,
 )
-from app.domain.entities import EntityKey, EntityRef, Kind, Priority, split_membership_key
+from app.domain.entities import EntityKey, EntityRef, Kind
 from app.domain.instants import Instant
 from app.store.schema import differences, events, reconciliations
 
 # Older checks are forgotten: a week of scheduled ones.
 _KEPT_CHECKS: Final = 1000
+# Events wait while a chunk commits.
+_CHUNK_ROWS: Final = 1000
 # Leaks come first in a report, in whatever order they are found.
 _POSITIONS_PER_EFFECT: Final = 2**40
-
-# Applied entities only: any other is about to be written anyway. Repairs of rows that deny nothing
-# urgent wait with the replays.
-_QUEUE_KNOWN: Final = text("""
-UPDATE entities SET
-    state = 'pending',
-    priority = CASE WHEN NOT is_removal THEN :write_priority
-                    WHEN kind = 'membership' THEN 0 ELSE 2 END,
-    revision = revision + 1, pending_since = :now, due_at = 0, attempts = 0,
-    awaits_parent = FALSE, waiting_since = NULL, last_error_code = NULL, last_error = NULL,
-    replay = NULL
-WHERE kind = :kind AND key = :key AND state = 'applied'
-""")
-
-# A tombstone for a row that no event was ever about. It is older than any event, so any event wins.
-_QUEUE_UNKNOWN: Final = text("""
-INSERT INTO entities
-    (kind, key, user_id, occurred_at, is_removal, sequence, row, state, priority,
-     revision, pending_since, due_at, attempts, awaits_parent)
-VALUES
-    (:kind, :key, :user_id, 0, TRUE, 0, NULL, 'pending', :removal_priority,
-     1, :now, 0, 0, FALSE)
-ON CONFLICT (kind, key) DO NOTHING
-""")
 
 
 def begin_reconciliation(
@@ -81,9 +69,15 @@ def begin_reconciliation(
     )
 
 
-def restart_reconciliation(connection: Connection, number: int) -> None:
-    """Forget the differences that an interrupted run of this check has found."""
-    connection.execute(delete(differences).where(differences.c.reconciliation == number))
+def forget_differences(connection: Connection, first: int, last: int) -> bool:
+    """Delete some differences of a range of checks; return whether more may be left."""
+    of_checks = select(differences.c.reconciliation, differences.c.position).where(
+        differences.c.reconciliation.between(first, last)
+    )
+    chunk = tuple_(differences.c.reconciliation, differences.c.position).in_(
+        of_checks.limit(_CHUNK_ROWS)
+    )
+    return connection.execute(delete(differences).where(chunk)).rowcount == _CHUNK_ROWS
 
 
 def add_differences(
@@ -114,7 +108,7 @@ def add_differences(
 
 
 def finish_reconciliation(connection: Connection, result: Reconciliation) -> None:
-    """Record the result of a check. Keeps only its differences, unless it failed."""
+    """Record the result of a check."""
     tables = [[each.kind, each.table, each.rows, dict(each.counts)] for each in result.tables]
     connection.execute(
         update(reconciliations)
@@ -136,28 +130,8 @@ def finish_reconciliation(connection: Connection, result: Reconciliation) -> Non
             ),
         )
     )
-    is_obsolete = differences.c.reconciliation < result.number
-    if result.status is ReconcileStatus.FAILED:
-        is_obsolete = differences.c.reconciliation == result.number
-    connection.execute(delete(differences).where(is_obsolete))
     oldest = result.number - _KEPT_CHECKS
     connection.execute(delete(reconciliations).where(reconciliations.c.number < oldest))
-
-
-def queue_repairs(connection: Connection, found: Sequence[Difference], now: Instant) -> int:
-    """Make entities pending so that Supabase gets their desired state; return how many.
-
-    Entities that have changed since the check are skipped: they are pending already.
-    """
-    known = [each for each in found if each.origin is not Origin.UNKNOWN_TO_US]
-    unknown = [each for each in found if each.origin is Origin.UNKNOWN_TO_US]
-    steps = (
-        (_QUEUE_KNOWN, [_to_known_values(each, now) for each in known]),
-        (_QUEUE_UNKNOWN, [_to_unknown_values(each, now) for each in unknown]),
-    )
-    return sum(
-        connection.execute(statement, values).rowcount for statement, values in steps if values
-    )
 
 
 def find_running_reconciliation(connection: Connection) -> Reconciliation | None:
@@ -227,28 +201,6 @@ def _read_newest(connection: Connection, condition: ColumnElement[bool]) -> Reco
     statement = select(reconciliations).where(condition).order_by(reconciliations.c.number.desc())
     row = connection.execute(statement.limit(1)).one_or_none()
     return None if row is None else _to_reconciliation(row)
-
-
-def _to_known_values(difference: Difference, now: Instant) -> dict[str, Any]:
-    is_leak = difference.effect is Effect.LEAKS
-    return {
-        "kind": difference.ref.kind.value,
-        "key": difference.ref.key,
-        "now": now,
-        "write_priority": int(Priority.WRITE if is_leak else Priority.REPLAYED_WRITE),
-    }
-
-
-def _to_unknown_values(difference: Difference, now: Instant) -> dict[str, Any]:
-    kind, key = difference.ref
-    is_membership = kind is Kind.MEMBERSHIP
-    return {
-        "kind": kind.value,
-        "key": key,
-        "user_id": split_membership_key(key)[1] if is_membership else None,
-        "now": now,
-        "removal_priority": int(Priority.REVOCATION if is_membership else Priority.DELETE),
-    }
 
 
 def _to_reconciliation(row: Row[Any]) -> Reconciliation:
