@@ -9,7 +9,7 @@ from app.domain.drift import Difference, DifferenceKind, Effect, Origin, Repair
 from app.domain.entities import EntityKey, Kind
 from app.domain.events import Event
 from app.domain.instants import Instant, after
-from app.store import reconcile_queries
+from app.store import repair_queries
 from app.store.outcome_queries import Applied
 from app.store.schema import entities, revocations
 from app.store.store import Store
@@ -206,7 +206,7 @@ async def test_exposure_of_an_unknown_row_that_a_repair_removes_begins_with_its_
     unknown = Difference(
         ref_of(removed), DifferenceKind.EXTRA, Effect.LEAKS, Origin.UNKNOWN_TO_US, (), Repair.DELETE
     )
-    await store.write(reconcile_queries.queue_repairs, [unknown], NOW)
+    await store.write(repair_queries.queue_repairs, [unknown], NOW)
     assert await list_windows(store) == []
     await receive(store, removed, at=7)
     await apply(store, at=10)
