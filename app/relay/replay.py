@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 _CHUNK_ENTITIES: Final = 1000
 # Finding targets may scan every event, so many are found at once; they take 10 MB.
 _TARGETS_AHEAD: Final = 50_000
-# Events are committed meanwhile.
-_PAUSE_SECONDS: Final = 0.05
+# The share of time that a replay may use while events arrive; all of it while none do.
+_DUTY_CYCLE: Final = 0.1
 # A replay that ends within this time is reported as completed.
 _RESPONSE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.05
@@ -162,10 +162,14 @@ class Replayer:
             self._wake_dispatcher()
 
     async def _requeue(self, number: int, targets: Sequence[EntityRef]) -> bool:
+        events_before = self._store.events_received
+        started_at = time.monotonic()
         is_unfinished = await self._store.write(
             replay_queries.requeue_targets, number, targets, self._clocks.now()
         )
+        used_seconds = time.monotonic() - started_at
         self._wake_dispatcher()
-        if is_unfinished:
-            await asyncio.sleep(_PAUSE_SECONDS)
+        if is_unfinished and self._store.events_received != events_before:
+            # Leave the store to the events for most of the time.
+            await asyncio.sleep(used_seconds * (1 / _DUTY_CYCLE - 1))
         return is_unfinished

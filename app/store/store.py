@@ -55,11 +55,13 @@ class Store:
         search: runs an operator's query, at low priority.
         scan: runs a query that may read every event, at low priority and without haste.
         replicas: the other relays that share the store; None for SQLite.
+        events_received: how many events this process was given to store; it only rises.
     """
 
     def __init__(self, engine: Engine, resources: ExitStack, hit: FailpointHook) -> None:
         self._resources = resources
         self._engine = engine
+        self.events_received = 0
         self._commits = GroupCommit(engine, perform, hit=hit)
         self._receives = self._commits
         if is_shared(engine.url):
@@ -118,6 +120,7 @@ class Store:
         The future completes after the commit, or fails with StoreUnavailable; then nothing is
         stored.
         """
+        self.events_received += len(events)
         return self._receives.submit(Arrival(events, received_at))
 
     async def write_heartbeat(self, now: Instant) -> None:
