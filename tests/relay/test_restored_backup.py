@@ -1,5 +1,6 @@
-"""A store restored from an old backup: both comparisons lead to the right state."""
+"""Old backups of the store and of Supabase: both comparisons lead to the right state."""
 
+import copy
 import json
 import shutil
 import uuid
@@ -38,11 +39,16 @@ async def receive_all(harness: Harness, events: list[Event]) -> None:
 
 
 @with_shared_fixtures
-@given(history=histories(), backed_up=st.integers(0, 25))
-async def test_restored_backup_ends_in_the_oracles_state_after_both_comparisons(
-    tmp_path: Path, history: tuple[World, list[Event]], backed_up: int
+@given(
+    history=histories(),
+    quarters=st.integers(0, 3),
+    restored=st.sampled_from((("store",), ("supabase",), ("store", "supabase"))),
+)
+async def test_restored_backups_end_in_the_oracles_state_after_both_comparisons(
+    tmp_path: Path, history: tuple[World, list[Event]], quarters: int, restored: tuple[str, ...]
 ) -> None:
     world, events = history
+    backed_up = len(events) * quarters // 4
     folder = tmp_path / uuid.uuid4().hex
     folder.mkdir()
     store, backup = folder / "relay.db", folder / "backup.db"
@@ -50,16 +56,19 @@ async def test_restored_backup_ends_in_the_oracles_state_after_both_comparisons(
     async with run_harness(f"sqlite:///{store}", postgrest) as harness:
         await receive_all(harness, events[:backed_up])
     shutil.copy(store, backup)
+    tables, epoch, sequence = copy.deepcopy(postgrest.tables), postgrest.epoch, postgrest.sequence
     async with run_harness(f"sqlite:///{store}", postgrest) as harness:
         await receive_all(harness, events[backed_up:])
 
+    if "store" in restored:
+        store = backup
+    if "supabase" in restored:
+        postgrest.tables, postgrest.epoch, postgrest.sequence = tables, epoch, sequence
     desired = find_desired_rows(events)
-    async with run_harness(f"sqlite:///{backup}", postgrest) as harness:
-        rows = {
-            ref: row for ref, row in desired.items() if row is None or not is_orphan(ref, desired)
-        }
-        await receive_all(harness, [tell(ref, row) for ref, row in rows.items()])
+    rows = {ref: row for ref, row in desired.items() if row is None or not is_orphan(ref, desired)}
+    async with run_harness(f"sqlite:///{store}", postgrest) as harness:
         checks = Checks(harness)
+        await receive_all(harness, [tell(ref, row) for ref, row in rows.items()])
         await checks.find(ReconcileRequest(repair=True, max_removals="1000"))
         await harness.settle(rounds=6)
         held = harness.held()
