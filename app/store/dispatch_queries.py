@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -50,6 +51,8 @@ SELECT_SCHEDULE: Final = " UNION ALL ".join(
     for each in Priority
 )
 _SCHEDULE: Final = text(SELECT_SCHEDULE)
+# SQLAlchemy parses the parameters of a text each time.
+_prepare = cache(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def claim(connection: Connection, now: Instant, wanted: Wanted) -> Batch | None:
     for priority in wanted.order:
         if priority not in schedule or schedule[priority] > now:
             continue
-        statement = text(CLAIM.format(held=held if priority.is_retry else ""))
+        statement = _prepare(CLAIM.format(held=held if priority.is_retry else ""))
         limit = wanted.limits[priority]
         values = {
             "priority": int(priority),
@@ -132,7 +135,7 @@ def _read_schedule(connection: Connection, now: Instant) -> dict[int, Instant]:
 
 
 def _claim_trial(connection: Connection, trial: Held, wanted: Wanted) -> Batch | None:
-    statement = text(_CLAIM_HELD.format(is_deleted=_is_deleted(wanted)))
+    statement = _prepare(_CLAIM_HELD.format(is_deleted=_is_deleted(wanted)))
     values = {"kind": trial.kind.value, "is_deleted": trial.is_delete}
     entities = [_to_entity(row) for row in connection.execute(statement, values)]
     return Batch(Priority.ALONE, entities) if entities else None

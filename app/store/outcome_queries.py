@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -16,6 +17,8 @@ from app.store.revocation_queries import Step, record_revocations
 from app.store.schema import OF_TRIP, OF_USER
 
 _UNIQUE_CONFLICT: Final = "23505"
+# SQLAlchemy parses the parameters of a text each time.
+_prepare = cache(text)
 
 # At the same revision the version is the one that was claimed.
 _RECORD_APPLIED: Final = """
@@ -215,7 +218,7 @@ def _record(connection: Connection, outcomes: Sequence[Outcome], now: Instant) -
     ]
     for statement, values in steps:
         if values:
-            connection.execute(text(statement), values)
+            connection.execute(_prepare(statement), values)
 
 
 def _list_new_conflicts(failed: Sequence[Failed]) -> list[dict[str, Any]]:
