@@ -245,6 +245,6 @@ def explain_refusal(
     if removals <= allowed:
         return None
     return (
-        f"the repair would remove {removals} rows that no revocation explains, and {allowed} are"
-        f" allowed: approve the plan {plan_id}, or raise the limit"
+        f"the repair would remove {removals} rows that no revocation explains, more than the"
+        f" {allowed} allowed: approve the plan {plan_id}, or raise the limit"
     )

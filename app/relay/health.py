@@ -226,8 +226,8 @@ def _list_supabase_problems(
             yield f"{others} more keep failing (relay events --status pending)"
     if drift is not None and drift.completed is not None and drift.completed.leaks_left:
         yield (
-            f"{drift.completed.leaks_left} rows grant access, and no event explains them:"
-            " `relay reconcile` shows them"
+            f"access that no event explains, {drift.completed.leaks_left} in all:"
+            " `relay reconcile` shows it"
         )
 
 

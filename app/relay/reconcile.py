@@ -270,7 +270,7 @@ def _log_result(result: Reconciliation) -> None:
     leaks = result.count(Effect.LEAKS)
     if leaks:
         logger.error(
-            "Supabase granted access that it should not: %d rows, %d of them are being repaired"
+            "rows of Supabase that grant access and should not: %d, being repaired: %d"
             " (reconciliation %s)",
             leaks,
             leaks - result.leaks_left,
@@ -278,7 +278,7 @@ def _log_result(result: Reconciliation) -> None:
         )
     elif result.differences:
         logger.warning(
-            "Supabase differs from the desired state in %d rows (reconciliation %s, plan %s)",
+            "rows of Supabase that differ from the desired state: %d (reconciliation %s, plan %s)",
             result.differences,
             result.reconcile_id,
             result.plan_id,
