@@ -28,11 +28,12 @@ from tests.docs.commands import (
     serve_region,
 )
 from tests.docs.conftest import SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
-from tests.docs.pages import CHECKOUT, GUIDES, SNIPPETS
+from tests.docs.pages import CHECKOUT, GUIDES
 from tests.forked import run_forked_relay
 
 OPERATE = GUIDES / "operate.md"
-ALERTS = SNIPPETS / "prometheus" / "alerts.yaml"
+DASHBOARD = CHECKOUT / "deploy" / "grafana" / "relay.json"
+ALERTS = CHECKOUT / "deploy" / "prometheus" / "alerts.yaml"
 
 REFUSED = {
     "sqlstate": "23514",
@@ -69,6 +70,37 @@ def test_alerts_use_existing_metrics_and_labels(relay: Relay) -> None:
     )
 
 
+def test_alert_links_to_its_row_of_the_runbook() -> None:
+    anchors = re.findall(r'^\| <a id="(\w+)"></a>`(\w+)`', OPERATE.read_text(), re.MULTILINE)
+    rows = dict(anchors)
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+            assert page.endswith("/docs/guides/operate.md")
+            assert rows[anchor] == rule["alert"]
+
+
+def test_dashboard_uses_existing_metrics_and_labels(relay: Relay) -> None:
+    with urllib.request.urlopen(f"{relay.url}/metrics", timeout=60) as response:  # noqa: S310
+        exposition = response.read().decode()
+    names = set(re.findall(r"^# TYPE (\S+) ", exposition, re.MULTILINE))
+    labels = set(re.findall(r'[{,](\w+)="', exposition)) | {"job", "le"}
+    page = (CHECKOUT / "docs" / "reference" / "metrics.md").read_text()
+    labels |= set(re.findall(r"`(\w+)`", page))
+    panels = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if "targets" in panel]
+    assert len(panels) >= 10
+    for panel in panels:
+        for target in panel["targets"]:
+            used = set(re.findall(r"\brelay_\w+", target["expr"]))
+            assert used, panel["title"]
+            assert {name.removesuffix("_bucket") for name in used} <= names, panel["title"]
+            by = re.findall(r"by \(([^)]*)\)", target["expr"])
+            selected = re.findall(r"(\w+)=~?\"", target["expr"])
+            written = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+            assert {name.strip() for each in by for name in each.split(",")} <= labels
+            assert {*selected, *written} <= labels, panel["title"]
+
+
 def test_alerts_are_valid_for_prometheus() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
@@ -84,7 +116,9 @@ def test_reason_named_on_the_page_is_in_the_code() -> None:
     code = "".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in (CHECKOUT / "app").rglob("*.py")
     )
-    rows = re.findall(r"^\| `Relay\w+`[^|]*\|([^|]*)\|", OPERATE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (?:<a[^>]*></a>)?`Relay\w+`[^|]*\|([^|]*)\|", OPERATE.read_text(), re.MULTILINE
+    )
     reasons = [reason for row in rows for reason in re.findall(r"`([a-z][^`]* [^`]*)`", row)]
     assert len(reasons) >= 10
     for reason in reasons:
