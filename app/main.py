@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from app.api import (
+    documentation,
     entities,
     events,
     health,
@@ -208,9 +209,20 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         openapi_url=None,
     )
     register_handlers(app)
-    for module in (webhook_docs, health, metrics, entities, events, revocations, replay, reconcile):
+    for module in (
+        webhook_docs,
+        health,
+        metrics,
+        entities,
+        events,
+        revocations,
+        replay,
+        reconcile,
+        documentation,
+    ):
         app.include_router(module.router)
     describe_api(app)
+    app.state.documentation = documentation.Documentation(app)
     return app
 
 

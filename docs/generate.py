@@ -19,10 +19,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.main import get_group
 
-from app.api.problems import PROBLEMS
+from app.api.problem_guide import list_problem_guides
 from app.cli.relay import COMMANDS, import_command
 from app.cli.relay import app as relay_command
-from app.domain.errors import TemporarilyUnavailable
 from app.relay.measurements import Measurements
 from app.server.connection_metrics import ConnectionMetrics
 from app.server.connections import Connections
@@ -211,13 +210,18 @@ def write_endpoints() -> str:
 
 
 def write_problems() -> str:
-    """List every problem code with its status and meaning."""
-    rows = []
-    for error, (status, code) in sorted(PROBLEMS.items(), key=lambda each: each[1]):
-        meaning = _line((error.__doc__ or "").split("\n\n")[0])
-        retried = "yes" if issubclass(error, TemporarilyUnavailable) or status == 408 else "no"
-        rows.append((f"{status.value}", f"`{code}`", meaning, retried))
-    return _table(("Status", "`code`", "Meaning", "Send again unchanged"), rows)
+    """List every problem code with its status, meaning and remedy."""
+    rows = [
+        (
+            each.status,
+            f"`{each.code}`",
+            each.meaning,
+            "yes" if each.is_temporary else "no",
+            each.remedy,
+        )
+        for each in list_problem_guides()
+    ]
+    return _table(("Status", "`code`", "Meaning", "Send again unchanged", "What to do"), rows)
 
 
 def write_health() -> str:

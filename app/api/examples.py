@@ -121,6 +121,15 @@ _REVOCATION: Final[dict[str, Any]] = {
     "relay_seconds": 2471.466901,
 }
 EXAMPLES: Final[dict[str, Any]] = {
+    "Index": {
+        "name": "NomadCrew Supabase relay",
+        "version": "0.1.0",
+        "docs": "/docs",
+        "problems": "/docs/problems",
+        "openapi": "/openapi.json",
+        "health": "/health",
+        "metrics": "/metrics",
+    },
     "Event": _EVENT,
     "BatchEvent": _BATCH["events"][0],
     "Batch": _BATCH,
@@ -132,7 +141,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         ]
     },
     "Problem": {
-        "type": "about:blank",
+        "type": "/docs/problems#input-invalid",
         "title": "Unprocessable Content",
         "status": 422,
         "code": "input-invalid",

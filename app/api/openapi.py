@@ -15,7 +15,8 @@ Accepts signed change events of users, trips and memberships, stores them durabl
 Supabase's permission tables match the desired state.
 
 A 202 means that the event is on disk. Any order, repetition or replay of the same events ends in
-the same state. Every error is an RFC 9457 problem with a stable `code`.
+the same state. Every error is an RFC 9457 problem with a stable `code`; its `type` is the URL of
+the code's documentation.
 """
 
 _TAGS: Final = {
@@ -24,6 +25,7 @@ _TAGS: Final = {
     "replay": "For operators: re-sync entities.",
     "reconcile": "For operators: check that Supabase equals the desired state.",
     "health": "For monitoring and orchestrators.",
+    "documentation": "For developers: this reference, as a page and as an OpenAPI document.",
 }
 
 
@@ -46,7 +48,8 @@ def _build_document(app: FastAPI) -> dict[str, Any]:
         description=_DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
         routes=app.routes,
-        servers=[{"url": "http://127.0.0.1:8080", "description": "`relay serve` on this machine"}],
+        # Relative to the document's own URL, so that it is right behind a proxy too.
+        servers=[{"url": "/", "description": "The relay that serves this document"}],
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     # FastAPI's own validation errors are problems here.

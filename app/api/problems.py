@@ -26,6 +26,8 @@ from app.relay.measurements import Measurements
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+GUIDE_PATH: Final = "/docs/problems"
+"""Where the relay itself documents every code."""
 
 # Type, status, code. The codes are public and stable.
 PROBLEMS: Final[Mapping[type[RelayError], tuple[HTTPStatus, str]]] = {
@@ -96,6 +98,15 @@ _RULES: Final = {
 }
 
 _HTTP_CODES: Final = {404: "path-not-found", 405: "method-not-allowed"}
+
+
+def locate_guide(code: str) -> str:
+    """Return a problem's `type`: the reference to its documentation.
+
+    It is relative: the relay does not know its URL behind proxies. A client resolves it against the
+    URL that it called (RFC 9457, 3.1.1), and so reads about the version that responded.
+    """
+    return f"{GUIDE_PATH}#{code}"
 
 
 def make_problem(error: RelayError) -> JSONResponse:
@@ -177,7 +188,7 @@ def _make_problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     body: dict[str, Any] = {
-        "type": "about:blank",
+        "type": locate_guide(code),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,

@@ -131,9 +131,12 @@ class BatchResult(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error by RFC 9457. `code` is stable."""
+    """An error by RFC 9457. `code` is stable: compare it, not `type` or `title`."""
 
-    type: Literal["about:blank"]
+    type: str = Field(
+        description="Relative URL of the code's documentation.",
+        json_schema_extra={"format": "uri-reference"},
+    )
     title: str
     status: int
     code: str

@@ -88,7 +88,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> Body:
     body: Body = response.json()
     assert body["code"] == code
     assert body["status"] == status
-    assert body["type"] == "about:blank"
+    assert body["type"] == f"/docs/problems#{code}"
     assert body["title"]
     assert body.keys() <= {"type", "title", "status", "code", "detail", "errors"}
     return body

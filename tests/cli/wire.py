@@ -53,8 +53,8 @@ def document(body: object, status: int = 200) -> Answer:
 
 def problem(status: int, code: str, detail: str = "It is so.", **more: Any) -> Answer:
     """Answer with a problem, as `app.api.problems` writes it."""
-    body = {"type": "about:blank", "status": status, "code": code, "detail": detail, **more}
-    return Answer(status, json.dumps(body).encode(), {"content-type": MEDIA_TYPE})
+    body = {"type": f"/docs/problems#{code}", "status": status, "code": code, "detail": detail}
+    return Answer(status, json.dumps(body | more).encode(), {"content-type": MEDIA_TYPE})
 
 
 @dataclass

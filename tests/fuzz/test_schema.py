@@ -35,7 +35,10 @@ from tests.examples import EXAMPLES
 from tests.fake_postgrest import FakePostgrest
 
 _PATIENCE_SECONDS: Final = 60.0
-_OPEN: Final = {"/health", "/health/live", "/health/ready", "/metrics"}
+_OPEN: Final = {
+    *("/health", "/health/live", "/health/ready", "/metrics"),
+    *("/", "/openapi.json", "/docs", "/docs/problems"),
+}
 
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 
