@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.api.routes import create_api
 from app.domain.errors import ConfigurationInvalid
-from app.main import create_api
 from tests.api.relay_harness import (
     SUPABASE_KEY,
     RelayStarter,

@@ -16,7 +16,7 @@ from app.api.cached_content import CachedContent
 from app.api.documentation import Documentation
 from app.api.html_pages import make_page
 from app.api.reference import list_operation_groups
-from app.main import create_api
+from app.api.routes import create_api
 from tests.supabase.test_migration_files import build_wheel
 
 VOID: Final = {"meta", "link"}

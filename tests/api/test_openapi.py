@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route, compile_path
 from app.api.problems import MEDIA_TYPE, PROBLEMS
 from app.api.replay import ReplayBody
 from app.api.request_body import parse_body
+from app.api.routes import create_api
 from app.domain.errors import InputInvalid
-from app.main import create_api
 from tests.api.relay_harness import USER, RunningRelay, full_disk, make_body
 
 FILE = Path(__file__).parents[2] / "openapi/openapi.json"

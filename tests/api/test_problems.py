@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from app.api.problems import PROBLEMS, make_problem
+from app.api.routes import create_api
 from app.domain import errors
 from app.domain.errors import ConfigurationInvalid, FieldError, LeaseLost, RelayError
-from app.main import create_api
 from tests.api.relay_harness import assert_problem
 
 # These end a start or a batch; no request waits for a response.

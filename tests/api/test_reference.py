@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.api.reference import describe_limits, find_example, list_operation_groups, list_options
-from app.main import create_api
+from app.api.routes import create_api
 
 NULL = {"type": "null"}
 

@@ -25,10 +25,10 @@ from openapi_schema_validator import OAS31Validator
 from requests.auth import AuthBase
 from schemathesis import checks
 
+from app.api.routes import create_api
 from app.auth.signatures import sign
 from app.auth.tokens import mint_token
 from app.domain.events import EventType
-from app.main import create_api
 from app.settings import Settings
 from tests.api.relay_harness import JWT_SECRET, NOW, WEBHOOK_SECRET, RelayStarter, make_body
 from tests.examples import EXAMPLES

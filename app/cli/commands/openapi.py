@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from app.api.routes import create_api
 from app.cli.output.console import errors
-from app.main import create_api
 
 
 def openapi(
