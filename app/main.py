@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,13 +25,15 @@ from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
-from app.relay.leadership import Leadership
+from app.relay.leader_reader import LeaderReader
+from app.relay.leadership import Leadership, name_replica
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
+from app.relay.status import StatusReporter
 from app.settings import Settings
 from app.store import notifications
 from app.store.store import Store
@@ -99,6 +99,7 @@ def create_app(
                 measurements=measurements,
             )
             leadership = _make_leadership(store, dispatcher)
+            leader = LeaderReader(dispatcher, leadership)
 
             def is_leader() -> bool:
                 return leadership is None or leadership.is_held
@@ -167,6 +168,8 @@ def create_app(
                 replayer=replayer,
                 reconciler=reconciler,
                 health=HealthReporter(store, dispatcher, clocks, leadership),
+                leader=leader,
+                status=StatusReporter(store, leader, clocks),
                 store=store,
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
                 batches_in_flight=ConcurrencyLimiter(MAXIMUM_BATCHES),
@@ -238,7 +241,7 @@ def _make_leadership(store: Store, dispatcher: Dispatcher) -> Leadership | None:
         return None
     leadership = Leadership(
         store.replicas,
-        holder=f"{socket.gethostname()}/{os.getpid()}",
+        holder=name_replica(),
         on_gain=dispatcher.wake,
         get_status=lambda: dispatcher.status,
     )

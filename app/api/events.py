@@ -44,7 +44,10 @@ class EntityBody(BaseModel):
     applied_at: Moment | None = Field(description="When that version was applied.")
     pending_since: Moment | None = Field(description="Null unless pending.")
     attempts: int = Field(description="Failed attempts to apply the desired version.")
-    next_attempt_at: Moment | None = Field(description="Null unless pending.")
+    next_attempt_at: Moment | None = Field(
+        description="The earliest time of the next attempt: not before the next probe while"
+        " Supabase is unavailable. Null unless pending, and while no replica dispatches."
+    )
     last_error_code: str | None = Field(description="SQLSTATE, PostgREST code or HTTP status.")
     last_error: str | None
 
@@ -138,7 +141,10 @@ async def list_events(
     )
     following = page.next_cursor
     return EventList(
-        events=[EventBody.model_validate(event) for event in page.events],
+        events=[
+            EventBody.model_validate(event)
+            for event in await services.leader.correct_attempts(page.events)
+        ],
         next_cursor=None if following is None else write_cursor(following, listing),
     )
 
@@ -162,4 +168,5 @@ async def get_event(
     )
     if event is None:
         raise EventNotFound
-    return EventBody.model_validate(event)
+    (corrected,) = await services.leader.correct_attempts([event])
+    return EventBody.model_validate(corrected)

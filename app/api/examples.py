@@ -120,6 +120,30 @@ _REVOCATION: Final[dict[str, Any]] = {
     "exposed_seconds": 2471.5,
     "relay_seconds": 2471.466901,
 }
+_STATUS: Final[dict[str, Any]] = {
+    "version": "1.0.0",
+    "at": "2026-01-02T03:04:06Z",
+    "replica": "relay-7d9f/1",
+    "leader": "relay-5c2b/1",
+    "circuit_breaker": {
+        "is_open": True,
+        "opened_at": "2026-01-02T03:01:10Z",
+        "next_probe_at": "2026-01-02T03:04:31.250000Z",
+        "code": "ConnectError",
+        "message": "All connection attempts failed",
+    },
+    "held_rows": [],
+    "dead": [
+        {
+            "kind": "user",
+            "code": "23514",
+            "message": 'new row for relation "users" violates check constraint "users_name_check"',
+            "entities": 3,
+        }
+    ],
+    "revocations": _EXPOSURE_SUMMARY,
+    "events": [_EVENT_LOOKUP],
+}
 EXAMPLES: Final[dict[str, Any]] = {
     "Index": {
         "name": "NomadCrew Supabase relay",
@@ -154,6 +178,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "Exposure": {"summary": _EXPOSURE_SUMMARY, "revocations": [_REVOCATION]},
     "ExposureSummaryBody": _EXPOSURE_SUMMARY,
     "RevocationBody": _REVOCATION,
+    "StatusBody": _STATUS,
     "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},

@@ -12,6 +12,7 @@ from app.api import (
     reconcile,
     replay,
     revocations,
+    status,
     webhook_docs,
 )
 from app.api.application import Application
@@ -38,6 +39,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
     for module in (
         webhook_docs,
         health,
+        status,
         metrics,
         entities,
         events,

@@ -8,10 +8,12 @@ from app.auth.authentication import Authenticator
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook
 from app.relay.health import HealthReporter
+from app.relay.leader_reader import LeaderReader
 from app.relay.measurements import Measurements
 from app.relay.receive import Receiver
 from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
+from app.relay.status import StatusReporter
 from app.store.store import Store
 
 
@@ -34,6 +36,8 @@ class Services:
     replayer: Replayer
     reconciler: Reconciler
     health: HealthReporter
+    leader: LeaderReader
+    status: StatusReporter
     store: Store
     in_flight: ConcurrencyLimiter
     batches_in_flight: ConcurrencyLimiter

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from app.domain.entities import EntityRef, EntityState, EventStatus
+from app.domain.entities import EntityRef, EntityState, EventStatus, Kind
 from app.domain.events import EventId, EventType
 from app.domain.instants import Instant
 
@@ -17,18 +17,21 @@ class EntityView:
 
     Attributes:
         is_removed: whether the desired state is "no row".
+        is_removal: whether the desired version is a removal or a revocation.
         desired_at: `occurred_at` of the desired version.
         applied_version_at: `occurred_at` of the last version that Supabase is known to have held.
         applied_at: when that version was written.
         pending_since: None unless pending.
         attempts: failures in a row that were the entity's own.
-        next_attempt_at: None unless pending.
+        next_attempt_at: when it is due; None unless pending. The dispatcher may try it later.
+        is_retry: whether it failed by itself before, and is retried.
         last_error: one sentence without row values.
     """
 
     ref: EntityRef
     state: EntityState
     is_removed: bool
+    is_removal: bool
     desired_at: Instant
     desired_sequence: int
     applied_version_at: Instant | None
@@ -37,6 +40,7 @@ class EntityView:
     pending_since: Instant | None
     attempts: int
     next_attempt_at: Instant | None
+    is_retry: bool
     last_error_code: str | None
     last_error: str | None
 
@@ -91,6 +95,20 @@ class Backlog:
     latest_removal_since: Instant | None
     troubled: tuple[TroubledEntity, ...] = ()
     troubled_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadCause:
+    """Why entities of one kind are dead; `message` holds no row values.
+
+    Attributes:
+        entities: how many.
+    """
+
+    kind: Kind
+    code: str
+    message: str
+    entities: int
 
 
 class EventCursor(NamedTuple):

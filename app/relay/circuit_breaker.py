@@ -4,6 +4,7 @@ import logging
 
 from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
+from app.domain.instants import Instant, after
 from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
 from app.relay.measurements import Measurements
 
@@ -15,6 +16,8 @@ class CircuitBreaker:
 
     Attributes:
         failure: why the circuit breaker is open; None while it is closed.
+        opened_at: when it opened, on the wall clock; None while it is closed.
+        next_probe_at: when the next probe is due, on the wall clock; None while it is closed.
     """
 
     def __init__(self, clocks: Clocks, measurements: Measurements) -> None:
@@ -23,6 +26,8 @@ class CircuitBreaker:
         self._failures = 0
         self._retry_at = 0.0
         self.failure: RequestFailure | None = None
+        self.opened_at: Instant | None = None
+        self.next_probe_at: Instant | None = None
 
     @property
     def is_open(self) -> bool:
@@ -52,9 +57,13 @@ class CircuitBreaker:
         floor = asked_seconds * (1.0 + 0.1 * jitter)
         seconds = max(floor, backoff_seconds(self._failures, jitter))
         self._retry_at = self._clocks.monotonic() + seconds
+        now = self._clocks.now()
+        self.opened_at = self.opened_at or now
+        self.next_probe_at = after(now, seconds)
 
     def close(self) -> None:
         """Close after a successful probe."""
         if self.is_open:
             logger.info("Supabase is reachable again; circuit breaker closed")
         self._failures, self._retry_at, self.failure = 0, 0.0, None
+        self.opened_at = self.next_probe_at = None

@@ -19,6 +19,7 @@ from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.claim_policy import ClaimPolicy
 from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.fence import Fence, R
+from app.relay.held_tables import describe_held, list_held_rows
 from app.relay.leadership import Leadership
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
@@ -98,13 +99,11 @@ class Dispatcher:
         return DispatcherStatus(
             crash=self._crash,
             failure=self._breaker.failure,
+            failing_since=self._breaker.opened_at,
+            next_probe_at=self._breaker.next_probe_at,
             has_contact=self._fence.contact_at is not None,
-            held=tuple(
-                f"{'deletes' if place.is_delete else 'writes'} of"
-                f" {self._targets[place.kind].qualified_name} wait until the table is as"
-                f" configured: {failure.code}, {failure.message}"
-                for place, failure in self._evidence.held.items()
-            ),
+            held=tuple(describe_held(self._evidence, self._targets)),
+            held_rows=tuple(list_held_rows(self._evidence, self._targets, self._clocks)),
             has_rival=self._fence.has_rival,
             is_fence_busy=self._fence.is_busy,
             unrecorded=self._queue.unrecorded_count if self._queue.is_failing else 0,

@@ -15,6 +15,7 @@ from app.domain.instants import Instant, seconds_between
 from app.relay.dispatch import Dispatcher
 from app.relay.dispatcher_status import DispatcherStatus
 from app.relay.heartbeat import Heartbeat
+from app.relay.leader_reader import LeaderReader
 from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
 from app.store import event_queries, reconcile_queries
@@ -109,7 +110,7 @@ class HealthReporter:
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._leadership = leadership
+        self._leader = LeaderReader(dispatcher, leadership)
         self._clocks = clocks
         self._heartbeat = Heartbeat(store, clocks)
         self._read_backlog = SingleFlight(self._measure_backlog, timeout_seconds=READ_SECONDS)
@@ -165,9 +166,8 @@ class HealthReporter:
         return backlog, await self._store.read(reconcile_queries.read_drift_status)
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:
-        if self._leadership is None or self._leadership.is_held:
-            return self._dispatcher.status
-        return await self._leadership.read_leader_status()
+        leader = await self._leader.read()
+        return None if leader is None else leader.status
 
 
 def _check_store(failure: str | BaseException | None, *reads: object) -> Check:

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from app.domain.errors import LeaseLost, StoreUnavailable
@@ -28,6 +31,19 @@ def read_clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def name_replica() -> str:
+    """Return the name of this replica: its host and process id."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The replica that dispatches, and its dispatcher's status."""
+
+    name: str
+    status: DispatcherStatus
+
+
 class Leadership:
     """Acquires the lease and renews it.
 
@@ -35,6 +51,9 @@ class Leadership:
         holder: the name of this replica.
         get_status: returns the dispatcher's status, for the other replicas.
         clock: seconds that also pass while the machine is suspended.
+
+    Attributes:
+        holder: the name of this replica.
     """
 
     def __init__(
@@ -47,7 +66,7 @@ class Leadership:
         clock: Callable[[], float] = read_clock,
     ) -> None:
         self._replicas = replicas
-        self._holder = holder
+        self.holder = holder
         self._on_gain = on_gain
         self._get_status = get_status
         self._clock = clock
@@ -105,7 +124,7 @@ class Leadership:
         """Ask the store for the lease once."""
         asked_at = self._clock()
         if self._token is None:
-            self._token = await self._replicas.run(lease.acquire_lease, self._holder, LEASE_SECONDS)
+            self._token = await self._replicas.run(lease.acquire_lease, self.holder, LEASE_SECONDS)
             if self._token is None:
                 return
             logger.info("this replica dispatches now (lease %d)", self._token)
@@ -126,9 +145,9 @@ class Leadership:
             with contextlib.suppress(StoreUnavailable):
                 await self._replicas.run(lease.release_lease, token)
 
-    async def read_leader_status(self) -> DispatcherStatus | None:
-        """Return the status that the leader reported; None if no replica is the leader."""
+    async def read_leader(self) -> Leader | None:
+        """Return the leader and the status that it reported; None if no replica is the leader."""
         stored = await self._replicas.run(lease.read_lease)
         if stored is None or not stored.is_held:
             return None
-        return read_status(stored.report)
+        return Leader(stored.holder, read_status(stored.report))

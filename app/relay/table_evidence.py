@@ -90,6 +90,14 @@ class TableEvidence:
             if suspicion.is_held
         }
 
+    def list_trials(self, now: float) -> dict[Held, float]:
+        """Return the held places, and the seconds until the next trial of each."""
+        return {
+            place: max(0.0, suspicion.retry_at - now)
+            for place, suspicion in self._suspicions.items()
+            if suspicion.is_held
+        }
+
     def begin_trial(self, now: float) -> Held | None:
         """Return a held place whose next trial is due, or None."""
         for place, suspicion in self._suspicions.items():
@@ -101,8 +109,7 @@ class TableEvidence:
 
     def seconds_until_trial(self, now: float) -> float | None:
         """Return the time until the next trial; None if no place is held."""
-        waits = [s.retry_at - now for s in self._suspicions.values() if s.is_held]
-        return max(0.0, min(waits)) if waits else None
+        return min(self.list_trials(now).values(), default=None)
 
     def end_trial(self, place: Held) -> None:
         """Release a place that has no row left to try."""

@@ -60,6 +60,22 @@ async def test_event_pending_shows_its_next_attempt(relay: RunningRelay) -> None
     assert body["entity"]["applied_version_at"] is None
 
 
+async def test_event_during_an_outage_promises_no_attempt_before_the_next_probe(
+    relay: RunningRelay,
+) -> None:
+    relay.postgrest.respond_with(503, headers={"retry-after": "60"})
+    await relay.send(CREATED)
+    await relay.watch_health(
+        lambda health: "HTTP 503" in (health["checks"]["supabase"]["reason"] or "")
+    )
+    single = (await relay.look_up("evt_1")).json()
+    listed = (await relay.http.get("/events", headers=relay.bear("events:read"))).json()
+    assert listed["events"] == [single]
+    assert single["entity"]["attempts"] == 0
+    # Never earlier than Supabase asked for; up to a tenth later.
+    assert "2026-01-02T03:05:05" <= single["entity"]["next_attempt_at"] < "2026-01-02T03:05:11"
+
+
 async def test_event_with_failed_attempts_shows_the_error_and_their_number(
     relay: RunningRelay,
 ) -> None:

@@ -13,6 +13,7 @@ def make_event(*, sequence: int, desired_sequence: int, state: EntityState) -> S
         ref=EntityRef(Kind.USER, EntityKey("123e4567-e89b-12d3-a456-426614174000")),
         state=state,
         is_removed=False,
+        is_removal=False,
         desired_at=Instant(1),
         desired_sequence=desired_sequence,
         applied_version_at=None,
@@ -21,6 +22,7 @@ def make_event(*, sequence: int, desired_sequence: int, state: EntityState) -> S
         pending_since=None,
         attempts=0,
         next_attempt_at=None,
+        is_retry=False,
         last_error_code=None,
         last_error=None,
     )

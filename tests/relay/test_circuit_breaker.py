@@ -4,6 +4,7 @@ import pytest
 
 from app.domain.clocks import Clocks
 from app.domain.failures import RequestFailure, RequestFailureKind
+from app.domain.instants import from_seconds
 from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.measurements import Measurements
 from tests.auth.issuer import Clock
@@ -91,3 +92,16 @@ def test_breaker_given_retry_after_waits_at_least_that_long_up_to_15_minutes(
     breaker, _ = make_breaker(jitter=jitter)
     breaker.open(fail(retry_after_seconds))
     assert breaker.seconds_to_wait() == pytest.approx(wait_seconds)
+
+
+def test_breaker_tells_when_it_opened_and_when_it_probes_next() -> None:
+    clock = Clock(1_000.0)
+    breaker = CircuitBreaker(Clocks(clock, clock, lambda: 1.0), Measurements())
+    breaker.open(fail())
+    assert (breaker.opened_at, breaker.next_probe_at) == (from_seconds(1000), from_seconds(1000.5))
+    clock.advance(10)
+    breaker.open(fail())
+    assert (breaker.opened_at, breaker.next_probe_at) == (from_seconds(1000), from_seconds(1011))
+    breaker.close()
+    assert breaker.opened_at is None
+    assert breaker.next_probe_at is None

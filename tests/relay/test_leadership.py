@@ -312,18 +312,21 @@ async def test_dispatcher_deposed_between_two_requests_sends_no_other(
 async def test_leader_reports_its_dispatchers_status_to_followers(
     scene: Scene, first: Replica, second: Replica
 ) -> None:
-    assert await second.leadership.read_leader_status() is None
+    assert await second.leadership.read_leader() is None
     await first.lead()
     await scene.receive(first.store, World().user("created"))
     scene.supabase.respond_with(401, {"message": "Invalid API key"})
     await first.drain()
     await first.leadership.acquire_or_renew()
-    status = await second.leadership.read_leader_status()
+    leader = await second.leadership.read_leader()
+    assert leader is not None
+    assert leader.name == first.leadership.holder
+    status = leader.status
     assert status == first.dispatcher.status
     assert status.failure is not None
     assert status.failure.kind is RequestFailureKind.MISCONFIGURED
     await first.leadership.release()
-    assert await second.leadership.read_leader_status() is None
+    assert await second.leadership.read_leader() is None
 
 
 async def test_dispatcher_of_a_follower_sends_nothing(

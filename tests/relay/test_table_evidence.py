@@ -135,6 +135,13 @@ def test_next_trial_is_of_the_place_due_first() -> None:
     assert evidence.begin_trial(2.5) == DELETES
 
 
+def test_trials_of_all_held_places_are_listed() -> None:
+    evidence = TableEvidence()
+    fail(evidence, A, B, now=5.0)
+    fail(evidence, A, B, place=DELETES, now=2.0)
+    assert evidence.list_trials(5.25) == {WRITES: 0.25, DELETES: 0.0}
+
+
 def test_place_without_a_row_left_to_try_is_released() -> None:
     evidence = TableEvidence()
     fail(evidence, A, B)

@@ -44,6 +44,14 @@ class RelayClient:
         """Get a JSON document."""
         return self._exchange("GET", path, params=parameters)
 
+    def get_health(self) -> Document:
+        """Get the health report, also that of a relay that is down."""
+        response = self._request("GET", "/health")
+        document = read_document(response)
+        if document is None or "checks" not in document:
+            raise make_failure(response)
+        return document
+
     def post(self, path: str, body: Document) -> Document:
         """Post a JSON document and return the response's."""
         return self._exchange("POST", path, json=body)
@@ -75,8 +83,7 @@ class RelayClient:
             ) from error
 
     def _exchange(self, method: str, path: str, **content: Any) -> Document:
-        with translated_failures(str(self._client.base_url)):
-            response = self._client.request(method, path, **content)
+        response = self._request(method, path, **content)
         document = read_document(response) or {}
         if response.is_success and document:
             return document
@@ -85,9 +92,15 @@ class RelayClient:
             raise Rejected(_ACCESS[document["code"]].format(names=names, scope=scope))
         raise make_failure(response)
 
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        with translated_failures(str(self._client.base_url), self._client.timeout.read):
+            return self._client.request(method, path, **content)
+
 
 @contextmanager
-def open_relay(url: str, token: str | None, *scopes: Scope) -> Iterator[RelayClient]:
+def open_relay(
+    url: str, token: str | None, *scopes: Scope, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Iterator[RelayClient]:
     """Open a client of a relay's operator endpoints; without a token, JWT_SECRET signs one.
 
     Raises:
@@ -99,27 +112,29 @@ def open_relay(url: str, token: str | None, *scopes: Scope) -> Iterator[RelayCli
         request.headers["Authorization"] = f"Bearer {next_token()}"
         return request
 
-    with open_client(url) as client:
+    with open_client(url, timeout_seconds) as client:
         client.auth = authenticate
         yield RelayClient(client, scopes)
 
 
-def open_client(url: str) -> httpx.Client:
+def open_client(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> httpx.Client:
     """Open a client that makes a connection for each request.
 
     On a shared connection, one response too many shifts each later response to the next request.
     """
-    return httpx.Client(base_url=url, headers={"connection": "close"}, timeout=TIMEOUT_SECONDS)
+    return httpx.Client(base_url=url, headers={"connection": "close"}, timeout=timeout_seconds)
 
 
 @contextmanager
-def translated_failures(url: str) -> Iterator[None]:
+def translated_failures(
+    url: str, timeout_seconds: float | None = TIMEOUT_SECONDS
+) -> Iterator[None]:
     """Translate httpx's errors to RelayUnavailable."""
     try:
         yield
     except httpx.TimeoutException as error:
         raise RelayUnavailable(
-            f"no relay responds at {url} within {TIMEOUT_SECONDS:.0f} seconds"
+            f"no relay responds at {url} within {timeout_seconds:.0f} seconds"
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
