@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from app.domain.log_fields import log_fields
 from app.observability.logging import configure_logging
 
 FORGED: Final = "2026-01-02T03:04:05.678Z ERROR   app.relay: forged"
@@ -137,6 +138,32 @@ def test_logging_for_machines_has_no_colours_of_the_servers(
     )
     record = json.loads(capsys.readouterr().err)
     assert record.keys() == {"time", "level", "logger", "message"}
+
+
+@pytest.mark.parametrize("format_name", ["text", "json"])
+def test_logging_writes_structured_fields(
+    capsys: pytest.CaptureFixture[str], format_name: Any
+) -> None:
+    configure_logging(level="INFO", format_name=format_name)
+    fields = log_fields(code="a b", status=401, client=None, reason='"\n=\x1b', type="")
+    logging.getLogger("app").info("done", extra=fields)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    if format_name == "json":
+        document = json.loads(line)
+        assert document.keys() == {
+            "time",
+            "level",
+            "logger",
+            "message",
+            "code",
+            "status",
+            "reason",
+            "type",
+        }
+        assert (document["status"], document["reason"]) == (401, '"\n=\x1b')
+    else:
+        assert line.endswith(r'''done code="a b" status=401 reason="\"\n=\u001b" type=""''')
 
 
 def test_logging_below_the_level_is_silent_and_so_is_the_http_client(
