@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 
+from app.domain.degradation import Degradation
 from app.domain.errors import KeySetUnavailable
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ class KeySet:
         self._keys: Sequence[Mapping[str, object]] = ()
         self._fetched_at = float("-inf")
         self._attempted_at = float("-inf")
-        self._is_failing = False
+        self._failures = Degradation(
+            logger, "the key set of JWT_JWKS_URL can be fetched again", monotonic=clock
+        )
         self._callers = 0
 
     async def find_key(self, kid: str | None, kty: str) -> Mapping[str, object] | None:
@@ -76,7 +79,7 @@ class KeySet:
         finally:
             self._callers -= 1
         key = self._select(kid, kty)
-        if key is None and self._is_failing:
+        if key is None and self._failures.is_ongoing:
             raise KeySetUnavailable
         return key
 
@@ -93,23 +96,26 @@ class KeySet:
 
     async def _refresh(self) -> None:
         self._attempted_at = self._clock()
+        level = logging.WARNING
         try:
             # httpx limits each read, not the whole response.
             async with asyncio.timeout(_FETCH_TIMEOUT_SECONDS):
                 self._keys = _read_keys(await self._fetch())
         except _ResponseUnusable as error:
             reason = str(error)
+            # Without any key, the URL is probably wrong. Otherwise the issuer has a fault.
+            level = logging.WARNING if self._keys else logging.ERROR
         except (httpx.HTTPError, OSError) as error:  # TimeoutError is an OSError.
             reason = type(error).__name__
         else:
             self._fetched_at = self._clock()
-            self._is_failing = False
+            self._failures.end()
             return
-        self._is_failing = True
-        logger.warning(
-            "cannot fetch the key set of JWT_JWKS_URL (%s); %d keys stay in use",
-            reason,
-            len(self._keys),
+        self._failures.note(
+            f"cannot fetch the key set of JWT_JWKS_URL ({reason}); {len(self._keys)} keys stay in"
+            " use",
+            cause=reason,
+            level=level,
         )
 
     async def _fetch(self) -> bytes:

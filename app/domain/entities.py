@@ -109,6 +109,8 @@ class PendingEntity:
         revoked_at: when a membership's access ended at the source, if Supabase may still grant it;
             else None. Of several revocations in a row, this is the first.
         revocation_received_at: when that revocation was received.
+        event_id: of the event that decided the desired row, for the log; None if it is purged, or
+            if a repair decided.
     """
 
     ref: EntityRef
@@ -122,6 +124,7 @@ class PendingEntity:
     request_limit: int | None = None
     revoked_at: Instant | None = None
     revocation_received_at: Instant | None = None
+    event_id: str | None = None
 
     @property
     def priority(self) -> Priority:

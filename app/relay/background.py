@@ -2,30 +2,38 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
+from app.domain.degradation import Degradation
 from app.domain.errors import StoreUnavailable
 
 
 class OutageLog:
-    """Logs when an outage of the store begins, with its effect, and when it ends."""
+    """Logs an outage of the store, with its effect on one task."""
 
-    def __init__(self, logger: logging.Logger, effect: str) -> None:
-        self._logger = logger
-        self._effect = effect
-        self.is_ongoing = False
+    def __init__(
+        self,
+        logger: logging.Logger,
+        effect: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._message = f"{effect}: the store is unavailable; retrying"
+        self._outage = Degradation(logger, "the store is available again", monotonic=monotonic)
+
+    @property
+    def is_ongoing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._outage.is_ongoing
 
     def begin(self) -> None:
         """Record a failed attempt."""
-        if not self.is_ongoing:
-            self._logger.warning("%s: the store is unavailable; retrying", self._effect)
-        self.is_ongoing = True
+        self._outage.note(self._message)
 
     def end(self) -> None:
         """Record a successful attempt."""
-        if self.is_ongoing:
-            self._logger.info("the store is available again")
-        self.is_ongoing = False
+        self._outage.end()
 
 
 async def repeat(
@@ -38,15 +46,18 @@ async def repeat(
 ) -> None:
     """Work and wait in turn, until cancelled; after a failure, log its effect and retry soon."""
     outage = OutageLog(logger, effect)
+    defect = Degradation(logger, "the unexpected error no longer occurs")
     while True:
         try:
             await work()
         except StoreUnavailable:
             outage.begin()
             await asyncio.sleep(retry_seconds)
-        except Exception:
-            logger.exception("%s: unexpected error; retrying", effect)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            message = f"{effect}: unexpected error; retrying"
+            defect.note(message, cause=type(error), level=logging.ERROR, error=error)
             await asyncio.sleep(retry_seconds)
         else:
             outage.end()
+            defect.end()
             await wait()

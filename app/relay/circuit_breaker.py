@@ -3,6 +3,7 @@
 import logging
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import Degradation
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.instants import Instant, after
 from app.domain.retry import RETRY_AFTER_LIMIT_SECONDS, backoff_seconds
@@ -25,6 +26,11 @@ class CircuitBreaker:
         self._trips = measurements.stops
         self._failures = 0
         self._retry_at = 0.0
+        self._outage = Degradation(
+            logger,
+            "Supabase is reachable again; circuit breaker closed",
+            monotonic=clocks.monotonic,
+        )
         self.failure: RequestFailure | None = None
         self.opened_at: Instant | None = None
         self.next_probe_at: Instant | None = None
@@ -40,14 +46,13 @@ class CircuitBreaker:
 
     def open(self, failure: RequestFailure) -> None:
         """Open after a failed probe, or because Supabase asked for a pause."""
-        if self.failure is None or self.failure.code != failure.code:
-            needs_operator = failure.kind is RequestFailureKind.MISCONFIGURED
-            logger.log(
-                logging.ERROR if needs_operator else logging.WARNING,
-                "Supabase cannot be written to; circuit breaker open: %s %s",
-                failure.code,
-                failure.message,
-            )
+        needs_operator = failure.kind is RequestFailureKind.MISCONFIGURED
+        self._outage.note(
+            "Supabase cannot be written to; circuit breaker open:"
+            f" {failure.code} {failure.message}",
+            cause=failure.code,
+            level=logging.ERROR if needs_operator else logging.WARNING,
+        )
         self._trips.labels(failure.kind.value).inc()
         self._failures += 1
         self.failure = failure
@@ -63,7 +68,6 @@ class CircuitBreaker:
 
     def close(self) -> None:
         """Close after a successful probe."""
-        if self.is_open:
-            logger.info("Supabase is reachable again; circuit breaker closed")
+        self._outage.end()
         self._failures, self._retry_at, self.failure = 0, 0.0, None
         self.opened_at = self.next_probe_at = None

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import Degradation
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.domain.failures import RequestFailure, RequestFailureKind
@@ -84,6 +85,7 @@ class Dispatcher:
         self._queue = PendingQueue(store, notifier, measurements, clocks)
         self._crash: str | None = None
         self._crashes = 0
+        self._crash_log = Degradation(logger, "the dispatcher no longer crashes")
         # Held from a request until its outcomes are recorded.
         self._between_requests = asyncio.Lock()
         self._signal = asyncio.Event()
@@ -124,13 +126,19 @@ class Dispatcher:
             try:
                 await self._run_once()
                 self._crash, self._crashes = None, 0
+                self._crash_log.end()
             except StoreUnavailable:
                 self._queue.note_store_failure()
                 await self._sleep(STORE_RETRY_SECONDS, is_wakeable=False)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
                 self._crashes += 1
                 self._crash = type(error).__name__
-                logger.exception("the dispatcher crashed and starts again")
+                self._crash_log.note(
+                    "the dispatcher crashed and starts again",
+                    cause=self._crash,
+                    level=logging.ERROR,
+                    error=error,
+                )
                 await self._sleep(backoff_seconds(self._crashes, self._clocks.jitter()))
 
     async def _run_once(self) -> None:
@@ -196,7 +204,7 @@ class Dispatcher:
         batch = await self._queue.record_and_claim(outcomes, wanted, token=self._require_lease())
         trial = None if wanted is None else wanted.trial
         if batch is None and trial is not None and not self._queue.is_failing:
-            self._evidence.end_trial(trial)
+            self._outcomes.end_trial(trial)
         return batch
 
     async def _apply(self, batch: Batch) -> list[Outcome]:

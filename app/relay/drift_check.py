@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from app.domain.drift import Difference, DifferenceKind, Effect, TableDrift
 from app.domain.entities import EntityKey, EntityState, Kind
-from app.domain.failures import RequestFailure
+from app.domain.failures import RequestFailure, RequestFailureKind
 from app.relay.difference_rules import Rules
 from app.relay.dispatch import Dispatcher
 from app.store import drift_queries
@@ -47,7 +47,15 @@ _ORDER: Final = (Kind.MEMBERSHIP, Kind.TRIP, Kind.USER)
 
 
 class CheckFailed(Exception):
-    """Supabase cannot be compared now; the message is a sentence for operators."""
+    """Supabase cannot be compared now; the message is a sentence for operators.
+
+    Attributes:
+        needs_operator: whether the project is misconfigured, so that no later check will succeed.
+    """
+
+    def __init__(self, message: str, *, needs_operator: bool = False) -> None:
+        super().__init__(message)
+        self.needs_operator = needs_operator
 
 
 class DriftCheck:
@@ -148,7 +156,8 @@ class DriftCheck:
     async def _read(self, query: Callable[[], Awaitable[R | RequestFailure]]) -> R:
         result = await self._dispatcher.read_between_requests(query)
         if isinstance(result, RequestFailure):
-            raise CheckFailed(_describe(result))
+            is_misconfigured = result.kind is RequestFailureKind.MISCONFIGURED
+            raise CheckFailed(_describe(result), needs_operator=is_misconfigured)
         return result
 
     async def _read_bucket(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import Degradation
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.retry import backoff_seconds
 from app.supabase.client import BUDGET_MS, ApplyResult, SupabaseClient
@@ -64,6 +65,12 @@ class Fence:
         self._is_settled = False
         self._busy_since: float | None = None
         self._stale_at: deque[float] = deque(maxlen=_RIVAL_STALE_REQUESTS)
+        self._busy = Degradation(
+            logger, "the lock on relay.fence is free again", monotonic=clocks.monotonic
+        )
+        self._rival = Degradation(
+            logger, "no other relay writes to this project any more", monotonic=clocks.monotonic
+        )
         self.contact_at: float | None = None
 
     @property
@@ -114,13 +121,10 @@ class Fence:
         kind = None if isinstance(result, ApplyResult) else result.kind
         if kind is None or kind in _DATABASE_RESPONDED:
             self.contact_at = self._clocks.monotonic()
-        if kind is not RequestFailureKind.BUSY:
-            self._busy_since = None
-        elif self._busy_since is None:
-            self._busy_since = self._clocks.monotonic()
+        self._note_busy(is_busy=kind is RequestFailureKind.BUSY)
+        self._note_stale(is_stale=kind is RequestFailureKind.STALE)
         if kind is RequestFailureKind.STALE:
             self.drop()
-            self._note_stale()
             if self.has_rival:
                 # Two relays that claim from each other without a pause would get no work done.
                 await asyncio.sleep(backoff_seconds(1, self._clocks.jitter()))
@@ -165,8 +169,23 @@ class Fence:
             self._epoch, self._sequence, operations, budget_ms=budget_ms
         )
 
-    def _note_stale(self) -> None:
-        had_rival = self.has_rival
-        self._stale_at.append(self._clocks.monotonic())
-        if self.has_rival and not had_rival:
-            logger.error("stale requests keep occurring: another relay writes to this project")
+    def _note_busy(self, *, is_busy: bool) -> None:
+        if not is_busy:
+            self._busy_since = None
+            self._busy.end()
+            return
+        if self._busy_since is None:
+            self._busy_since = self._clocks.monotonic()
+        if self.is_busy:
+            self._busy.note("another request or session holds the lock on relay.fence; retrying")
+
+    def _note_stale(self, *, is_stale: bool) -> None:
+        if is_stale:
+            self._stale_at.append(self._clocks.monotonic())
+        if not self.has_rival:
+            self._rival.end()
+        elif is_stale:
+            self._rival.note(
+                "stale requests keep occurring: another relay writes to this project",
+                level=logging.ERROR,
+            )

@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import Degradation
 from app.domain.errors import StoreUnavailable
 from app.relay.single_flight import SingleFlight
 from app.store.store import Store
@@ -28,7 +29,10 @@ class Heartbeat:
         self._clocks = clocks
         self._commit_once = SingleFlight(self._commit, timeout_seconds=TIMEOUT_SECONDS)
         self._due_at = 0.0
-        self._is_stalled = False
+        self._defect = Degradation(
+            logger, "the heartbeat succeeds again", monotonic=clocks.monotonic
+        )
+        self._stall = Degradation(logger, "the store commits again", monotonic=clocks.monotonic)
 
     async def find_failure(self) -> str | None:
         """Return why the store does not commit; None while it does."""
@@ -46,21 +50,20 @@ class Heartbeat:
         return None
 
     async def _commit(self) -> None:
-        has_recovered = False
         try:
             await self._store.write_heartbeat(self._clocks.now())
-            has_recovered = self._is_stalled
         except StoreUnavailable:
-            pass  # The store has logged it; `Store.failure` is the reason.
-        except Exception:
-            logger.exception("the heartbeat failed")
-        self._is_stalled = False
-        if has_recovered:
-            logger.info("the store commits again")
+            # The store has logged it, and will log its end; `Store.failure` is the reason.
+            self._stall.forget()
+            return
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            message = "the heartbeat failed"
+            self._defect.note(message, cause=type(error), level=logging.ERROR, error=error)
+            return
+        self._stall.end()
+        self._defect.end()
 
     def _report_stall(self) -> str:
         reason = f"a commit has been running for {self._store.commit_seconds:.0f} s"
-        if not self._is_stalled:
-            logger.error("the store is stalled: %s", reason)
-        self._is_stalled = True
+        self._stall.note(f"the store is stalled: {reason}", level=logging.ERROR)
         return reason

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import Degradation
 from app.domain.entities import EntityState, PendingEntity, find_parent
 from app.domain.failures import RequestFailure, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after
 from app.domain.retry import RetryDecision, decide_retry, decide_retry_alone
 from app.relay.measurements import Measurements
+from app.relay.outcome_log import log_applied, log_failure
 from app.relay.table_evidence import TableEvidence
 from app.store.dispatch_queries import Held
 from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
@@ -30,6 +32,7 @@ class OutcomeReader:
         self._clocks = clocks
         self._stops = measurements.stops
         self.evidence = TableEvidence()
+        self._held: dict[Held, Degradation] = {}
 
     def read_result(self, operations: Sequence[Operation], result: ApplyResult) -> list[Outcome]:
         """Return the outcome of each entity whose row was tried."""
@@ -46,6 +49,8 @@ class OutcomeReader:
             if applied:
                 succeeded.add(place)
                 self.evidence.record_successes(place, (entity.ref for entity in applied))
+                self._end_hold(place)
+                log_applied(applied, now)
             failures.append((operation.target, place, failed))
         # Upserts and updates of one table are two operations but share their evidence.
         for target, place, failed in failures:
@@ -89,12 +94,22 @@ class OutcomeReader:
         (entity,) = entities
         now = self._clocks.now()
         decision = decide_retry_alone(entity, failure, now, self._clocks.jitter())
-        _log_failure(entity, failure.code, failure.message, decision)
+        log_failure(entity, failure.code, failure.message, decision)
         return [Failed(entity, failure.code, failure.message, decision)]
+
+    def end_trial(self, place: Held) -> None:
+        """Release a place that has no row left to try."""
+        self.evidence.end_trial(place)
+        self._end_hold(place)
+
+    def _end_hold(self, place: Held) -> None:
+        hold = self._held.pop(place, None)
+        if hold is not None:
+            hold.end()
 
     def _decide(self, entity: PendingEntity, failure: RowFailure, now: Instant) -> Failed:
         decision = decide_retry(entity, failure, now, self._clocks.jitter())
-        _log_failure(entity, failure.code, failure.message, decision)
+        log_failure(entity, failure.code, failure.message, decision)
         is_missing = failure.kind is RowFailureKind.MISSING_REFERENCE
         parent = find_parent(entity, failure.field) if is_missing else None
         return Failed(entity, failure.code, failure.message, decision, parent)
@@ -116,19 +131,27 @@ class OutcomeReader:
             self._clocks.monotonic(),
             self._clocks.jitter(),
         )
-        if place in self.evidence.held and not was_held:
-            self._stops.labels(HELD).inc()
-            logger.error(
-                "%s of %s are held because every row fails: %s %s",
-                "deletes" if place.is_delete else "writes",
-                target.qualified_name,
-                failure.code,
-                failure.message,
-            )
+        if place in self.evidence.held:
+            if not was_held:
+                self._stops.labels(HELD).inc()
+            self._note_hold(target, place, failure)
         return [
             Failed(entity, each.code, each.message, _postpone(entity, each, now, seconds))
             for entity, each in suspects.items()
         ]
+
+    def _note_hold(self, target: Target, place: Held, failure: RowFailure) -> None:
+        subject = f"{'deletes' if place.is_delete else 'writes'} of {target.qualified_name}"
+        hold = self._held.get(place)
+        if hold is None:
+            recovery = f"{subject} are no longer held"
+            hold = Degradation(logger, recovery, monotonic=self._clocks.monotonic)
+            self._held[place] = hold
+        hold.note(
+            f"{subject} are held because every row fails: {failure.code} {failure.message}",
+            cause=failure.code,
+            level=logging.ERROR,
+        )
 
 
 def _postpone(
@@ -162,16 +185,3 @@ def _divide(
         elif place not in result.not_tried:
             applied.append(entity)
     return applied, failed
-
-
-def _log_failure(entity: PendingEntity, code: str, message: str, decision: RetryDecision) -> None:
-    is_dead = decision.state is EntityState.DEAD
-    logger.log(
-        logging.ERROR if is_dead else logging.INFO,
-        "%s %s %s: %s %s",
-        entity.ref.kind,
-        entity.ref.key,
-        "is dead" if is_dead else "failed; retrying",
-        code,
-        message,
-    )

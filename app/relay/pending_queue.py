@@ -49,7 +49,9 @@ class PendingQueue:
         self._measurements = measurements
         self._clocks = clocks
         self._unrecorded: list[Outcome] = []
-        self._outage = OutageLog(logger, "only revocations are dispatched")
+        self._outage = OutageLog(
+            logger, "only revocations are dispatched", monotonic=clocks.monotonic
+        )
         self._retry_at = 0.0
 
     @property

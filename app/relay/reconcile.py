@@ -32,6 +32,7 @@ from app.domain.instants import seconds_between
 from app.relay.background import repeat
 from app.relay.dispatch import Dispatcher
 from app.relay.drift_check import CheckFailed, DriftCheck
+from app.relay.reconcile_log import ReconcileLog
 from app.store import reconcile_queries, repair_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient
@@ -76,6 +77,7 @@ class Reconciler:
         self._bucket_rows = bucket_rows
         self._is_leader = is_leader
         self._signal = asyncio.Event()
+        self._log = ReconcileLog(clocks)
 
     async def request(
         self, request: ReconcileRequest, *, requested_by: str | None
@@ -174,18 +176,18 @@ class Reconciler:
         try:
             result = await self._check(running)
         except CheckFailed as error:
-            logger.warning("the check for drift failed: %s", error)
+            self._log.note_failure(error)
             result = replace(running, status=ReconcileStatus.FAILED, failure=str(error))
         except (StoreUnavailable, LeaseLost):
             raise
-        except Exception:
-            logger.exception("the check for drift failed")
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._log.note_defect(error)
             failure = "an unexpected error, which the log shows"
             result = replace(running, status=ReconcileStatus.FAILED, failure=failure)
         result = replace(result, finished_at=self._clocks.now())
         await self._store.write(reconcile_queries.finish_reconciliation, result)
         if result.status is ReconcileStatus.COMPLETED:
-            _log_result(result)
+            self._log.note_result(result)
             await self._forget_differences(0, running.number - 1)
         else:
             await self._forget_differences(running.number, running.number)
@@ -264,29 +266,3 @@ class Reconciler:
         count = await self._store.write(repair_queries.queue_repairs, found, now)
         self._dispatcher.wake()
         return count
-
-
-def _log_result(result: Reconciliation) -> None:
-    leaks = result.count(Effect.LEAKS)
-    if leaks:
-        logger.error(
-            "rows of Supabase that grant access and should not: %d, being repaired: %d"
-            " (reconciliation %s)",
-            leaks,
-            leaks - result.leaks_left,
-            result.reconcile_id,
-        )
-    elif result.differences:
-        logger.warning(
-            "rows of Supabase that differ from the desired state: %d (reconciliation %s, plan %s)",
-            result.differences,
-            result.reconcile_id,
-            result.plan_id,
-        )
-    if result.request.repair:
-        logger.info(
-            "repair of reconciliation %s: %s, %d entities queued",
-            result.reconcile_id,
-            result.repair,
-            result.repaired,
-        )

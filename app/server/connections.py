@@ -9,10 +9,13 @@ whose first request has not arrived yet.
 import asyncio
 import logging
 import resource
+import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from app.domain.degradation import Degradation
 from app.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ logger = logging.getLogger(__name__)
 # For the store, Supabase, logs and libraries.
 _RESERVED_DESCRIPTORS: Final = 128
 _SWEEP_SECONDS: Final = 0.25
-_LOG_INTERVAL_SECONDS: Final = 10.0
+# Without an eviction for so long, the limit no longer matters.
+_QUIET_SECONDS: Final = 60.0
 
 
 class Reason(StrEnum):
@@ -33,10 +37,32 @@ class Reason(StrEnum):
     MEMORY = "memory"
 
 
+class EvictionLog:
+    """Logs that one limit evicts connections, until it has not for a while."""
+
+    def __init__(self, cause: str, monotonic: Callable[[], float]) -> None:
+        self._message = f"{cause}; evicting those that waited longest"
+        self._monotonic = monotonic
+        recovery = f"no evictions for {_QUIET_SECONDS:.0f} s; before, {cause}"
+        self._log = Degradation(logger, recovery, monotonic=monotonic)
+        self._evicted_at = 0.0
+
+    def note_eviction(self) -> None:
+        """Log an eviction, unless one was logged lately."""
+        self.end_if_quiet()
+        self._evicted_at = self._monotonic()
+        self._log.note(self._message)
+
+    def end_if_quiet(self) -> None:
+        """Log the end, if there was no eviction for a while."""
+        if self._monotonic() - self._evicted_at >= _QUIET_SECONDS:
+            self._log.end()
+
+
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
         self.evictions: Counter[Reason] = Counter()
         self.read_buffer = memoryview(bytearray(limits.read_bytes))
@@ -45,7 +71,13 @@ class Connections:
         self._waiting: dict[RelayProtocol, int] = {}
         self._held_bytes = 0
         self._sweep: asyncio.TimerHandle | None = None
-        self._log_again_at = dict.fromkeys(Reason, float("-inf"))
+        full = {
+            Reason.CONNECTIONS: f"MAX_CONNECTIONS reached ({limits.connections} connections)",
+            Reason.MEMORY: "unfinished requests and unread responses fill their memory",
+        }
+        self._eviction_logs = {
+            reason: EvictionLog(text, monotonic) for reason, text in full.items()
+        }
 
     @property
     def open_count(self) -> int:
@@ -101,18 +133,12 @@ class Connections:
         self.remove(connection)
         connection.abort()
         self.evictions[reason] += 1
-        now = asyncio.get_running_loop().time()
-        if now >= self._log_again_at[reason]:
-            self._log_again_at[reason] = now + _LOG_INTERVAL_SECONDS
-            limit = self.limits.connections
-            full = {
-                Reason.CONNECTIONS: f"MAX_CONNECTIONS reached ({limit} connections)",
-                Reason.MEMORY: "unfinished requests and unread responses fill their memory",
-            }
-            logger.warning("%s; evicting those that waited longest", full[reason])
+        self._eviction_logs[reason].note_eviction()
 
     def _sweep_deadlines(self) -> None:
         self._sweep = None
+        for log in self._eviction_logs.values():
+            log.end_if_quiet()
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in [each for each in self._waiting if each.deadline <= now]:

@@ -13,7 +13,8 @@ from app.domain.retry import latest_due_at
 
 _CLAIM_COLUMNS: Final = (
     "kind, key, occurred_at, is_removal, sequence, row, revision, attempts, waiting_since,"
-    " pending_since, last_error_code, request_limit, revoked_at, revocation_received_at"
+    " pending_since, last_error_code, request_limit, revoked_at, revocation_received_at,"
+    " (SELECT event_id FROM events WHERE events.sequence = entities.sequence) AS event_id"
 )
 
 # In the order of the index. `held` excludes held entities. Those due after `latest`, the longest

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine
 
+from app.domain.degradation import Degradation
 from app.domain.errors import StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.store.batching_worker import BatchingWorker
@@ -60,6 +61,7 @@ class GroupCommit:
         *,
         commits_itself: bool = False,
         hit: FailpointHook = noop,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._is_shared = is_shared(engine.url)
@@ -67,6 +69,7 @@ class GroupCommit:
         self._commits_itself = commits_itself
         self._hit = hit
         self.failure: str | None = None
+        self._outage = Degradation(logger, "the store commits again", monotonic=monotonic)
         self._connection: Connection | None = None
         self._checkpointer = None if self._is_shared else WalCheckpointer(engine)
         self._used_at = 0.0
@@ -167,11 +170,11 @@ class GroupCommit:
         connection.info[HAS_ERASED] = bool(is_busy)
 
     def _note_failure(self, failure: str | None) -> None:
-        # Logged when it begins and ends: meanwhile every commit fails.
-        if failure is not None and failure != self.failure:
-            logger.error("the store cannot commit: %s", failure)
-        if failure is None and self.failure is not None:
-            logger.info("the store commits again")
+        if failure is None:
+            self._outage.end()
+        else:
+            message = f"the store cannot commit: {failure}"
+            self._outage.note(message, cause=failure, level=logging.ERROR)
         self.failure = failure
 
 

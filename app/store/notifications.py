@@ -17,6 +17,7 @@ import psycopg
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
 
+from app.domain.degradation import Degradation
 from app.store.engine import CONNECT_ARGUMENTS
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Listener:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
+        self._outage = Degradation(logger, "replicas notify each other again")
         self.is_listening = False
         self._thread = threading.Thread(target=self._run, name="store-listener", daemon=True)
         self._thread.start()
@@ -103,10 +105,11 @@ class Listener:
                     )
                     retry_seconds = _POOLER_RETRY_SECONDS
             except psycopg.Error as error:
-                if self.is_listening:
-                    logger.warning(
-                        "notifications between replicas are lost (%s)", type(error).__name__
-                    )
+                self._outage.note(
+                    f"notifications between replicas are lost ({type(error).__name__}):"
+                    " replicas poll four times a second",
+                    cause=type(error),
+                )
             self.is_listening = False
             self._stopping.wait(retry_seconds)
 
@@ -125,6 +128,7 @@ class Listener:
                 for notification in connection.notifies(timeout=_WAIT_SECONDS, stop_after=100):
                     if notification.payload == hello:
                         logger.info("replicas notify each other")
+                        self._outage.end()
                         self.is_listening = True
                         # Earlier notifications were not heard, so everything is checked once.
                         self._handle(EVENT, LEASE, REPLAY, SETTLED)

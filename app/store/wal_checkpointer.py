@@ -8,6 +8,8 @@ Source: https://www.sqlite.org/wal.html#checkpointing
 
 import logging
 import sqlite3
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Final
@@ -15,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from app.domain.degradation import Degradation
 from app.store.database_errors import describe_failure
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,11 @@ CHANGED_ROWS: Final = 4000
 class WalCheckpointer:
     """Copies the log once enough rows have changed since the last copy."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._failures = Degradation(
+            logger, "the write-ahead log is copied again", monotonic=monotonic
+        )
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="store-checkpointer")
         self._changes_before = 0
 
@@ -50,4 +56,8 @@ class WalCheckpointer:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (sqlite3.Error, DBAPIError) as error:
             # The log grows until the next copy.
-            logger.warning("the write-ahead log could not be copied: %s", describe_failure(error))
+            reason = describe_failure(error)
+            message = f"the write-ahead log could not be copied: {reason}"
+            self._failures.note(message, cause=reason)
+        else:
+            self._failures.end()

@@ -51,7 +51,7 @@ async def test_outage_during_dispatch_counts_no_attempts(harness: Harness) -> No
     assert len(harness.postgrest.requests) == 4
 
 
-async def test_outage_logs_begin_and_end_once(
+async def test_outage_logs_begin_and_end_once_and_a_reminder_every_five_minutes(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="app.relay.circuit_breaker")
@@ -64,6 +64,8 @@ async def test_outage_logs_begin_and_end_once(
     await harness.drain()
     assert [record.getMessage() for record in caplog.records] == [
         "Supabase cannot be written to; circuit breaker open: HTTP 503 Supabase responded 503",
+        "Supabase cannot be written to; circuit breaker open: HTTP 503 Supabase responded 503"
+        " (for 5 minutes)",
         "Supabase is reachable again; circuit breaker closed",
     ]
 

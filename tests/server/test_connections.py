@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.server.connections import bound_connections
+from app.server.connections import EvictionLog, bound_connections
 from app.server.limits import Limits
 from tests.api.relay_harness import RelayStarter
+from tests.auth.issuer import Clock
 from tests.server.raw_http import Answer, RawConnection, await_that, cut, write_request
 from tests.server.served import Served, serve
 
@@ -157,6 +158,23 @@ def test_warnings_about_the_limit_are_few(
     with serve(starter, limits=Limits(connections=2)) as relay, open_many(relay, 40):
         warnings = [r for r in caplog.records if "MAX_CONNECTIONS" in r.getMessage()]
         assert len(warnings) == 1
+
+
+def test_end_of_evictions_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    log = EvictionLog("MAX_CONNECTIONS reached", clock)
+    for _ in range(400):
+        log.note_eviction()
+        clock.advance(1)
+    log.end_if_quiet()
+    clock.advance(59)
+    log.end_if_quiet()
+    assert caplog.messages == [
+        "MAX_CONNECTIONS reached; evicting those that waited longest",
+        "MAX_CONNECTIONS reached; evicting those that waited longest (for 5 minutes)",
+        "no evictions for 60 s; before, MAX_CONNECTIONS reached",
+    ]
 
 
 def test_connection_that_delivered_an_event_outlasts_unauthenticated_ones(

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.domain.degradation import REMINDER_SECONDS
 from app.domain.instants import Instant
 from app.store.engine import open_engine
 from app.store.store import Store
 from app.store.store_url import read_store_url
 from app.store.wal_checkpointer import CHANGED_ROWS, WalCheckpointer
+from tests.auth.issuer import Clock
 from tests.histories import NOW, World
 from tests.server.raw_http import await_that
 
@@ -58,7 +60,8 @@ def test_log_that_cannot_be_copied_is_reported_and_delays_no_commit(
     path = tmp_path / "relay.db"
     engine = open_engine(read_store_url(f"sqlite:///{path}"))
     broken = open_engine(read_store_url(f"sqlite:///{tmp_path}/missing/relay.db"))
-    checkpointer = WalCheckpointer(broken)
+    clock = Clock()
+    checkpointer = WalCheckpointer(broken, monotonic=clock)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
         for _ in range(2):
@@ -68,6 +71,7 @@ def test_log_that_cannot_be_copied_is_reported_and_delays_no_commit(
             checkpointer.note_commit(connection)
             await_that(lambda: "could not be copied" in caplog.text)
             caplog.clear()
+            clock.advance(REMINDER_SECONDS)
     checkpointer.close()
     engine.dispose()
     broken.dispose()
