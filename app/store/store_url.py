@@ -47,6 +47,14 @@ def read_store_url(store_url: str) -> URL:
             )
 
 
+def describe_store(url: URL) -> str:
+    """Return where a store is, without credentials."""
+    if not is_shared(url):
+        return f"sqlite:///{url.database}"
+    place = URL.create("postgresql", host=url.host, port=url.port, database=url.database)
+    return place.render_as_string()
+
+
 def is_shared(url: URL) -> bool:
     """Tell whether several relays can use the store at once."""
     return url.get_backend_name() == "postgresql"
