@@ -13,8 +13,10 @@ from fastapi import FastAPI
 
 from app.api.application import Application
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
+from app.api.health import VERSION
 from app.api.routes import create_api
 from app.api.services import Services
+from app.api.webhook_log import WebhookLog
 from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
@@ -23,6 +25,7 @@ from app.domain.clocks import Clocks
 from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
+from app.observability.start_line import log_start
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leader_reader import LeaderReader
@@ -37,7 +40,7 @@ from app.relay.status import StatusReporter
 from app.settings import Settings
 from app.store import notifications
 from app.store.store import Store
-from app.store.store_url import read_store_url
+from app.store.store_url import describe_store, read_store_url
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.keys import read_key
 
@@ -176,7 +179,15 @@ def create_app(
                 waits=ConcurrencyLimiter(settings.max_in_flight),
                 hit=hit,
                 measurements=measurements,
+                webhook_log=WebhookLog(settings.log_webhooks),
                 begin_stop=begin_stop,
+            )
+            log_start(
+                version=VERSION,
+                store=describe_store(read_store_url(settings.store_url)),
+                webhook_auth=settings.webhook_auth,
+                supabase=httpx.URL(settings.supabase_url).host,
+                replica=name_replica(),
             )
             yield
 

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.api.webhook_log import LogWebhooks
 from app.auth.authentication import WebhookAuth
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
@@ -168,6 +169,9 @@ class Settings(StoreSettings, MembershipSettings, SecretSettings):
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="text for people, json for machines."
+    )
+    log_webhooks: LogWebhooks = Field(
+        LogWebhooks.REJECTED, description="Webhook requests that are logged: all, rejected or off."
     )
     max_connections: int = Field(
         2000,

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
+from app.api.health import VERSION
 from app.api.routes import create_api
 from app.domain.errors import ConfigurationInvalid
 from tests.api.relay_harness import (
@@ -106,6 +109,23 @@ def test_app_without_jwt_settings_warns_once_made(
     starter.make_app(jwt_secret=None)
     assert "JWT_SECRET" in caplog.text
     assert "403" in caplog.text
+
+
+async def test_app_logs_what_has_started_without_credentials(
+    starter: RelayStarter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with starter.start():
+        pass
+    (record,) = [each for each in caplog.records if each.name == "app.observability.start_line"]
+    fields = vars(record)["fields"]
+    assert fields == {
+        "version": VERSION,
+        "store": f"sqlite:///{starter.folder / 'relay.db'}",
+        "webhook_auth": "hmac",
+        "supabase": "project.supabase.test",
+        "replica": f"{socket.gethostname()}/{os.getpid()}",
+    }
 
 
 @pytest.mark.parametrize(("seconds", "warns"), [(3600, False), (3601, True), (10**9, True)])

@@ -66,6 +66,11 @@ class EventBody(BaseModel):
         validation_alias="occurred_at", description="When the change happened at the source."
     )
     received_at: Moment
+    request_id: str | None = Field(
+        description="`X-Request-Id` of the request that brought it; its trace id if only"
+        " `traceparent` was given; null without both."
+    )
+    trace_id: str | None = Field(description="The trace id of its `traceparent` (W3C).")
     entity: EntityBody
 
 

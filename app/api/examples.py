@@ -30,6 +30,8 @@ _EVENT_LOOKUP: Final[dict[str, Any]] = {
     "status": "pending",
     "timestamp": "2026-01-02T03:04:05.678901Z",
     "received_at": "2026-01-02T03:04:05.712000Z",
+    "request_id": "req-7f3a",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "entity": {
         "kind": "membership",
         "key": "456e7890-e89b-12d3-a456-426614174001/123e4567-e89b-12d3-a456-426614174000",

@@ -17,7 +17,6 @@ from app.domain.errors import (
     FieldError,
     InputInvalid,
     RelayError,
-    RequestRejected,
     TemporarilyUnavailable,
     Unauthenticated,
 )
@@ -97,6 +96,7 @@ _RULES: Final = {
     "value_error": "{error}",
 }
 
+_INTERNAL_ERROR: Final = "internal-error"
 _HTTP_CODES: Final = {404: "path-not-found", 405: "method-not-allowed"}
 
 
@@ -123,22 +123,28 @@ def make_problem(error: RelayError) -> JSONResponse:
 
 def internal_error() -> JSONResponse:
     """Make the response to an unexpected error, which only the log describes."""
-    return _make_problem(500, "internal-error", "Internal error. The request is not at fault.")
+    return _make_problem(500, _INTERNAL_ERROR, "Internal error. The request is not at fault.")
 
 
 def error_response(measurements: Measurements, subject: str, error: BaseException) -> Response:
-    """Log and count an error, and make the response to it."""
+    """Count an error, or log it if it is unexpected, and make the response to it."""
     if not isinstance(error, RelayError):
         logger.error("%s failed", subject, exc_info=error)
         return internal_error()
     _, code = PROBLEMS[type(error)]
     measurements.rejections.labels(code).inc()
-    if isinstance(error, RequestRejected):
-        logger.info("rejected %s: %s (%s)", subject, type(error).__name__, find_reason(error))
     return make_problem(error)
 
 
-def find_reason(error: RequestRejected) -> str:
+def find_status(error: BaseException) -> tuple[int, str]:
+    """Return the status and the code of the response to an error."""
+    if isinstance(error, RelayError):
+        status, code = PROBLEMS[type(error)]
+        return int(status), code
+    return int(HTTPStatus.INTERNAL_SERVER_ERROR), _INTERNAL_ERROR
+
+
+def find_reason(error: RelayError) -> str:
     """Return the exact reason, for the log only."""
     if isinstance(error, Unauthenticated):
         return error.reason

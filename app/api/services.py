@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.api.concurrency import ConcurrencyLimiter
+from app.api.webhook_log import WebhookLog
 from app.auth.authentication import Authenticator
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook
@@ -44,4 +45,5 @@ class Services:
     waits: ConcurrencyLimiter
     hit: FailpointHook
     measurements: Measurements
+    webhook_log: WebhookLog
     begin_stop: Callable[[], object]

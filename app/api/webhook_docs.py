@@ -67,6 +67,32 @@ TimestampHeader = Annotated[
         examples=["1767323045"],
     ),
 ]
+RequestIdHeader = Annotated[
+    str | None,
+    Header(
+        description="The sender's id of this request: up to 128 visible ASCII characters, stored"
+        " with the event. Anything else counts as not given; the relay then makes one.",
+        examples=["req-7f3a"],
+    ),
+]
+TraceParentHeader = Annotated[
+    str | None,
+    Header(
+        description="W3C Trace Context. Its trace id is stored with the event. An invalid value"
+        " counts as not given.",
+        examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+    ),
+]
+_RESPONSE_HEADERS: Final = {
+    "X-Request-Id": {
+        "description": "The request's id, as given or made by the relay. Every response has it.",
+        "schema": {"type": "string"},
+    },
+    "traceparent": {
+        "description": "As given, if it is valid.",
+        "schema": {"type": "string"},
+    },
+}
 
 
 def _make_event_models(prefix: str, **more: Any) -> Any:
@@ -150,9 +176,10 @@ class Problem(BaseModel):
     summary="Send an event",
     status_code=202,
     responses={
-        202: {"description": "Durable and new."},
+        202: {"description": "Durable and new.", "headers": _RESPONSE_HEADERS},
         200: {
             "model": Receipt,
+            "headers": _RESPONSE_HEADERS,
             "description": "Stored before (`duplicate`), or no longer pending after"
             " `Prefer: wait`.",
         },
@@ -171,6 +198,8 @@ def post_webhook(
             examples=["wait=5"],
         ),
     ] = None,
+    x_request_id: RequestIdHeader = None,
+    traceparent: TraceParentHeader = None,
 ) -> Receipt:
     """At most 64 KiB. The response follows the commit."""
     raise NotImplementedError
@@ -182,14 +211,20 @@ def post_webhook(
     summary="Send up to 1,000 events",
     status_code=202,
     responses={
-        202: {"description": "Every valid event is durable."},
-        200: {"model": BatchResult, "description": "No event was new."},
+        202: {"description": "Every valid event is durable.", "headers": _RESPONSE_HEADERS},
+        200: {
+            "model": BatchResult,
+            "description": "No event was new.",
+            "headers": _RESPONSE_HEADERS,
+        },
     },
 )
 def post_webhook_batch(
     batch: Batch,
     webhook_id: Annotated[str | None, Header(description="Identifies this attempt.")] = None,
     webhook_timestamp: TimestampHeader = None,
+    x_request_id: RequestIdHeader = None,
+    traceparent: TraceParentHeader = None,
 ) -> BatchResult:
     """At most 1 MiB, signed over the whole body. An invalid event does not affect the others."""
     raise NotImplementedError

@@ -13,12 +13,15 @@ from typing import Any, Final, cast
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.application import SendResponse
 from app.api.problems import error_response
 from app.api.request_body import BATCH_BYTES, EVENT_BYTES, read_body, read_headers, require_json
+from app.api.request_trace import Headers
 from app.api.services import Services
+from app.api.webhook_log import WebhookRequest
 from app.domain.entities import EntityRef, EventStatus
 from app.domain.errors import RelayError
 from app.domain.event_reader import BatchItem
@@ -33,9 +36,9 @@ EVENT_PATH: Final = "/webhooks"
 BATCH_PATH: Final = "/webhooks/batch"
 MAXIMUM_WAIT_SECONDS: Final = 30
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.ASCII | re.IGNORECASE)
-_JSON: Final = ((b"content-type", b"application/json"),)
+_JSON: Final[Headers] = ((b"content-type", b"application/json"),)
 
-_Success = tuple[int, bytes, Sequence[tuple[bytes, bytes]]]
+_Success = tuple[int, bytes, Headers]
 """Status, body and additional headers."""
 
 
@@ -44,20 +47,30 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = cast(Services, cast(State, scope["app"].state).services)
+        headers = read_headers(scope)
+        request = WebhookRequest(
+            scope["path"], headers, scope.get("client"), services.webhook_log.monotonic()
+        )
         try:
-            status, body, headers = await self._handle(services, read_headers(scope), receive)
+            status, body, more_headers = await self._handle(services, request, headers, receive)
         except ClientDisconnect:
             return
-        except Exception as error:  # noqa: BLE001 - error_response logs it
-            response = error_response(services.measurements, scope["path"], error)
+        except Exception as error:  # noqa: BLE001 - logged there
+            response = _make_error_response(services, request, error)
+            response.raw_headers.extend(request.trace.response_headers)
             await response(scope, receive, send)
             return
-        headers = [*_JSON, (b"content-length", b"%d" % len(body)), *headers]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        length = (b"content-length", b"%d" % len(body))
+        all_headers = [*_JSON, length, *more_headers, *request.trace.response_headers]
+        await send({"type": "http.response.start", "status": status, "headers": all_headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _handle(
-        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+        self,
+        services: Services,
+        request: WebhookRequest,
+        headers: dict[bytes, bytes],
+        receive: Receive,
     ) -> _Success:
         raise NotImplementedError
 
@@ -66,33 +79,40 @@ class EventEndpoint(_Endpoint):
     """Accepts one event. The order of the checks is part of the contract."""
 
     async def _handle(
-        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+        self,
+        services: Services,
+        request: WebhookRequest,
+        headers: dict[bytes, bytes],
+        receive: Receive,
     ) -> _Success:
         body = await read_body(receive, limit_bytes=EVENT_BYTES)
         require_json(headers)
         await services.authenticator.authenticate_webhook(headers, body)
         with services.in_flight.acquire():
-            event = _read_event(services, headers, body)
-            receipt = await services.receiver.receive_event(event)
+            request.event = event = _read_event(services, headers, body)
+            receipt = await services.receiver.receive_event(event, trace=request.trace.stored)
+        status, result = _get_status(receipt), receipt.value
+        more_headers: Headers = ()
         seconds = _read_wait(headers)
-        if seconds is None or not services.waits.try_acquire():
-            return _get_status(receipt), _write_receipt(event, receipt.value), ()
-        try:
-            status = await services.receiver.wait_until_settled(
-                event.event_id, EntityRef(event.kind, event.key), seconds=seconds
-            )
-        finally:
-            services.waits.release()
-        applied = ((b"preference-applied", b"wait=%d" % seconds),)
-        if status is EventStatus.PENDING:
-            return _get_status(receipt), _write_receipt(event, receipt.value), applied
-        return 200, _write_receipt(event, status.value), applied
+        if seconds is not None and services.waits.try_acquire():
+            try:
+                settled = await services.receiver.wait_until_settled(
+                    event.event_id, EntityRef(event.kind, event.key), seconds=seconds
+                )
+            finally:
+                services.waits.release()
+            more_headers = ((b"preference-applied", b"wait=%d" % seconds),)
+            if settled is not EventStatus.PENDING:
+                status, result = 200, settled.value
+        services.webhook_log.note_event(request, status, result)
+        return status, _write_receipt(event, result), more_headers
 
     def try_fast_path(
         self,
         services: Services,
         headers: dict[bytes, bytes],
         body: bytes,
+        client: object,
         send_response: SendResponse,
     ) -> bool:
         """Accept a signed and valid event without a task, and respond after its commit.
@@ -104,7 +124,7 @@ class EventEndpoint(_Endpoint):
             Whether the event is accepted.
         """
         try:
-            return self._accept(services, headers, body, send_response)
+            return self._accept(services, headers, body, client, send_response)
         except RelayError:
             return False
         except Exception:
@@ -116,8 +136,10 @@ class EventEndpoint(_Endpoint):
         services: Services,
         headers: dict[bytes, bytes],
         body: bytes,
+        client: object,
         send_response: SendResponse,
     ) -> bool:
+        began_at = services.webhook_log.monotonic()
         if b"prefer" in headers or not services.authenticator.has_valid_signature(headers, body):
             return False
         if not services.in_flight.try_acquire():
@@ -125,8 +147,10 @@ class EventEndpoint(_Endpoint):
         try:
             require_json(headers)
             event = _read_event(services, headers, body)
-            respond = partial(_respond_after_commit, services, event, send_response)
-            services.receiver.enqueue_event(event, respond)
+            request = WebhookRequest(EVENT_PATH, headers, client, began_at)
+            request.event = event
+            respond = partial(_respond_after_commit, services, request, event, send_response)
+            services.receiver.enqueue_event(event, respond, trace=request.trace.stored)
         except BaseException:
             services.in_flight.release()
             raise
@@ -137,7 +161,11 @@ class BatchEndpoint(_Endpoint):
     """Accepts up to 1,000 events in one commit. An invalid event does not affect the others."""
 
     async def _handle(
-        self, services: Services, headers: dict[bytes, bytes], receive: Receive
+        self,
+        services: Services,
+        request: WebhookRequest,
+        headers: dict[bytes, bytes],
+        receive: Receive,
     ) -> _Success:
         body = await read_body(receive, limit_bytes=BATCH_BYTES)
         require_json(headers)
@@ -146,9 +174,14 @@ class BatchEndpoint(_Endpoint):
             services.hit(Failpoint.AFTER_VERIFY)
             items = services.reader.read_batch(body, now=from_seconds(services.clock()))
             events = [item.event for item in items if item.event is not None]
-            receipts = await services.receiver.receive_events(events) if events else []
+            receipts: list[Receipt] = []
+            if events:
+                receipts = await services.receiver.receive_events(
+                    events, trace=request.trace.stored
+                )
         document = {"results": _write_results(items, receipts)}
         status = 202 if Receipt.ACCEPTED in receipts else 200
+        services.webhook_log.note_batch(request, status, items, receipts)
         return status, json.dumps(document, separators=(",", ":")).encode(), ()
 
 
@@ -159,14 +192,29 @@ def _read_event(services: Services, headers: dict[bytes, bytes], body: bytes) ->
 
 
 def _respond_after_commit(
-    services: Services, event: Event, send_response: SendResponse, outcome: Receipt | BaseException
+    services: Services,
+    request: WebhookRequest,
+    event: Event,
+    send_response: SendResponse,
+    outcome: Receipt | BaseException,
 ) -> None:
     services.in_flight.release()
+    own_headers = request.trace.response_headers
     if isinstance(outcome, Receipt):
-        send_response(_get_status(outcome), _JSON, _write_receipt(event, outcome.value))
+        status = _get_status(outcome)
+        services.webhook_log.note_event(request, status, outcome.value)
+        send_response(status, _JSON, _write_receipt(event, outcome.value), own_headers)
     else:
-        response = error_response(services.measurements, EVENT_PATH, outcome)
-        send_response(response.status_code, tuple(response.raw_headers), bytes(response.body))
+        response = _make_error_response(services, request, outcome)
+        headers = tuple(response.raw_headers)
+        send_response(response.status_code, headers, bytes(response.body), own_headers)
+
+
+def _make_error_response(
+    services: Services, request: WebhookRequest, error: BaseException
+) -> Response:
+    services.webhook_log.note_error(request, error)
+    return error_response(services.measurements, request.path or EVENT_PATH, error)
 
 
 def _get_status(receipt: Receipt) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple, NewType
 from app.domain.entities import EntityRef, EntityState, EventStatus, Kind
 from app.domain.events import EventId, EventType
 from app.domain.instants import Instant
+from app.domain.traces import Trace
 
 ReplayId = NewType("ReplayId", str)
 
@@ -47,7 +48,11 @@ class EntityView:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A stored event and the current state of its entity."""
+    """A stored event and the current state of its entity.
+
+    Attributes:
+        trace: the ids of the request that brought it; None if the sender gave none.
+    """
 
     event_id: EventId
     type: EventType
@@ -55,6 +60,17 @@ class StoredEvent:
     occurred_at: Instant
     received_at: Instant
     entity: EntityView
+    trace: Trace | None = None
+
+    @property
+    def request_id(self) -> str | None:
+        """The request id of its request."""
+        return None if self.trace is None else self.trace.request_id
+
+    @property
+    def trace_id(self) -> str | None:
+        """The W3C trace id of its request."""
+        return None if self.trace is None else self.trace.trace_id
 
     @property
     def status(self) -> EventStatus:

@@ -35,25 +35,34 @@ class Receiver:
         self._counters = {receipt: measurements.events.labels(receipt.value) for receipt in Receipt}
         self._is_stopping = False
 
-    async def receive_event(self, event: Event) -> Receipt:
+    async def receive_event(self, event: Event, *, trace: str | None = None) -> Receipt:
         """Store one event; it is durable when this returns.
+
+        Args:
+            event: the event.
+            trace: the ids of the request, to store with it.
 
         Raises:
             EventIdConflict: an event with this id and another body is stored.
         """
-        (receipt,) = await self.receive_events((event,))
+        (receipt,) = await self.receive_events((event,), trace=trace)
         if receipt is Receipt.CONFLICT:
             raise EventIdConflict
         return receipt
 
     def enqueue_event(
-        self, event: Event, on_result: Callable[[Receipt | BaseException], None]
+        self,
+        event: Event,
+        on_result: Callable[[Receipt | BaseException], None],
+        *,
+        trace: str | None = None,
     ) -> None:
         """Store one event; for callers without an asyncio task.
 
         Args:
             on_result: called with the receipt when the event is durable, or with the error that
                 `receive_event` would raise.
+            trace: the ids of the request, to store with it.
         """
 
         def complete(stored: asyncio.Future[list[Receipt]]) -> None:
@@ -66,11 +75,13 @@ class Receiver:
             on_result(EventIdConflict() if receipt is Receipt.CONFLICT else receipt)
 
         now = self._clocks.now()
-        self._store.store_events((event,), now).add_done_callback(complete)
+        self._store.store_events((event,), now, trace).add_done_callback(complete)
 
-    async def receive_events(self, events: Sequence[Event]) -> list[Receipt]:
+    async def receive_events(
+        self, events: Sequence[Event], *, trace: str | None = None
+    ) -> list[Receipt]:
         """Store events in one commit, all or none; return their receipts, in the same order."""
-        receipts = await self._store.store_events(events, self._clocks.now())
+        receipts = await self._store.store_events(events, self._clocks.now(), trace)
         self._note_receipts(receipts)
         return receipts
 

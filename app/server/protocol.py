@@ -70,6 +70,7 @@ class RelayProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         self._transport = cast(asyncio.Transport, transport)
+        self._client = transport.get_extra_info("peername")
         self._services = cast(Services, self._app.state.services)
         self._peers.add(self)
         self._set_deadline(self._limits.idle_seconds)
@@ -138,7 +139,9 @@ class RelayProtocol(asyncio.BufferedProtocol):
 
     # Called with responses
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(
+        self, status: int, headers: Headers, body: bytes, own_headers: Headers = ()
+    ) -> None:
         """Send a whole response, and begin the next request."""
         if self._transport.is_closing():
             self._finish()
@@ -147,7 +150,8 @@ class RelayProtocol(asyncio.BufferedProtocol):
         # Every successful POST is authenticated.
         self.is_trusted |= status < 300 and request.method == "POST"
         is_head = request.method == "HEAD"
-        self._write_response(status, headers, body, is_head=is_head, is_last=not request.keep_alive)
+        is_last = not request.keep_alive
+        self._write_response(status, headers, body, own_headers, is_head=is_head, is_last=is_last)
         self._finish()
 
     # Requests
@@ -173,7 +177,9 @@ class RelayProtocol(asyncio.BufferedProtocol):
             request.keep_alive = False
         app, headers, body = self._app, request.headers, request.body
         is_event = request.method == "POST" and request.target == app.fast_path_target
-        if is_event and app.try_fast_path(self._services, headers, body, self.respond):
+        if is_event and app.try_fast_path(
+            self._services, headers, body, self._client, self.respond
+        ):
             return
         self._queue.put(self._begin_cycle)
 
@@ -232,7 +238,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
         """
         if self._transport.is_closing():
             return
-        response = self._app.reject(error)
+        target, request_headers = self._parser.head or (b"", {})
+        response = self._app.reject(
+            error, target=target, headers=request_headers, client=self._client
+        )
         headers, body = tuple(response.raw_headers), bytes(response.body)
         self._write_response(response.status_code, headers, body, is_head=False, is_last=True)
         self._transport.write_eof()
@@ -240,11 +249,20 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._linger()
 
     def _write_response(
-        self, status: int, headers: Headers, body: bytes, *, is_head: bool, is_last: bool
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes,
+        own_headers: Headers = (),
+        *,
+        is_head: bool,
+        is_last: bool,
     ) -> None:
         headers = (*self._server_state.default_headers, *headers)
         self._transport.write(
-            responses.encode_response(status, headers, body, is_head=is_head, is_last=is_last)
+            responses.encode_response(
+                status, headers, body, own_headers, is_head=is_head, is_last=is_last
+            )
         )
 
     def _close(self) -> None:

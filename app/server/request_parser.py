@@ -115,6 +115,7 @@ class RequestParser:
         self._head_bytes = 0
         self._head_tail = b""
         self._request: Request | None = None
+        self._latest_head: _Head | None = None
         self._length = 0
         self._body = bytearray()
         self._chunks: ChunkedBody | None = None
@@ -125,6 +126,12 @@ class RequestParser:
         if self._request is not None:
             return Stage.BODY
         return Stage.START if self._open_head is None else Stage.HEAD
+
+    @property
+    def head(self) -> tuple[bytes, dict[bytes, bytes]] | None:
+        """The target and the headers of an unfinished request; None until they are complete."""
+        head = self._latest_head
+        return None if head is None else (head.target, head.headers)
 
     @property
     def held_bytes(self) -> int:
@@ -167,7 +174,7 @@ class RequestParser:
         if not is_whole:
             self._request = request
             return None
-        self._request = None
+        self._request = self._latest_head = None
         self._head_bytes = 0
         return request
 
@@ -176,6 +183,7 @@ class RequestParser:
             if self._data[self._position] in b"\r\n" and not self._skip_empty_lines():
                 return None
             head = _Head()
+            self._latest_head = None
             self._open_head = head, httptools.HttpRequestParser(head)
         head, llhttp = self._open_head
         end = self._find_head_end()
@@ -199,6 +207,7 @@ class RequestParser:
             return None
         self._open_head = None
         self._head_tail = b""
+        self._latest_head = head
         return self._finish_head(head, llhttp)
 
     def _skip_empty_lines(self) -> bool:

@@ -18,27 +18,61 @@ Headers = tuple[Header, ...]
 
 
 @lru_cache(maxsize=256)
-def encode_head(status: int, headers: Headers, framing: Headers) -> bytes:
-    """Encode the status line and the headers.
+def _encode_fields(fields: Headers) -> bytes:
+    """Encode headers that many responses share."""
+    return _encode_own_fields(fields)
+
+
+def _encode_own_fields(fields: Headers) -> bytes:
+    """Encode headers.
+
+    Raises:
+        ValueError: one contains a line break.
+    """
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if lines.count(b"\n") != len(fields) or lines.count(b"\r") != len(fields):
+        raise ValueError("a response header contains a line break")
+    return lines
+
+
+@lru_cache(maxsize=256)
+def _encode_start(status: int, headers: Headers) -> bytes:
+    """Encode the status line and the headers, without those of the framing."""
+    kept = tuple(field for field in headers if field[0] not in _FRAMING)
+    return _STATUS_LINES[status] + _encode_own_fields(kept)
+
+
+def encode_response(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    own_headers: Headers = (),
+    *,
+    is_head: bool,
+    is_last: bool,
+) -> bytes:
+    """Encode a whole response.
+
+    Args:
+        status: its status.
+        headers: those that many responses share: their encoding is cached.
+        body: its body.
+        own_headers: those of this response alone.
+        is_head: whether it has no body because the request was a HEAD.
+        is_last: whether the connection is closed after it.
 
     Raises:
         ValueError: a header contains a line break.
     """
-    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in _FRAMING]
-    lines += [b"%b: %b\r\n" % field for field in framing]
-    head = b"".join((_STATUS_LINES[status], *lines, b"\r\n"))
-    if head.count(b"\n") != len(lines) + 2 or head.count(b"\r") != len(lines) + 2:
-        raise ValueError("a response header contains a line break")
-    return head
-
-
-def encode_response(
-    status: int, headers: Headers, body: bytes, *, is_head: bool, is_last: bool
-) -> bytes:
-    """Encode a whole response."""
     framing = (CLOSE,) if is_last else ()
-    if status in _WITHOUT_BODY:
-        return encode_head(status, headers, framing)
-    length = (b"content-length", b"%d" % len(body))
-    head = encode_head(status, headers, (*framing, length))
-    return head if is_head else head + body
+    if status not in _WITHOUT_BODY:
+        framing = (*framing, (b"content-length", b"%d" % len(body)))
+    head = b"".join(
+        (
+            _encode_start(status, headers),
+            _encode_own_fields(own_headers),
+            _encode_fields(framing),
+            b"\r\n",
+        )
+    )
+    return head if is_head or status in _WITHOUT_BODY else head + body

@@ -30,6 +30,7 @@ from app.domain.history import (
     TroubledEntity,
 )
 from app.domain.instants import Instant, after
+from app.domain.traces import Trace
 from app.store.schema import entities, events
 
 # How many events one page reads, however few match: 2 to 9 ms.
@@ -51,6 +52,7 @@ _SELECT_EVENT: Select[Any] = select(
     events.c.received_at,
     events.c.kind,
     events.c.key,
+    events.c.trace,
     entities.c.state,
     entities.c.row.is_(None).label("is_removed"),
     entities.c.is_removal,
@@ -286,4 +288,5 @@ def _to_event(row: Row[Any]) -> StoredEvent:
             last_error_code=row.last_error_code,
             last_error=row.last_error,
         ),
+        trace=None if row.trace is None else Trace.from_text(row.trace),
     )

@@ -21,7 +21,8 @@ _RECEIPTS: Final = (Receipt.ACCEPTED, Receipt.DUPLICATE, Receipt.CONFLICT)
 _CALL: Final = """
 SELECT relay_receive(
     %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-    %s::boolean[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])
+    %s::boolean[], %s::text[], %s::text[], %s::bytea[], %s::bigint[],
+    %s::text[])
 """
 
 
@@ -30,6 +31,7 @@ def call_receive(connection: Connection, arrivals: Sequence[Arrival]) -> list[li
     events = [event for arrival in arrivals for event in arrival.events]
     columns: list[list[Any]] = [[event[n] for event in events] for n in range(len(Event._fields))]
     columns.append([arrival.received_at for arrival in arrivals for _ in arrival.events])
+    columns.append([arrival.trace for arrival in arrivals for _ in arrival.events])
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     row = driver.execute(_CALL, columns).fetchone()
     numbers = iter(row[0] if row is not None else ())

@@ -26,10 +26,10 @@ HAS_ERASED: Final = "has_erased"
 _INSERT_EVENT: Final = """
 INSERT INTO events
     (event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data,
-     previous_sequence)
+     trace, previous_sequence)
 VALUES
     (:event_id, :type, :kind, :key, :occurred_at, :is_removal, :received_at, :digest, :data,
-     (SELECT latest_event FROM entities WHERE kind = :kind AND key = :key))
+     :trace, (SELECT latest_event FROM entities WHERE kind = :kind AND key = :key))
 ON CONFLICT (event_id) DO NOTHING
 """
 
@@ -135,10 +135,11 @@ class Receipt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The events of one request, in their order."""
+    """The events of one request, in their order, and its ids if the sender gave any."""
 
     events: Sequence[Event]
     received_at: Instant
+    trace: str | None = None
 
 
 def store_arrivals(connection: Connection, arrivals: Iterable[Arrival]) -> list[list[Receipt]]:
@@ -151,7 +152,7 @@ def store_arrivals(connection: Connection, arrivals: Iterable[Arrival]) -> list[
     for arrival in arrivals:
         receipts.append([])
         for event in arrival.events:
-            receipt, has_erased = _store_event(cursor, event, arrival.received_at)
+            receipt, has_erased = _store_event(cursor, event, arrival)
             receipts[-1].append(receipt)
             if has_erased:
                 connection.info[HAS_ERASED] = True
@@ -159,9 +160,7 @@ def store_arrivals(connection: Connection, arrivals: Iterable[Arrival]) -> list[
     return receipts
 
 
-def _store_event(
-    cursor: sqlite3.Cursor, event: Event, received_at: Instant
-) -> tuple[Receipt, bool]:
+def _store_event(cursor: sqlite3.Cursor, event: Event, arrival: Arrival) -> tuple[Receipt, bool]:
     """Return the receipt, and whether data was erased."""
     is_membership = event.kind is Kind.MEMBERSHIP
     is_user = event.kind is Kind.USER
@@ -170,7 +169,8 @@ def _store_event(
         "type": event.type.value,
         "kind": event.kind.value,
         "is_removal": int(event.is_removal),
-        "received_at": received_at,
+        "received_at": arrival.received_at,
+        "trace": arrival.trace,
         "revoked_at": event.occurred_at if is_membership and event.is_removal else None,
         "priority": _WRITE if not event.is_removal else _REVOCATION if is_membership else _DELETE,
     }

@@ -113,15 +113,20 @@ class Store:
         return max(self._receives.commit_seconds, self._commits.commit_seconds)
 
     def store_events(
-        self, events: Sequence[Event], received_at: Instant
+        self, events: Sequence[Event], received_at: Instant, trace: str | None = None
     ) -> asyncio.Future[list[Receipt]]:
         """Store events and move their entities, all or nothing, in order.
 
         The future completes after the commit, or fails with StoreUnavailable; then nothing is
         stored.
+
+        Args:
+            events: of one request.
+            received_at: the present.
+            trace: the ids of the request (`domain.traces`); None if the sender gave none.
         """
         self.events_received += len(events)
-        return self._receives.submit(Arrival(events, received_at))
+        return self._receives.submit(Arrival(events, received_at, trace))
 
     async def write_heartbeat(self, now: Instant) -> None:
         """Commit something small, to know that commits succeed; if not, `failure` says why."""

@@ -32,6 +32,8 @@ async def test_event_applied_is_shown_with_its_entity(relay: RunningRelay) -> No
         "status": "applied",
         "timestamp": "2026-01-02T03:00:00.123456Z",
         "received_at": "2026-01-02T03:04:05Z",
+        "request_id": None,
+        "trace_id": None,
         "entity": {
             "kind": "membership",
             "key": f"{TRIP}/{USER}",

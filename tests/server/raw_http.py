@@ -269,7 +269,12 @@ def write_request(
         http: version of the protocol.
         changes: to the headers, with underscores for hyphens.
     """
-    fields = sign_event(event_id, body) | {"host": "relay.test", "content-length": str(len(body))}
+    fields = sign_event(event_id, body) | {
+        "host": "relay.test",
+        "content-length": str(len(body)),
+        # Otherwise each response has another one.
+        "x-request-id": "req-1",
+    }
     fields |= {name.replace("_", "-"): value for name, value in changes.items()}
     lines = [f"{method} {target} HTTP/{http}", *(f"{n}: {v}" for n, v in fields.items()), *extra]
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body

@@ -28,7 +28,7 @@ def test_response_has_the_current_date_and_nothing_superfluous(served: Served) -
     with served.open() as client:
         fields = client.ask(write_request("evt_dated")).fields
     assert abs(parsedate_to_datetime(fields[b"date"].decode()).timestamp() - time.time()) < 5
-    assert fields.keys() == {b"date", b"content-type", b"content-length"}
+    assert fields.keys() == {b"date", b"content-type", b"content-length", b"x-request-id"}
 
 
 def test_event_with_a_body_after_its_head_takes_the_fast_path(served: Served, paths: Paths) -> None:

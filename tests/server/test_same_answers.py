@@ -231,3 +231,49 @@ def test_rejection_is_logged_once(served: Served, caplog: pytest.LogCaptureFixtu
         assert client.ask(write_request("evt_log", webhook_signature="v1,bm9uZQ==")).status == 401
     rejected = [r for r in caplog.records if r.getMessage().startswith("rejected /webhooks")]
     assert len(rejected) == 1
+
+
+@pytest.mark.parametrize("target", ["/webhooks", "/webhooks/batch?a=b"])
+def test_request_that_the_server_rejects_is_answered_and_logged_with_its_ids(
+    served: Served, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    head, _ = cut(write_request("evt_large", target=target, content_length="99999999"))
+    with served.open() as client:
+        answer = client.ask(head)
+    assert (answer.status, answer.fields[b"x-request-id"]) == (413, b"req-1")
+    (record,) = [each for each in caplog.records if each.name == "app.api.webhook_log"]
+    path = target.partition("?")[0]
+    assert record.getMessage().startswith(f"rejected {path}: BodyTooLarge (")
+    fields = vars(record)["fields"]
+    assert (fields["event_id"], fields["client"]) == ("evt_large", "127.0.0.1")
+
+
+def test_bytes_that_are_no_request_are_answered_with_an_id_of_their_own(served: Served) -> None:
+    answers = []
+    for _ in range(2):
+        with served.open() as client:
+            assert client.ask(write_request("evt_before")).fields[b"x-request-id"] == b"req-1"
+            answers.append(client.ask(b"NONSENSE\r\n\r\n").fields[b"x-request-id"])
+    assert len(set(answers) | {b"req-1"}) == 3
+
+
+def test_fast_path_logs_as_the_regular_path(
+    starter: RelayStarter, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read_lines() -> list[dict[str, object]]:
+        return [
+            vars(each)["fields"] for each in caplog.records if each.name == "app.api.webhook_log"
+        ]
+
+    with serve(starter, log_webhooks="all") as relay, relay.open() as client:
+        for send in (_send_whole, _send_the_regular_way):
+            caplog.clear()
+            assert send(client, write_request("evt_1", OTHER_BODY)).status in (200, 202)
+            assert send(client, write_request("evt_1")).status == 409
+            with full_disk():
+                assert send(client, write_request("evt_2")).status == 503
+            stored, conflict, unavailable = read_lines()
+            assert (stored["type"], stored["client"]) == ("user.created", "127.0.0.1")
+            assert (conflict["status"], conflict["type"]) == (409, "user.created")
+            assert (unavailable["status"], unavailable["code"]) == (503, "store-unavailable")
+    assert relay.taken == 3

@@ -39,6 +39,8 @@ class EventAnswer(BaseModel):
     status: str
     timestamp: datetime
     received_at: datetime
+    request_id: str | None = None
+    trace_id: str | None = None
     entity: EntityAnswer
 
     @property

@@ -63,6 +63,8 @@ def show_event(event: EventAnswer) -> None:
         {
             "happened": _write_exact(event.timestamp),
             "received": f"{_write_exact(event.received_at)}{delay}",
+            "request": event.request_id or "",
+            "trace": event.trace_id or "",
             "entity": entity.path,
             "entity state": f"{entity.state}; Supabase should hold {row}",
             "desired since": _write_exact(entity.desired_version_at),

@@ -7,7 +7,7 @@
 create or replace function relay_receive(
     event_ids text[], types text[], kinds text[], keys text[], trip_ids text[], user_ids text[],
     occurred_ats bigint[], are_removals boolean[], entity_rows text[], payloads text[],
-    digests bytea[], received_ats bigint[]
+    digests bytea[], received_ats bigint[], traces text[]
 ) returns smallint[]
 language plpgsql
 -- Less than the callers wait.
@@ -36,19 +36,19 @@ begin
             case when is_removal and kind = 'membership' then occurred_at end as revoked_at
         from unnest(
             event_ids, types, kinds, keys, trip_ids, user_ids, occurred_ats, are_removals,
-            entity_rows, payloads, digests, received_ats
+            entity_rows, payloads, digests, received_ats, traces
         ) as event (
             event_id, type, kind, key, trip_id, user_id, occurred_at, is_removal, row, data,
-            digest, received_at
+            digest, received_at, trace
         )
     loop
         insert into events (
             event_id, type, kind, key, occurred_at, is_removal, received_at, digest, data,
-            previous_sequence
+            trace, previous_sequence
         ) values (
             given.event_id, given.type, given.kind, given.key, given.occurred_at,
             given.is_removal, given.received_at, given.digest, given.data,
-            (select latest_event from entities where kind = given.kind and key = given.key)
+            given.trace, (select latest_event from entities where kind = given.kind and key = given.key)
         )
         on conflict (event_id) do nothing
         returning sequence into given.event_sequence;

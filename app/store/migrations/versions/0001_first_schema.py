@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text()),
         sa.Column("previous_sequence", _SEQUENCE),
         sa.PrimaryKeyConstraint("sequence"),
         sa.UniqueConstraint("event_id"),
