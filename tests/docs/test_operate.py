@@ -141,6 +141,19 @@ def test_pending_events_are_listed(relay: Relay) -> None:
     assert "pending" in waiting
 
 
+def test_status_shows_an_outage_and_what_waits(relay: Relay) -> None:
+    event = relay.send("user.created", *USER)["event_id"]
+    await_that(
+        lambda: "unreachable" in str(read_health(relay)["checks"]["supabase"]),
+        lambda: read_health(relay),
+    )
+    status = run_region("status", relay, expected_code=1)
+    assert status.startswith("DEGRADED")
+    assert "next probe" in status
+    assert "1 pending" in status
+    assert event in status
+
+
 def test_operator_token_can_list_events_and_replays(relay: Relay) -> None:
     event = relay.send("user.created", *USER)["event_id"]
     # Readers use their own URL.

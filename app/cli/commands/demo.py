@@ -28,6 +28,7 @@ The relay and Supabase are running. Try them from a second terminal, in this fol
 
   source {_ENVIRONMENT}
   relay doctor
+  relay status
   relay events
   relay access --user $USER_ID --trip $TRIP_ID
   relay send membership.created trip_id=$TRIP_ID user_id=$USER_ID role=MEMBER status=ACTIVE --wait 5

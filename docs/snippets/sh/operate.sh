@@ -5,6 +5,10 @@ export RELAY_URL=https://relay.example.com
 export RELAY_TOKEN=$(relay token --scope events:read --scope replay:write --subject "$USER" --hours 8)
 # endregion
 
+# region: status
+relay status                               # exit code 0: ok, 1: degraded, 2: down or unreachable
+# endregion
+
 # region: health
 curl -sS "$RELAY_URL/health" | python3 -m json.tool
 curl -sS "$RELAY_URL/metrics" | grep '^relay_'
