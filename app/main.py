@@ -37,6 +37,7 @@ from app.relay.receive import Receiver
 from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
 from app.relay.status import StatusReporter
+from app.relay.store_size import StoreSizeReader
 from app.settings import Settings
 from app.store import notifications
 from app.store.store import Store
@@ -76,7 +77,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
-            store = await Store.open(settings.store_url, hit=hit)
+            measurements = Measurements(VERSION)
+            store = await Store.open(
+                settings.store_url, hit=hit, observe_commit=measurements.commit.observe
+            )
             resources.push_async_callback(store.close)
             _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
             http = await resources.enter_async_context(
@@ -90,8 +94,9 @@ def create_app(
             await resources.enter_async_context(key_set_client)
 
             notifier = OutcomeNotifier()
-            measurements = Measurements()
-            supabase = SupabaseClient(http, clock=clock)
+            supabase = SupabaseClient(
+                http, clock=clock, monotonic=monotonic, observe=measurements.observe_exchange
+            )
             dispatcher = Dispatcher(
                 store,
                 supabase,
@@ -103,15 +108,14 @@ def create_app(
             )
             leadership = _make_leadership(store, dispatcher)
             leader = LeaderReader(dispatcher, leadership)
-
-            def is_leader() -> bool:
-                return leadership is None or leadership.is_held
-
             purger = Purger(
-                store, clocks=clocks, retention_days=settings.retention_days, is_leader=is_leader
+                store,
+                clocks=clocks,
+                retention_days=settings.retention_days,
+                is_leader=leader.is_leader,
             )
             replayer = Replayer(
-                store, clocks=clocks, wake_dispatcher=dispatcher.wake, is_leader=is_leader
+                store, clocks=clocks, wake_dispatcher=dispatcher.wake, is_leader=leader.is_leader
             )
             reconciler = Reconciler(
                 store,
@@ -120,7 +124,7 @@ def create_app(
                 targets=settings.targets,
                 clocks=clocks,
                 interval_seconds=settings.drift_check_seconds,
-                is_leader=is_leader,
+                is_leader=leader.is_leader,
             )
             receiver = Receiver(
                 store,
@@ -174,6 +178,7 @@ def create_app(
                 leader=leader,
                 status=StatusReporter(store, leader, clocks),
                 store=store,
+                store_size=StoreSizeReader(store),
                 in_flight=ConcurrencyLimiter(settings.max_in_flight),
                 batches_in_flight=ConcurrencyLimiter(MAXIMUM_BATCHES),
                 waits=ConcurrencyLimiter(settings.max_in_flight),

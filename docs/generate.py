@@ -168,22 +168,26 @@ def _paragraphs(text: str) -> str:
 
 
 def write_metrics() -> str:
-    """List every metric: name, type, labels and help."""
+    """List every metric of the relay's own: name, type, labels and help."""
     registry = Measurements().registry
     registry.register(ConnectionMetrics(Connections(Limits())))
     rows = []
     for collector in list(registry._collector_to_names):
         for metric in collector.collect():
-            suffix = "_total" if metric.type == "counter" else ""
+            if not metric.name.startswith("relay_"):
+                continue  # Those of the process depend on the system.
+            suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+            kind = "gauge" if metric.type == "info" else metric.type
             labels = ", ".join(f"`{each}`" for each in _labels(collector, metric))
-            rows.append((f"`{metric.name}{suffix}`", metric.type, labels, metric.documentation))
+            rows.append((f"`{metric.name}{suffix}`", kind, labels, metric.documentation))
     return _table(("Metric", "Type", "Labels", "Help"), sorted(rows))
 
 
 def _labels(collector: Collector, metric: Any) -> Iterable[str]:
     # A metric without samples yet knows its labels, and no public method tells them.
     declared = getattr(collector, "_labelnames", None)
-    return declared or dict.fromkeys(name for each in metric.samples for name in each.labels)
+    names = dict.fromkeys(name for each in metric.samples for name in each.labels)
+    return declared or [name for name in names if name != "le"]  # that of a histogram's buckets
 
 
 def write_events() -> str:

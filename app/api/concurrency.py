@@ -11,10 +11,20 @@ MAXIMUM_BATCHES: Final = 64
 
 
 class ConcurrencyLimiter:
-    """A fixed number of slots."""
+    """A fixed number of slots.
+
+    Attributes:
+        limit: how many.
+    """
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._free = limit
+
+    @property
+    def used(self) -> int:
+        """How many slots are held."""
+        return self.limit - self._free
 
     @contextmanager
     def acquire(self) -> Iterator[None]:

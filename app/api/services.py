@@ -15,6 +15,7 @@ from app.relay.receive import Receiver
 from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
 from app.relay.status import StatusReporter
+from app.relay.store_size import StoreSizeReader
 from app.store.store import Store
 
 
@@ -23,6 +24,7 @@ class Services:
     """One relay's services, as `app.state.services`.
 
     Attributes:
+        clock: Unix seconds.
         in_flight: slots of authenticated webhooks until their commit.
         batches_in_flight: additional slots of batches.
         waits: slots of `Prefer: wait`; a request without one gets its response at once.
@@ -40,6 +42,7 @@ class Services:
     leader: LeaderReader
     status: StatusReporter
     store: Store
+    store_size: StoreSizeReader
     in_flight: ConcurrencyLimiter
     batches_in_flight: ConcurrencyLimiter
     waits: ConcurrencyLimiter

@@ -35,9 +35,10 @@ class WebhookRequest:
         path: None if the server could not read the request that far.
         trace: its ids.
         event: its event, as soon as that is read; None for a batch.
+        began_at: when it was read, by the clock of `WebhookLog`.
     """
 
-    __slots__ = ("_began_at", "_client", "_webhook_id", "event", "path", "trace")
+    __slots__ = ("_client", "_webhook_id", "began_at", "event", "path", "trace")
 
     def __init__(
         self, path: str | None, headers: Mapping[bytes, bytes], client: object, began_at: float
@@ -47,7 +48,7 @@ class WebhookRequest:
         self.event: Event | None = None
         self._webhook_id = headers.get(b"webhook-id")
         self._client = client
-        self._began_at = began_at
+        self.began_at = began_at
 
     def describe(
         self, *, status: int, code: str | None, reason: str | None, now: float
@@ -63,7 +64,7 @@ class WebhookRequest:
             "reason": reason,
             # An address and a port; a Unix socket has neither.
             "client": self._client[0] if isinstance(self._client, tuple) else None,
-            "duration_ms": round((now - self._began_at) * 1000, 1),
+            "duration_ms": round((now - self.began_at) * 1000, 1),
             "request_id": self.trace.request_id.decode(),
             "trace_id": None if trace_id is None else trace_id.decode(),
         }
@@ -82,6 +83,10 @@ class WebhookLog:
         self._logs_all = mode is LogWebhooks.ALL
         self._logs_rejected = mode is not LogWebhooks.OFF
         self.monotonic = monotonic
+
+    def measure_seconds(self, request: WebhookRequest) -> float:
+        """Return how long a request has taken so far."""
+        return self.monotonic() - request.began_at
 
     def note_event(self, request: WebhookRequest, status: int, code: str) -> None:
         """Log a request whose event is stored."""

@@ -91,6 +91,7 @@ class EventEndpoint(_Endpoint):
         with services.in_flight.acquire():
             request.event = event = _read_event(services, headers, body)
             receipt = await services.receiver.receive_event(event, trace=request.trace.stored)
+        services.measurements.receive_event.observe(services.webhook_log.measure_seconds(request))
         status, result = _get_status(receipt), receipt.value
         more_headers: Headers = ()
         seconds = _read_wait(headers)
@@ -179,6 +180,9 @@ class BatchEndpoint(_Endpoint):
                 receipts = await services.receiver.receive_events(
                     events, trace=request.trace.stored
                 )
+        if events:
+            seconds = services.webhook_log.measure_seconds(request)
+            services.measurements.receive_batch.observe(seconds)
         document = {"results": _write_results(items, receipts)}
         status = 202 if Receipt.ACCEPTED in receipts else 200
         services.webhook_log.note_batch(request, status, items, receipts)
@@ -204,6 +208,7 @@ def _respond_after_commit(
         status = _get_status(outcome)
         services.webhook_log.note_event(request, status, outcome.value)
         send_response(status, _JSON, _write_receipt(event, outcome.value), own_headers)
+        services.measurements.receive_event.observe(services.webhook_log.measure_seconds(request))
     else:
         response = _make_error_response(services, request, outcome)
         headers = tuple(response.raw_headers)

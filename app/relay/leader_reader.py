@@ -20,6 +20,15 @@ class LeaderReader:
         self._leadership = leadership
         self.replica = name_replica() if leadership is None else leadership.holder
 
+    def is_leader(self) -> bool:
+        """Tell whether this replica dispatches."""
+        return self._leadership is None or self._leadership.is_held
+
+    def is_breaker_open(self) -> bool:
+        """Tell whether this replica dispatches and its circuit breaker is open."""
+        # A replica that has lost the lease may have left its circuit breaker open.
+        return self.is_leader() and self._dispatcher.status.failure is not None
+
     async def read(self) -> Leader | None:
         """Return the leader; None if no replica is the leader."""
         if self._leadership is None or self._leadership.is_held:

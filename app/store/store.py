@@ -16,7 +16,7 @@ from app.domain.events import Event
 from app.domain.failpoints import FailpointHook, noop
 from app.domain.instants import Instant
 from app.store.engine import open_engine
-from app.store.group_commit import GroupCommit, perform
+from app.store.group_commit import GroupCommit, Observe, ignore, perform
 from app.store.postgres_receive import call_receive
 from app.store.private_files import describe_exposure
 from app.store.query_pool import QueryPool
@@ -58,14 +58,18 @@ class Store:
         events_received: how many events this process was given to store; it only rises.
     """
 
-    def __init__(self, engine: Engine, resources: ExitStack, hit: FailpointHook) -> None:
+    def __init__(
+        self, engine: Engine, resources: ExitStack, hit: FailpointHook, observe_commit: Observe
+    ) -> None:
         self._resources = resources
         self._engine = engine
         self.events_received = 0
-        self._commits = GroupCommit(engine, perform, hit=hit)
+        self._commits = GroupCommit(engine, perform, hit=hit, observe=observe_commit)
         self._receives = self._commits
         if is_shared(engine.url):
-            self._receives = GroupCommit(engine, call_receive, commits_itself=True, hit=hit)
+            self._receives = GroupCommit(
+                engine, call_receive, commits_itself=True, hit=hit, observe=observe_commit
+            )
         self.read = QueryPool(engine, "store-read", _READ_THREADS)
         self.search = QueryPool(engine, "store-search", _SEARCH_THREADS, has_low_priority=True)
         self.scan = QueryPool(
@@ -74,8 +78,14 @@ class Store:
         self.replicas = Replicas(engine) if is_shared(engine.url) else None
 
     @classmethod
-    async def open(cls, store_url: str, *, hit: FailpointHook = noop) -> Self:
+    async def open(
+        cls, store_url: str, *, hit: FailpointHook = noop, observe_commit: Observe = ignore
+    ) -> Self:
         """Open the store and upgrade its schema.
+
+        Args:
+            hit: called at each named failpoint.
+            observe_commit: receives the duration of each successful commit in seconds, in a thread.
 
         Raises:
             ConfigurationInvalid: it cannot be opened, is in use, or is of a newer version.
@@ -89,7 +99,7 @@ class Store:
             exposure = None if is_shared(url) else describe_exposure(Path(url.database or ""))
             if exposure is not None:
                 logger.warning("%s", exposure)
-            return cls(engine, resources.pop_all(), hit)
+            return cls(engine, resources.pop_all(), hit, observe_commit)
 
     async def close(self) -> None:
         """Commit the waiting writes, then close every connection."""

@@ -5,6 +5,7 @@ The wire format is public and versioned: docs/decisions/0012-one-fenced-function
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,7 @@ import httpx
 from app.domain.documents import write_row
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure
 from app.supabase.errors import read_request_failure, read_row_failure
+from app.supabase.exchange import Exchange, ObserveExchange, ignore
 from app.supabase.planning import Operation
 
 BUDGET_MS: Final = 3000
@@ -64,11 +66,26 @@ def open_http_client(
 
 
 class SupabaseClient:
-    """Calls `relay_claim` and `relay_apply`."""
+    """Calls `relay_claim` and `relay_apply`.
 
-    def __init__(self, http: httpx.AsyncClient, *, clock: Callable[[], float]) -> None:
+    Args:
+        clock: Unix seconds.
+        monotonic: seconds of a clock that never steps.
+        observe: receives each exchange; requests that are cancelled have none.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        observe: ObserveExchange = ignore,
+    ) -> None:
         self._http = http
         self._clock = clock
+        self._monotonic = monotonic
+        self._observe = observe
 
     async def claim(self) -> int | RequestFailure:
         """Claim the fence: return the epoch of later requests; earlier ones become stale."""
@@ -108,6 +125,16 @@ class SupabaseClient:
         return await self._call(function, write_row(request))
 
     async def _call(self, function: str, request: str) -> dict[str, Any] | RequestFailure:
+        began_at = self._monotonic()
+        result, status = await self._exchange(function, request)
+        seconds = self._monotonic() - began_at
+        self._observe(Exchange(function, status, seconds, self._clock()))
+        return result
+
+    async def _exchange(
+        self, function: str, request: str
+    ) -> tuple[dict[str, Any] | RequestFailure, str]:
+        """Return the result of a request, and its status as in `Exchange`."""
         try:
             async with asyncio.timeout(self._http.timeout.read):
                 response = await self._http.send(
@@ -124,21 +151,25 @@ class SupabaseClient:
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError) as error:
-            return _unavailable(error, "Supabase did not respond in time")
+            return _unavailable(error, "Supabase did not respond in time"), "timeout"
         except (httpx.InvalidURL, UnicodeError) as error:
-            sentence = "Supabase redirects to an invalid URL"
-            return RequestFailure(RequestFailureKind.MISCONFIGURED, type(error).__name__, sentence)
+            name, sentence = type(error).__name__, "Supabase redirects to an invalid URL"
+            return RequestFailure(RequestFailureKind.MISCONFIGURED, name, sentence), "error"
         except httpx.HTTPError as error:
-            return _unavailable(error, "Supabase cannot be reached")
+            return _unavailable(error, "Supabase cannot be reached"), "error"
+        status = f"{response.status_code // 100}xx"
         if not response.is_success:
-            return read_request_failure(
+            failure = read_request_failure(
                 response.status_code, response.headers, body, now_seconds=self._clock()
             )
+            return failure, status
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
-            return unexpected_response(function)
-        return document if isinstance(document, dict) else unexpected_response(function)
+            document = None
+        if isinstance(document, dict):
+            return document, status
+        return unexpected_response(function), "invalid"
 
 
 def _write_request(

@@ -35,6 +35,9 @@ async def assert_stalled(relay: RunningRelay) -> None:
     assert store["reason"].startswith("a commit has been running for ")
     ready = await poll(relay, "/health/ready")
     assert (ready.status_code, ready.json()) == (503, {"status": "down"})
+    metrics = await poll(relay, "/metrics")
+    assert metrics.status_code == 200
+    assert "relay_up 0.0" in metrics.text
     # A restart would not help.
     assert (await poll(relay, "/health/live")).status_code == 200
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.api.relay_harness import RelayStarter, make_body
-from tests.server.raw_http import BODY, await_that, cut, write_chunked, write_request
+from tests.server.raw_http import BODY, OTHER_BODY, await_that, cut, write_chunked, write_request
 from tests.server.served import Paths, Served, serve
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -172,6 +172,18 @@ def test_event_on_the_fast_path_is_written_to_supabase(starter: RelayStarter) ->
             await_that(partial(starter.postgrest.rows, table))
             await_that(lambda: "relay_pending_entities 0.0" in relay.read_metrics())
         assert relay.taken == 2
+
+
+def test_event_on_the_fast_path_is_timed_once_it_is_durable(starter: RelayStarter) -> None:
+    count = 'relay_receive_duration_seconds_count{endpoint="event"}'
+    with serve(starter) as relay, relay.open() as client:
+        assert f"{count} 0.0" in relay.read_metrics()
+        assert client.ask(write_request("evt_1")).status == 202
+        assert client.ask(write_request("evt_1")).status == 200
+        # Another body under this id.
+        assert client.ask(write_request("evt_1", OTHER_BODY)).status == 409
+        await_that(lambda: f"{count} 2.0" in relay.read_metrics())
+        assert relay.taken == 3
 
 
 @pytest.mark.parametrize(

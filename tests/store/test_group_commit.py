@@ -173,3 +173,17 @@ async def test_caller_that_gives_up_does_not_affect_its_group(
     await waiting
     assert await stays == 2
     assert read_numbers(engine) == [1, 2]
+
+
+async def test_commit_is_observed_once_for_its_group_and_not_if_it_fails(engine: Engine) -> None:
+    observed: list[float] = []
+    commits = GroupCommit(engine, perform, observe=observed.append)
+    # The first holds the writer, and the others form one group.
+    await run_as_one_group(commits, [Insert(n) for n in range(50)])
+    assert len(observed) == 2
+    assert min(observed) >= 0
+    with pytest.raises(LookupError):
+        await commits.submit(Insert(99, fail=True))
+    assert len(observed) == 2
+    await commits.close()
+    engine.dispose()

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import count
 
 import httpx
 
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure
 from app.supabase.client import ApplyResult, SupabaseClient, open_http_client
+from app.supabase.exchange import Exchange
 from app.supabase.planning import Operation, plan_request
 from app.supabase.targets import MINIMAL_TARGETS
 from tests.supabase.entities import make_entity
@@ -63,3 +65,19 @@ async def claim(answer: Answering) -> int | RequestFailure:
     transport = httpx.MockTransport(answer)
     async with open_http_client(URL, {}, timeout_seconds=5, transport=transport) as http:
         return await SupabaseClient(http, clock=lambda: NOW).claim()
+
+
+async def observe_claim(answer: Answering) -> list[Exchange]:
+    """Claim the fence by a clock that advances a second with each look, and observe it."""
+    exchanges: list[Exchange] = []
+    seconds = count()
+    transport = httpx.MockTransport(answer)
+    async with open_http_client(URL, {}, timeout_seconds=0.1, transport=transport) as http:
+        client = SupabaseClient(
+            http,
+            clock=lambda: NOW,
+            monotonic=lambda: float(next(seconds)),
+            observe=exchanges.append,
+        )
+        await client.claim()
+    return exchanges

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.failures import RequestFailure, RequestFailureKind
+from app.supabase.exchange import Exchange
 from tests.supabase.function_calls import (
+    NOW,
     OPERATIONS,
     SEQUENCE,
     Answering,
     apply,
     claim,
+    observe_claim,
     respond_with,
 )
 
@@ -230,3 +233,31 @@ async def test_response_of_any_bytes_gives_a_storable_failure(
         assert OPERATIONS[place.operation].rows[place.row]
         assert "\0" not in failure.message
         failure.message.encode()
+
+
+async def never_respond(_: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def refuse_connection(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (respond_with(200, b'{"protocol": 1, "epoch": 42}'), "2xx"),
+        (respond_with(200, b"<html>"), "invalid"),
+        (respond_with(200, b"[]"), "invalid"),
+        (respond_with(301, b""), "3xx"),
+        (respond_with(301, b"", Location="https://xn--/"), "error"),
+        (respond_with(401, b"{}"), "4xx"),
+        (respond_with(503, b""), "5xx"),
+        (respond_with(200, Body(cut_in_the_middle)), "error"),
+        (refuse_connection, "error"),
+        (never_respond, "timeout"),
+    ],
+)
+async def test_request_is_observed_once_with_its_status(answer: Answering, status: str) -> None:
+    assert await observe_claim(answer) == [Exchange("relay_claim", status, 1.0, NOW)]

@@ -1,0 +1,36 @@
+"""The size of a store, whichever database keeps it."""
+
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from app.store.store import Store
+from app.store.store_size import StorePart, measure_store
+from app.store.store_url import is_shared
+from tests.histories import NOW, World
+
+
+async def test_size_grows_with_what_is_stored(store: Store) -> None:
+    before = sum((await store.search(measure_store)).values())
+    await store.store_events([World().trip("created", name="x" * 100) for _ in range(500)], NOW)
+    after = await store.search(measure_store)
+    assert sum(after.values()) > before > 0
+
+
+def test_size_of_a_file_is_that_of_its_files(engine: Engine, store_url: str) -> None:
+    with engine.connect() as connection:
+        size = measure_store(connection)
+    if is_shared(engine.url):
+        assert size.keys() == {StorePart.TABLES, StorePart.INDEXES}
+        return
+    path = Path(store_url.removeprefix("sqlite:///"))
+    assert size[StorePart.DATABASE] == path.stat().st_size
+
+
+def test_size_leaves_out_tables_of_others(engine: Engine) -> None:
+    if not is_shared(engine.url):
+        return
+    with engine.begin() as connection:
+        before = measure_store(connection)
+        connection.execute(text("create table alien as select generate_series(1, 10000) as n"))
+        assert measure_store(connection) == before
