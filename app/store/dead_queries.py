@@ -8,7 +8,7 @@ from app.domain.entities import EntityState, Kind
 from app.domain.history import DeadCause
 from app.store.schema import entities
 
-# So many dead entities are counted: 10 ms.
+# So many dead entities are counted: 15 ms.
 _EXAMINED_ENTITIES: Final = 10_000
 
 

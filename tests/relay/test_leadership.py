@@ -17,6 +17,7 @@ from app.domain.failures import RequestFailureKind
 from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.dispatch import Dispatcher
+from app.relay.leader_reader import LeaderReader
 from app.relay.leadership import LEASE_SECONDS, Leadership
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.store import event_queries
@@ -327,6 +328,30 @@ async def test_leader_reports_its_dispatchers_status_to_followers(
     assert status.failure.kind is RequestFailureKind.MISCONFIGURED
     await first.leadership.release()
     assert await second.leadership.read_leader() is None
+
+
+async def test_follower_knows_the_leader_and_its_next_probe(
+    scene: Scene, first: Replica, second: Replica
+) -> None:
+    await first.lead()
+    trip = World().trip("created")
+    await scene.receive(first.store, trip)
+    scene.supabase.break_connection()
+    await first.drain()
+    await first.leadership.acquire_or_renew()
+    by_first = LeaderReader(first.dispatcher, first.leadership)
+    by_second = LeaderReader(second.dispatcher, second.leadership)
+    leader = await by_second.read()
+    assert leader == await by_first.read()
+    assert leader is not None
+    assert (leader.name, by_second.replica) == ("first", "second")
+    event = await second.store.read(event_queries.find_event, trip.event_id)
+    assert event is not None
+    (corrected,) = await by_second.correct_attempts([event])
+    assert corrected.entity.next_attempt_at == leader.status.next_probe_at
+    await first.leadership.release()
+    (corrected,) = await by_second.correct_attempts([event])
+    assert corrected.entity.next_attempt_at is None
 
 
 async def test_dispatcher_of_a_follower_sends_nothing(
