@@ -17,6 +17,7 @@ _MAXIMUM_AGE_SECONDS: Final = 600.0
 _FETCH_INTERVAL_SECONDS: Final = 30.0
 _FETCH_TIMEOUT_SECONDS: Final = 5.0
 _BODY_LIMIT_BYTES: Final = 512 * 1024
+_TEMPORARY_STATUSES: Final = (429, 500, 502, 503, 504)
 _CALLERS_LIMIT: Final = 1 + 64  # One fetches, the others wait.
 
 PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -27,7 +28,15 @@ PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class _ResponseUnusable(Exception):
-    """The issuer's response is not a key set. The text may be logged."""
+    """The issuer's response is not a key set. The text may be logged.
+
+    Attributes:
+        is_temporary: whether the issuer says that it is unavailable.
+    """
+
+    def __init__(self, reason: str, *, is_temporary: bool = False) -> None:
+        super().__init__(reason)
+        self.is_temporary = is_temporary
 
 
 class KeySet:
@@ -103,8 +112,9 @@ class KeySet:
                 self._keys = _read_keys(await self._fetch())
         except _ResponseUnusable as error:
             reason = str(error)
-            # Without any key, the URL is probably wrong. Otherwise the issuer has a fault.
-            level = logging.WARNING if self._keys else logging.ERROR
+            # Without any key so far, the URL is probably wrong.
+            if not self._keys and not error.is_temporary:
+                level = logging.ERROR
         except (httpx.HTTPError, OSError) as error:  # TimeoutError is an OSError.
             reason = type(error).__name__
         else:
@@ -129,7 +139,9 @@ class KeySet:
             follow_redirects=False,
         ) as response:
             if response.status_code != httpx.codes.OK:
-                raise _ResponseUnusable(f"status {response.status_code}")
+                status = response.status_code
+                is_temporary = status in _TEMPORARY_STATUSES
+                raise _ResponseUnusable(f"status {status}", is_temporary=is_temporary)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _ResponseUnusable("compressed")
             async for chunk in response.aiter_bytes():

@@ -306,3 +306,30 @@ async def test_key_set_given_any_answer_raises_nothing_else(body: bytes, status:
     server = KeyServer(answer=lambda _: httpx.Response(status, content=body))
     with contextlib.suppress(KeySetUnavailable):
         assert await server.connect().find_key("rsa-1", "RSA") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (httpx.Response(404), "ERROR"),
+        (httpx.Response(200, content=b"<html>"), "ERROR"),
+        (httpx.Response(503), "WARNING"),
+    ],
+    ids=["404", "html", "503"],
+)
+async def test_key_set_never_fetched_logs_a_wrong_url_as_an_error_and_the_recovery(
+    caplog: pytest.LogCaptureFixture, answer: httpx.Response, level: str
+) -> None:
+    caplog.set_level("INFO", logger="app.auth.jwks")
+    server = KeyServer([RSA_KEY], answer=lambda _: answer)
+    key_set = server.connect()
+    for _ in range(11):
+        with pytest.raises(KeySetUnavailable):
+            await key_set.find_key("rsa-1", "RSA")
+        server.clock.advance(30)
+    server.answer = None
+    await key_set.find_key("rsa-1", "RSA")
+    first, reminder, recovery = caplog.records
+    assert (first.levelname, reminder.levelname) == (level, level)
+    assert reminder.getMessage() == f"{first.getMessage()} (for 5 minutes)"
+    assert recovery.getMessage() == "the key set of JWT_JWKS_URL can be fetched again"

@@ -163,6 +163,27 @@ async def test_fence_busy_for_long_is_reported(harness: Harness) -> None:
     assert (await harness.report_health()).supabase.status is HealthStatus.OK
 
 
+async def test_fence_busy_for_long_is_logged_until_it_is_free(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="app.relay.fence")
+    await harness.receive(trip := World().trip("created"))
+    unlock = harness.postgrest.lock_fence()
+    async with harness.running():
+        await harness.postgrest.wait_for_requests(2)
+        for seconds in (11, 300):
+            harness.advance(seconds)
+            await harness.postgrest.wait_for_requests(len(harness.postgrest.requests) + 2)
+        unlock()
+        await harness.wait_until_applied(trip)
+    held = "another request or session holds the lock on relay.fence; retrying"
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", held),
+        ("WARNING", f"{held} (for 5 minutes)"),
+        ("INFO", "the lock on relay.fence is free again"),
+    ]
+
+
 # --- stale -----------------------------------------------------------------------------------
 
 
@@ -198,6 +219,12 @@ async def test_rival_relay_with_another_store_is_reported_and_both_continue(
     assert caplog.text.count("another relay writes to this project") == 1
     harness.advance(61)
     assert (await harness.report_health()).dispatcher.status is HealthStatus.OK
+    caplog.set_level("INFO", logger="app.relay.fence")
+    await harness.receive(World().trip("created"))
+    for _ in range(2):
+        # The first request claims the fence again.
+        await harness.drain()
+    assert caplog.messages[-1] == "no other relay writes to this project any more"
 
 
 # --- leaders ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.clocks import Clocks
+from app.domain.degradation import REMINDER_SECONDS
 from app.domain.entities import EntityState, Kind, PendingEntity, Priority
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure, RowFailureKind
 from app.domain.instants import Instant, after, from_seconds
@@ -189,6 +190,29 @@ def test_two_failing_rows_without_success_hold_their_table(
     # Logged once.
     assert [(each.levelname, "public.users" in each.message) for each in caplog.records] == [
         ("ERROR", True)
+    ]
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_end_of_a_hold_is_logged(
+    reader: OutcomeReader, clock: Clock, caplog: pytest.LogCaptureFixture, *, is_applied: bool
+) -> None:
+    caplog.set_level(logging.INFO, logger="app.relay.outcomes")
+    fail_all(reader, user(1), user(2))
+    clock.advance(REMINDER_SECONDS)
+    fail_all(reader, user(1))
+    if is_applied:
+        apply(reader, user(2))
+    else:
+        reader.end_trial(WRITES)
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "writes of public.users are held because every row fails: 42501 no privilege"),
+        (
+            "ERROR",
+            "writes of public.users are held because every row fails: 42501 no privilege"
+            " (for 5 minutes)",
+        ),
+        ("INFO", "writes of public.users are no longer held"),
     ]
 
 
