@@ -1,5 +1,6 @@
 """Storing events by the run comes to what one by one does, and to what PostgreSQL does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from app.domain.events import Event
+from app.domain.traces import Trace
+from app.store import event_queries
 from app.store.engine import open_engine
 from app.store.receive import Receipt
 from app.store.schema import entities, events
@@ -84,3 +87,19 @@ async def test_store_on_postgresql_equals_the_store_on_sqlite(
         for store, _ in (together, on_postgres):
             await store.store_events(arrived[start : start + size], NOW)
     assert read_tables(together[1]) == read_tables(on_postgres[1])
+
+
+async def test_events_are_stored_with_the_ids_of_their_request(store: Store) -> None:
+    first, second, third = (World().trip("created") for _ in range(3))
+    await asyncio.gather(
+        store.store_events([first, second], NOW, "req-1 4bf92f35"),
+        store.store_events([third], NOW),
+    )
+    # A duplicate keeps the ids of the first request.
+    await store.store_events([first], NOW, "req-2")
+    found = await store.read(
+        event_queries.find_events, [each.event_id for each in (first, second, third)]
+    )
+    traces = {event_id: event.trace for event_id, event in found.items()}
+    given = Trace("req-1", "4bf92f35")
+    assert traces == {first.event_id: given, second.event_id: given, third.event_id: None}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityRef, EntityState, EventStatus, PendingEntity
+from app.domain.entities import EntityRef, EntityState, EventStatus, Kind, PendingEntity
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import Instant, after
@@ -441,4 +441,15 @@ async def test_store_asked_for_many_events_finds_those_that_are_stored(store: St
     ids = [EventId(f"unknown-{n}") for n in range(1200)] + [event.event_id for event in events]
     assert set(await store.read(event_queries.find_events, ids)) == {
         event.event_id for event in events
+    }
+
+
+async def test_claimed_entity_names_the_event_that_decided_it(store: Store) -> None:
+    world = World()
+    joined, removed = world.membership("created", at=1), world.trip("deleted", at=2)
+    await store.store_events([joined, removed], NOW)
+    claimed = await pick(store)
+    assert {entity.ref.kind: entity.event_id for entity in claimed} == {
+        Kind.MEMBERSHIP: removed.event_id,
+        Kind.TRIP: removed.event_id,
     }

@@ -154,13 +154,15 @@ def test_event_by_id_shows_every_field(wire: Wire, run: RunCommand) -> None:
         last_error_code="23505",
         last_error="duplicate key [/red]",
     )
-    wire.answers = [document(event)]
+    wire.answers = [document(event | {"request_id": "req-1", "trace_id": "4bf92f35"})]
     lines = run("events", "evt_1").out.splitlines()
     shown = dict(line.strip().split("  ", 1) for line in lines if "  " in line)
     assert {name: value.strip() for name, value in shown.items()} == {
         "pending": "membership.created  evt_1",
         "happened": "2026-01-02 03:04:05.678901 UTC",
         "received": "2026-01-02 03:04:08.000000 UTC, 2.3 s later",
+        "request": "req-1",
+        "trace": "4bf92f35",
         "entity": f"membership/{TRIP}/{USER}",
         "entity state": "pending; Supabase should hold no row",
         "desired since": "2026-01-02 03:04:05.678901 UTC",
