@@ -26,6 +26,7 @@ SELECT coalesce(sum(pg_table_size(id)), 0)::bigint AS tables,
   coalesce(sum(pg_indexes_size(id)), 0)::bigint AS indexes
 FROM (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) AS named
 """)
+_SELECT_FILE: Final = "SELECT file FROM pragma_database_list WHERE name = 'main'"
 
 
 def measure_store(connection: Connection) -> Mapping[StorePart, int]:
@@ -37,7 +38,8 @@ def measure_store(connection: Connection) -> Mapping[StorePart, int]:
     if is_shared(connection.engine.url):
         row = connection.execute(_MEASURE, {"names": list(metadata.tables)}).one()
         return {StorePart.TABLES: row.tables, StorePart.INDEXES: row.indexes}
-    path = connection.exec_driver_sql("PRAGMA database_list").one().file
+    # A connection that has used temporary tables has a second database.
+    path = connection.exec_driver_sql(_SELECT_FILE).scalar_one()
     log = Path(f"{path}-wal")
     return {
         StorePart.DATABASE: Path(path).stat().st_size,

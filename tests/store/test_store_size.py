@@ -34,3 +34,10 @@ def test_size_leaves_out_tables_of_others(engine: Engine) -> None:
         before = measure_store(connection)
         connection.execute(text("create table alien as select generate_series(1, 10000) as n"))
         assert measure_store(connection) == before
+
+
+def test_size_is_measured_on_a_connection_with_temporary_tables(engine: Engine) -> None:
+    with engine.begin() as connection:
+        before = measure_store(connection)
+        connection.execute(text("create temporary table scratch (n integer)"))
+        assert measure_store(connection).keys() == before.keys()
