@@ -1,4 +1,4 @@
-"""`GET /status`: what an operator wants to see first, beside `/health`."""
+"""`GET /status`: what `/health` leaves out because it is open, for operators."""
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
