@@ -1,5 +1,6 @@
 """The size of the store, for monitoring."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -8,6 +9,8 @@ from app.domain.errors import StoreUnavailable
 from app.relay.single_flight import SingleFlight
 from app.store.store import Store
 from app.store.store_size import StorePart, measure_store
+
+logger = logging.getLogger(__name__)
 
 # As long as a health report waits for a read: a scrape makes both at once.
 _TIMEOUT_SECONDS: Final = 2.0
@@ -26,4 +29,7 @@ class StoreSizeReader:
         try:
             return await self._measure()
         except (StoreUnavailable, TimeoutError, OSError):
+            return {}
+        except Exception:
+            logger.exception("the size of the store cannot be measured")
             return {}

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from app.relay.store_size import StoreSizeReader
 from app.store.store import Store
@@ -33,3 +34,12 @@ async def test_size_of_a_file_that_is_gone_is_left_out(
     assert await reader.read() == {}
     await asyncio.to_thread(moved.rename, store_file)
     assert await reader.read()
+
+
+async def test_size_that_fails_unexpectedly_is_logged_and_left_out(
+    sqlite_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The pool rejects queries, as no other part of the store does.
+    sqlite_store.search.close()
+    assert await StoreSizeReader(sqlite_store).read() == {}
+    assert "the size of the store cannot be measured" in caplog.text
