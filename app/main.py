@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
-from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -26,6 +25,7 @@ from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
 from app.observability.start_line import log_start
+from app.relay.background import cancel, start
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leader_reader import LeaderReader
@@ -138,18 +138,18 @@ def create_app(
             dispatching = await resources.enter_async_context(AsyncExitStack())
             if leadership is not None and store.replicas is not None:
                 dispatching.push_async_callback(leadership.release)
-                _start(dispatching, "leadership", leadership.run())
+                start(dispatching, "leadership", leadership.run())
                 store.replicas.listen(
                     notifications.Pooler(settings.store_pooler),
                     partial(_handle_signal, dispatcher, replayer, leadership, notifier),
                 )
-            _start(resources, "purger", purger.run())
-            _start(resources, "replayer", replayer.run())
+            start(resources, "purger", purger.run())
+            start(resources, "replayer", replayer.run())
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             dispatching.push_async_callback(
                 _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
             )
-            _start(dispatching, "reconciler", reconciler.run())
+            start(dispatching, "reconciler", reconciler.run())
 
             @cache
             def begin_stop() -> asyncio.Task[None]:
@@ -285,16 +285,6 @@ def _handle_signal(
             pass  # The listener's own.
 
 
-def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
-    """Run work in the background until the stack closes."""
-    stack.push_async_callback(_cancel, asyncio.create_task(work, name=name))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-
-
 async def _stop_dispatcher(
     dispatcher: Dispatcher, task: asyncio.Task[None], limit_seconds: float
 ) -> None:
@@ -302,4 +292,4 @@ async def _stop_dispatcher(
     done, _ = await asyncio.wait([task], timeout=limit_seconds)
     if not done:
         logger.warning("the open batch was abandoned; it stays pending")
-        await _cancel(task)
+        await cancel(task)

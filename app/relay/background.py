@@ -1,9 +1,11 @@
-"""Background tasks that survive failures of the store."""
+"""Background tasks, and how they survive failures of the store."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
 
 from app.domain.degradation import Degradation
 from app.domain.errors import StoreUnavailable
@@ -61,3 +63,14 @@ async def repeat(
             outage.end()
             defect.end()
             await wait()
+
+
+def start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run work in the background until the stack closes."""
+    stack.push_async_callback(cancel, asyncio.create_task(work, name=name))
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task])
