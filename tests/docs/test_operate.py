@@ -84,14 +84,14 @@ def test_dashboard_uses_existing_metrics_and_labels(relay: Relay) -> None:
     with urllib.request.urlopen(f"{relay.url}/metrics", timeout=60) as response:  # noqa: S310
         exposition = response.read().decode()
     names = set(re.findall(r"^# TYPE (\S+) ", exposition, re.MULTILINE))
-    labels = set(re.findall(r'[{,](\w+)="', exposition)) | {"job", "le"}
+    labels = set(re.findall(r'[{,](\w+)="', exposition)) | {"job", "instance", "le"}
     page = (CHECKOUT / "docs" / "reference" / "metrics.md").read_text()
     labels |= set(re.findall(r"`(\w+)`", page))
     panels = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if "targets" in panel]
     assert len(panels) >= 10
     for panel in panels:
         for target in panel["targets"]:
-            used = set(re.findall(r"\brelay_\w+", target["expr"]))
+            used = set(re.findall(r"\b(?:relay|process)_\w+", target["expr"]))
             assert used, panel["title"]
             assert {name.removesuffix("_bucket") for name in used} <= names, panel["title"]
             by = re.findall(r"by \(([^)]*)\)", target["expr"])

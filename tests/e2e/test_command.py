@@ -211,7 +211,8 @@ def test_migrate_creates_a_store_and_names_its_revision(tmp_path: Path) -> None:
 def test_serve_with_a_configuration_error_names_it_and_exits_with_2(
     tmp_path: Path, environment: dict[str, str], sentence: str
 ) -> None:
-    served = run("serve", folder=tmp_path, **environment)
+    # The port is bound before the store is opened, and another program may have the default one.
+    served = run("serve", folder=tmp_path, PORT="0", **environment)
     assert served.returncode == 2
     assert sentence in served.stderr
     assert "Traceback" not in served.stderr
