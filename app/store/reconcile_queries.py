@@ -40,7 +40,7 @@ from app.store.schema import differences, events, reconciliations
 _KEPT_CHECKS: Final = 1000
 # Events wait while a chunk commits.
 _CHUNK_ROWS: Final = 1000
-# Leaks come first in a report, in whatever order they are found.
+# Leaks come first in a report, though they may be found last.
 _POSITIONS_PER_EFFECT: Final = 2**40
 
 
