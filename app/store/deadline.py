@@ -16,8 +16,10 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 _PING_SECONDS: Final = 3.0
+_IS_NEW: Final = "is_new"
 # Deadlines are seconds away and rarely pass.
 _WATCH_SECONDS: Final = 0.5
 
@@ -43,7 +45,13 @@ def enable_pre_ping(engine: Engine) -> None:
     replaced. SQLAlchemy's `pool_pre_ping` does the same and waits for a response for ever.
     """
 
-    def ping(driver: Any, *_: object) -> None:
+    def mark_new(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_IS_NEW] = True
+
+    def ping(driver: Any, record: ConnectionPoolEntry, _: object) -> None:
+        # SQLAlchemy replaces a connection once and then gives up, with an error of its own.
+        if record.info.pop(_IS_NEW, False):
+            return
         try:
             with _cut_after(driver, _PING_SECONDS):
                 engine.dialect.do_ping(driver)
@@ -51,6 +59,7 @@ def enable_pre_ping(engine: Engine) -> None:
             # The cause has most likely ended every pooled connection.
             raise InvalidatePoolError from error
 
+    event.listen(engine, "connect", mark_new)
     event.listen(engine, "checkout", ping)
 
 
