@@ -15,7 +15,7 @@ from app.api.dependencies import (
 )
 from app.api.filters import Moment
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
-from app.api.request_body import EVENT_BYTES, parse_body, read_body, read_headers, require_json
+from app.api.request_body import EVENT_BYTES, parse_body, read_json_body
 from app.auth.claims import Scope
 from app.domain.contract import UUID_PATTERN
 from app.domain.drift import (
@@ -164,9 +164,7 @@ class DifferenceQuery(PageQuery):
 
 
 async def _read_content(request: Request) -> bytes:
-    content = await read_body(request.receive, limit_bytes=EVENT_BYTES)
-    require_json(read_headers(request.scope))
-    return content
+    return await read_json_body(request, limit_bytes=EVENT_BYTES)
 
 
 @router.post(

@@ -11,7 +11,7 @@ from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import ReplayAccess, ServicesDependency, UniqueParameters
 from app.api.filters import Entity, InstantText, Moment, Types, check_range
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
-from app.api.request_body import REPLAY_BYTES, parse_body, read_body, read_headers, require_json
+from app.api.request_body import REPLAY_BYTES, parse_body, read_json_body
 from app.domain.contract import UUID_PATTERN
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityState, EventStatus
@@ -178,9 +178,7 @@ class ReplayQuery(BaseModel):
 
 
 async def _read_content(request: Request) -> bytes:
-    content = await read_body(request.receive, limit_bytes=REPLAY_BYTES)
-    require_json(read_headers(request.scope))
-    return content
+    return await read_json_body(request, limit_bytes=REPLAY_BYTES)
 
 
 @router.post(

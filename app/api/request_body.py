@@ -3,7 +3,7 @@
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from app.api.problems import describe_fields
@@ -56,6 +56,19 @@ def require_json(headers: dict[bytes, bytes]) -> None:
         raise MediaTypeUnsupported
     if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
         raise ContentEncodingUnsupported
+
+
+async def read_json_body(request: Request, *, limit_bytes: int) -> bytes:
+    """Read the body of an operator's request, which must be JSON.
+
+    Raises:
+        BodyTooLarge: it exceeds the limit.
+        MediaTypeUnsupported: the content type is not JSON.
+        ContentEncodingUnsupported: the body is encoded.
+    """
+    content = await read_body(request.receive, limit_bytes=limit_bytes)
+    require_json(read_headers(request.scope))
+    return content
 
 
 def parse_body(model: type[M], content: bytes) -> M:
