@@ -142,7 +142,7 @@ class ReconcileRequest:
     """What an operator asks for.
 
     Attributes:
-        max_removals: as `parse_limit` reads it; None for the default.
+        max_removals: as `count_allowed_removals` reads it; None for the default.
         plan_id: the plan that is approved however many rows it removes.
     """
 

@@ -1,4 +1,4 @@
-"""Who dispatches, as any replica knows it, and when an entity is tried next."""
+"""The leader's status, as any replica knows it, and when an entity is tried next."""
 
 from collections.abc import Sequence
 from dataclasses import replace

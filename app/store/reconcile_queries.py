@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -57,13 +58,7 @@ def begin_reconciliation(
             reconcile_id=reconcile_id,
             requested_at=now,
             requested_by=requested_by,
-            request=json.dumps(
-                {
-                    "repair": request.repair,
-                    "max_removals": request.max_removals,
-                    "plan_id": request.plan_id,
-                }
-            ),
+            request=json.dumps(asdict(request)),
             status=ReconcileStatus.RUNNING,
         )
     )

@@ -9,8 +9,8 @@ from app.domain.drift import Difference, Effect, Origin
 from app.domain.entities import Kind, Priority, split_membership_key
 from app.domain.instants import Instant
 
-# Applied entities only: any other is about to be written anyway. Repairs of rows that deny nothing
-# urgent wait with the replays.
+# Applied entities only: any other is about to be written anyway. A repair that ends no leak waits
+# with the replays.
 _QUEUE_KNOWN: Final = text("""
 UPDATE entities SET
     state = 'pending',
