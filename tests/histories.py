@@ -93,6 +93,8 @@ def some_criteria(
         types=st.none() | st.lists(st.sampled_from(EventType), unique=True).map(tuple),
         entity=st.none() | st.sampled_from(refs),
         status=st.none() | st.sampled_from(tuple(statuses)),
+        error_code=st.sampled_from((None, None, None, "23514", "57014")),
+        error=st.sampled_from((None, None, None, "violates a constraint", "violates")),
     )
 
 

@@ -7,7 +7,17 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import EventAccess, ServicesDependency, UniqueParameters
-from app.api.filters import EntityPath, InstantText, Moment, TypesParameter, check_range
+from app.api.filters import (
+    ERROR,
+    ERROR_CODE,
+    EntityPath,
+    ErrorCode,
+    ErrorMessage,
+    InstantText,
+    Moment,
+    TypesParameter,
+    check_range,
+)
 from app.api.problems import OPERATOR_ERRORS, describe_problems
 from app.domain.criteria import Criteria, write_criteria
 from app.domain.entities import EntityState, EventStatus, Kind
@@ -100,6 +110,8 @@ class EventQuery(BaseModel):
         None, description="`user/<id>`, `trip/<id>` or `membership/<trip_id>/<user_id>`."
     )
     status: EventStatus | None = Field(None, description="Events with this status now.")
+    error_code: ErrorCode | None = Field(None, description=ERROR_CODE)
+    error: ErrorMessage | None = Field(None, description=ERROR)
     limit: int = Field(50, ge=1, le=MAXIMUM_LIMIT)
     cursor: str | None = Field(None, description="`next_cursor` of the previous page.")
 
@@ -117,6 +129,8 @@ class EventQuery(BaseModel):
             types=self.types,
             entity=self.entity,
             status=self.status,
+            error_code=self.error_code,
+            error=self.error,
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from app.domain.contract import UUID_PATTERN
 from app.domain.entities import EntityKey, EntityRef, Kind, membership_key, split_membership_key
@@ -144,6 +144,13 @@ EntityPath = Annotated[
     BeforeValidator(_read_entity_path),
     WithJsonSchema({"type": "string", "examples": [f"trip/{_EXAMPLE_ID}"]}),
 ]
+
+# PostgreSQL does not accept NUL.
+ErrorCode = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
+ErrorMessage = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+
+ERROR_CODE: Final = "Events whose entity is pending or dead with this `last_error_code`."
+ERROR: Final = "Events whose entity is pending or dead with exactly this `last_error`."
 
 
 def check_range(since: int | None, until: int | None) -> None:

@@ -9,7 +9,17 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, m
 
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import ReplayAccess, ServicesDependency, UniqueParameters
-from app.api.filters import Entity, InstantText, Moment, Types, check_range
+from app.api.filters import (
+    ERROR,
+    ERROR_CODE,
+    Entity,
+    ErrorCode,
+    ErrorMessage,
+    InstantText,
+    Moment,
+    Types,
+    check_range,
+)
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
 from app.api.request_body import REPLAY_BYTES, parse_body, read_json_body
 from app.domain.contract import UUID_PATTERN
@@ -27,7 +37,16 @@ PATH: Final = "/replay"
 _MAXIMUM_IDS: Final = 10_000
 _MAXIMUM_LIMIT: Final = 200
 _LISTED_IDS: Final = 20
-_FILTERS: Final = ("event_ids", "since", "until", "types", "entity", "status")
+_FILTERS: Final = (
+    "event_ids",
+    "since",
+    "until",
+    "types",
+    "entity",
+    "status",
+    "error_code",
+    "error",
+)
 
 
 # null is no filter.
@@ -52,7 +71,7 @@ class ReplayBody(BaseModel):
             "else": _ANY_FILTER,
             "examples": [
                 {"types": ["membership.*"], "since": "2026-01-02T03:00:00Z", "dry_run": True},
-                {"status": "dead"},
+                {"status": "dead", "error_code": "23514"},
                 {"all": True},
             ],
         },
@@ -68,6 +87,8 @@ class ReplayBody(BaseModel):
     status: Annotated[EntityState, Field(strict=False)] | None = Field(
         None, description="Events with this status now."
     )
+    error_code: ErrorCode | None = Field(None, description=ERROR_CODE)
+    error: ErrorMessage | None = Field(None, description=ERROR)
     all: bool = Field(False, description="All events, instead of filters.")
     dry_run: bool = Field(False, description="Count the entities only.")
 
@@ -91,6 +112,8 @@ class ReplayBody(BaseModel):
             types=self.types,
             entity=self.entity,
             status=None if self.status is None else EventStatus(self.status.value),
+            error_code=self.error_code,
+            error=self.error,
         )
 
 

@@ -125,4 +125,16 @@ Entity = Annotated[
         help="Only events of user/<id>, trip/<id> or membership/<trip_id>/<user_id>.",
     ),
 ]
+ErrorCode = Annotated[
+    str | None,
+    typer.Option(
+        "--error-code", metavar="CODE", help="Only events that fail with this code, as 23514."
+    ),
+]
+Error = Annotated[
+    str | None,
+    typer.Option(
+        "--error", metavar="MESSAGE", help="Only events that fail with exactly this message."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -18,6 +18,8 @@ class Criteria:
     Attributes:
         since: inclusive, of the time of receipt.
         until: exclusive, of the time of receipt.
+        error_code: of the error that keeps the event from being applied.
+        error: its message, exactly.
     """
 
     event_ids: tuple[EventId, ...] | None = None
@@ -26,12 +28,19 @@ class Criteria:
     types: tuple[EventType, ...] | None = None
     entity: EntityRef | None = None
     status: EventStatus | None = None
+    error_code: str | None = None
+    error: str | None = None
 
     @property
     def needs_event_scan(self) -> bool:
         """Whether the state of the entities alone cannot decide."""
         of_events = (self.event_ids, self.since, self.until, self.types)
         return any(given is not None for given in of_events)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the events of certain errors are wanted: pending and dead ones."""
+        return self.error_code is not None or self.error is not None
 
 
 _SCHEMA: Final = TypeAdapter(Criteria)

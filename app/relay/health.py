@@ -18,7 +18,7 @@ from app.relay.heartbeat import Heartbeat
 from app.relay.leader_reader import LeaderReader
 from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
-from app.store import event_queries, reconcile_queries
+from app.store import backlog_queries, reconcile_queries
 from app.store.store import Store
 
 # A report does not wait longer for the store to be read.
@@ -162,7 +162,7 @@ class HealthReporter:
 
     async def _measure_backlog(self) -> tuple[Backlog, DriftStatus]:
         now = self._clocks.now()
-        backlog = await self._store.read(event_queries.measure_backlog, now)
+        backlog = await self._store.read(backlog_queries.measure_backlog, now)
         return backlog, await self._store.read(reconcile_queries.read_drift_status)
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:

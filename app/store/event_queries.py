@@ -1,4 +1,4 @@
-"""Finding events, and measuring the backlog."""
+"""Finding events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,26 +10,23 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     func,
     literal,
-    or_,
     select,
     tuple_,
+    union_all,
 )
 
 from app.domain.criteria import Criteria
 from app.domain.entities import EntityKey, EntityRef, EntityState, EventStatus, Kind, Priority
 from app.domain.events import EventId, EventType
 from app.domain.history import (
-    Backlog,
     EntityView,
     EventCursor,
     EventPage,
     StoredEvent,
-    TroubledEntity,
 )
-from app.domain.instants import Instant, after
+from app.domain.instants import Instant
 from app.domain.traces import Trace
 from app.store.schema import entities, events
 
@@ -37,9 +34,6 @@ from app.store.schema import entities, events
 WINDOW_EVENTS = 2_500
 # Up to this many pending or dead entities, their events are found through them.
 _FEW_ENTITIES = 5_000
-# An entity that has been busy for longer is reported; so many are named.
-_TROUBLED_SECONDS = 60.0
-_TROUBLED_NAMED = 3
 
 IS_OF_EVENT = and_(events.c.kind == entities.c.kind, events.c.key == entities.c.key)
 _IS_DESIRED = events.c.sequence == entities.c.sequence
@@ -122,7 +116,7 @@ def read_event_page(
 
 
 def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
-    """Return the conditions on `events`, and on `entities` if a status is wanted."""
+    """Return the conditions on `events`, and on `entities` for a status or an error."""
     conditions = _match_receipt(criteria, events)
     if criteria.event_ids is not None:
         conditions.append(events.c.event_id.in_(criteria.event_ids))
@@ -135,6 +129,18 @@ def match_events(criteria: Criteria) -> list[ColumnElement[bool]]:
             conditions.append(events.c.sequence != entities.c.sequence)
         case status:
             conditions += [_IS_DESIRED, entities.c.state == status.value]
+    if criteria.has_error:
+        conditions += [_IS_DESIRED, *match_error(criteria)]
+    return conditions
+
+
+def match_error(criteria: Criteria) -> list[ColumnElement[bool]]:
+    """Return the conditions on the last error of `entities`."""
+    conditions: list[ColumnElement[bool]] = []
+    if criteria.error_code is not None:
+        conditions.append(entities.c.last_error_code == criteria.error_code)
+    if criteria.error is not None:
+        conditions.append(entities.c.last_error == criteria.error)
     return conditions
 
 
@@ -177,8 +183,9 @@ def _find_window(
     if criteria.entity is not None:
         return walk_events_of(criteria.entity, before, size)
     source: FromClause = events
-    if _are_few(connection, criteria.status):
-        source = _select_desired(criteria.status)
+    states = _list_states(criteria)
+    if states and all(_are_few(connection, state) for state in states):
+        source = _select_desired(criteria, states)
     statement = select(source.c.received_at, source.c.sequence)
     if before is not None:
         position = tuple_(source.c.received_at, source.c.sequence)
@@ -189,20 +196,33 @@ def _find_window(
     return newest.limit(size).subquery("window_of_events")
 
 
-def _select_desired(status: EventStatus | None) -> FromClause:
-    """Select the events that decide the desired state of entities with this status."""
-    desired = select(events.c.received_at, events.c.sequence).join_from(
-        entities, events, and_(_IS_DESIRED, IS_OF_EVENT)
+def _list_states(criteria: Criteria) -> tuple[EntityState, ...]:
+    """List the states that entities of matching events have, if few entities may have them."""
+    match criteria.status:
+        case EventStatus.PENDING | EventStatus.DEAD:
+            return (EntityState(criteria.status.value),)
+        case None if criteria.has_error:
+            return (EntityState.PENDING, EntityState.DEAD)
+        case _:
+            return ()
+
+
+def _select_desired(criteria: Criteria, states: Sequence[EntityState]) -> FromClause:
+    """Select the events that decide the desired state of entities with a state and error."""
+    desired = (
+        select(events.c.received_at, events.c.sequence)
+        .join_from(entities, events, and_(_IS_DESIRED, IS_OF_EVENT))
+        .where(*match_error(criteria))
     )
-    # Without MATERIALIZED, SQLite scans all events in order of receipt to find these few: 8 s
-    # instead of 10 ms for three dead entities among 400,000 events.
-    return desired.where(entities.c.state == status).cte("desired").prefix_with("MATERIALIZED")
+    # One select for each state, as each has a partial index. Without MATERIALIZED, SQLite scans all
+    # events in order of receipt to find these few: 8 s instead of 10 ms for three dead entities
+    # among 400,000 events.
+    each = [desired.where(entities.c.state == state.value) for state in states]
+    return union_all(*each).cte("desired").prefix_with("MATERIALIZED")
 
 
-def _are_few(connection: Connection, status: EventStatus | None) -> bool:
-    if status not in (EventStatus.PENDING, EventStatus.DEAD):
-        return False
-    some = select(entities.c.kind).where(entities.c.state == status.value).limit(_FEW_ENTITIES + 1)
+def _are_few(connection: Connection, state: EntityState) -> bool:
+    some = select(entities.c.kind).where(entities.c.state == state.value).limit(_FEW_ENTITIES + 1)
     count = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
     return count <= _FEW_ENTITIES
 
@@ -211,54 +231,6 @@ def _newest_first(criteria: Criteria, source: FromClause) -> tuple[ColumnElement
     if criteria.entity is not None:
         return (source.c.sequence.desc(),)
     return source.c.received_at.desc(), source.c.sequence.desc()
-
-
-def measure_backlog(connection: Connection, now: Instant) -> Backlog:
-    """Count pending and dead entities, and name some that keep failing."""
-    removal_since = case((entities.c.is_removal, entities.c.pending_since))
-    pending, oldest, oldest_removal, latest, latest_removal = connection.execute(
-        select(
-            func.count(),
-            func.min(entities.c.pending_since),
-            func.min(removal_since),
-            func.max(entities.c.pending_since),
-            func.max(removal_since),
-        ).where(entities.c.state == EntityState.PENDING)
-    ).one()
-    dead = connection.execute(
-        select(func.count()).select_from(entities).where(entities.c.state == EntityState.DEAD)
-    ).scalar_one()
-    keep_failing = (
-        entities.c.state == EntityState.PENDING,
-        entities.c.priority >= Priority.RETRIED_REVOCATION,
-        # An entity that failed alone has cost a timeout already; one that is busy may be so for a
-        # moment only. A time in the future was set by a clock that was ahead.
-        or_(
-            entities.c.request_limit == 1,
-            entities.c.waiting_since <= after(now, -_TROUBLED_SECONDS),
-            entities.c.waiting_since > after(now, _TROUBLED_SECONDS),
-        ),
-    )
-    columns = (entities.c.kind, entities.c.key, entities.c.last_error_code, entities.c.last_error)
-    troubled = connection.execute(
-        select(*columns, func.count().over())
-        .where(*keep_failing)
-        .order_by(entities.c.waiting_since)
-        .limit(_TROUBLED_NAMED)
-    ).all()
-    return Backlog(
-        pending=pending,
-        oldest_pending_since=oldest,
-        oldest_removal_since=oldest_removal,
-        dead=dead,
-        latest_pending_since=latest,
-        latest_removal_since=latest_removal,
-        troubled=tuple(
-            TroubledEntity(EntityRef(Kind(kind), EntityKey(key)), code or "", message or "")
-            for kind, key, code, message, _ in troubled
-        ),
-        troubled_count=troubled[0][-1] if troubled else 0,
-    )
 
 
 def _to_event(row: Row[Any]) -> StoredEvent:

@@ -26,7 +26,7 @@ from app.domain.criteria import Criteria, read_criteria, write_criteria
 from app.domain.entities import EntityKey, EntityRef, EntityState, Kind, Priority
 from app.domain.history import Matches, Replay, ReplayId, ReplayPage, ReplayStatus
 from app.domain.instants import Instant
-from app.store.event_queries import IS_OF_EVENT, match_events, walk_events_of
+from app.store.event_queries import IS_OF_EVENT, match_error, match_events, walk_events_of
 from app.store.notifications import REPLAY, notify
 from app.store.schema import entities, events, replays
 
@@ -41,8 +41,8 @@ _FRESH: ColumnElement[int] = case(
 def count_matches(connection: Connection, criteria: Criteria) -> Matches:
     """Count the events and entities that meet criteria.
 
-    With a status alone, it counts the entities with that status and the events that decide their
-    desired state: a membership that was removed with its trip has no such event.
+    With a status or an error alone, it counts the entities in that state and the events that decide
+    their desired state: a membership that was removed with its trip has no such event.
     """
     matching = _select_matching(criteria, events.c.sequence)
     targets = _select_targets(criteria, None).order_by(None)
@@ -175,7 +175,8 @@ def read_replay_page(connection: Connection, before: int | None, limit: int) -> 
 
 
 def _select_matching(criteria: Criteria, *columns: ColumnElement[Any]) -> Select[Any]:
-    source = events if criteria.status is None else events.join(entities, IS_OF_EVENT)
+    needs_state = criteria.status is not None or criteria.has_error
+    source = events.join(entities, IS_OF_EVENT) if needs_state else events
     statement = select(*columns).select_from(source).where(*match_events(criteria))
     if criteria.entity is not None:
         walk = walk_events_of(criteria.entity, None, None)
@@ -213,7 +214,7 @@ def _match_entities(criteria: Criteria) -> list[ColumnElement[bool]]:
         ]
     if criteria.status is not None:
         conditions.append(entities.c.state == criteria.status.value)
-    return conditions
+    return conditions + match_error(criteria)
 
 
 def _count_superseded(

@@ -89,6 +89,15 @@ NEWEST_FIRST = ["evt_waits", "evt_late", "evt_trip_again", "evt_member", "evt_tr
             ["evt_late"],
         ),
         ("status=dead&types=trip.*", []),
+        ("error_code=23514", ["evt_user"]),
+        ("error_code=23503", []),
+        ("error=new+row+violates+check+constraint+%22c%22", ["evt_user"]),
+        ("error=violates+check+constraint+%22c%22", []),
+        (
+            "status=dead&error_code=23514&error=new+row+violates+check+constraint+%22c%22",
+            ["evt_user"],
+        ),
+        ("status=superseded&error_code=23514", []),
     ],
 )
 async def test_events_by_any_filter_are_listed_newest_first(
@@ -170,6 +179,9 @@ async def test_events_are_fifty_to_a_page_by_default(relay: RunningRelay) -> Non
         (f"entity=trips/{TRIP}", ["/query/entity"]),
         (f"entity=membership/{TRIP}", ["/query/entity"]),
         ("status=DEAD", ["/query/status"]),
+        ("error_code=", ["/query/error_code"]),
+        ("error=%00", ["/query/error"]),
+        ("error=" + "A" * 2001, ["/query/error"]),
         ("status=", ["/query/status"]),
         ("limit=0", ["/query/limit"]),
         ("limit=201", ["/query/limit"]),

@@ -13,7 +13,7 @@ from tests.api.relay_harness import (
     number_ids,
     refuse_rows,
 )
-from tests.api.replaying import assert_nothing_marked, read_states, settle
+from tests.api.replaying import assert_nothing_marked, read_states, settle, watch_replay
 from tests.fake_postgrest import is_write
 
 
@@ -96,6 +96,24 @@ async def test_replay_of_the_dead_gives_them_another_life(relay: RunningRelay) -
     assert relay.postgrest.rows("users") == [HISTORY["evt_user"]["data"]]
     response = await relay.replay({"status": "dead"})
     assert (response.status_code, response.json()["matched_events"]) == (202, 0)
+
+
+async def test_replay_of_one_cause_leaves_the_other_dead(relay: RunningRelay) -> None:
+    refuse_rows(relay.postgrest, of="users")
+    relay.postgrest.fail_row(
+        lambda _operation, table, _row: table == "trips", "23514", "another check"
+    )
+    for event_id in ("evt_user", "evt_trip"):
+        assert await relay.send_and_wait(HISTORY[event_id], event_id) == "dead"
+    relay.postgrest.heal()
+    cause = {"status": "dead", "error_code": "23514", "error": "another check"}
+    counted = (await relay.replay({**cause, "dry_run": True})).json()
+    assert (counted["matched_events"], counted["entities"]) == (1, 1)
+    replay_id = (await relay.replay(cause)).json()["replay_id"]
+    report = await watch_replay(relay, replay_id)
+    assert (report["applied"], report["filter"]) == (1, cause)
+    assert relay.postgrest.rows("trips") == [HISTORY["evt_trip"]["data"]]
+    assert (await relay.look_up("evt_user")).json()["status"] == "dead"
 
 
 async def test_replay_by_status_matches_events_with_that_status(relay: RunningRelay) -> None:

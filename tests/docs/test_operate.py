@@ -183,7 +183,7 @@ def test_dead_entity_is_found_and_replayed_after_the_fix(
 def run_region_with_yes(name: str, relay: Relay) -> str:
     """Run a region whose last replay asks for confirmation."""
     code = re.sub(
-        r"^(relay replay (?:--status dead|--all))(?= *(?:#|$))",
+        r"^(relay replay (?:--status dead(?: --error-code 23514)?|--all))(?= *(?:#|$))",
         r"\1 --yes",
         region_of(name),
         flags=re.M,

@@ -20,6 +20,8 @@ some_criteria = st.builds(
     entity=st.none()
     | st.builds(EntityRef, st.sampled_from(Kind), st.text(max_size=9).map(EntityKey)),
     status=st.none() | st.sampled_from(EventStatus),
+    error_code=st.none() | st.text(max_size=9),
+    error=st.none() | st.text(max_size=9),
 )
 
 
@@ -37,6 +39,7 @@ def test_criteria_empty_are_written_as_an_empty_object() -> None:
     [
         (Criteria(), False),
         (Criteria(status=EventStatus.DEAD, entity=TRIP), False),
+        (Criteria(error_code="23514", error="violates a constraint"), False),
         (Criteria(since=Instant(0)), True),
         (Criteria(until=Instant(0)), True),
         (Criteria(types=()), True),

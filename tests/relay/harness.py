@@ -17,7 +17,7 @@ from app.domain.instants import MICROSECONDS_PER_SECOND, from_seconds
 from app.relay.dispatch import Dispatcher
 from app.relay.health import Health, HealthReporter
 from app.relay.outcome_notifier import OutcomeNotifier
-from app.store import event_queries
+from app.store import backlog_queries, event_queries
 from app.store.store import Store
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.targets import MINIMAL_TARGETS, Targets
@@ -196,5 +196,5 @@ def count_rows(request: httpx.Request) -> int:
 async def await_backlog(store: Store, count: int) -> None:
     """Wait until this many entities are pending."""
     async with asyncio.timeout(60):
-        while (await store.read(event_queries.measure_backlog, NOW)).pending != count:
+        while (await store.read(backlog_queries.measure_backlog, NOW)).pending != count:
             pass

@@ -11,7 +11,7 @@ from app.domain.failures import RequestFailureKind
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.dispatch import PROBE_SECONDS
 from app.relay.health import HealthStatus
-from app.store import event_queries
+from app.store import backlog_queries
 from tests.fake_postgrest import COLUMNS, KEYS, is_write, read_operations
 from tests.histories import NOW, World, make_event, ref_of
 from tests.relay.harness import TABLES, Harness, count_rows, holds
@@ -110,7 +110,7 @@ async def test_dispatch_of_more_than_one_request_writes_each_entity_once_in_the_
     sent = [{row_id for _, _, row_id in name_rows(write)} for write in harness.postgrest.writes]
     assert [len(ids) for ids in sent] == [REQUEST_ENTITIES, REQUEST_ENTITIES, 200]
     assert set.union(*sent) == {trip.key for trip in trips}
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending == 0
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 0
 
 
 async def test_dispatch_sends_one_request_at_a_time(harness: Harness) -> None:
@@ -170,7 +170,7 @@ async def test_dispatch_of_a_revocation_behind_a_backlog_of_grants_waits_for_one
     await running
     assert holds(revocation)(harness.postgrest.writes[1])
     assert await harness.status_of(revocation) is EventStatus.APPLIED
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending > 8_000
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending > 8_000
 
 
 async def test_dispatch_of_rows_that_were_not_tried_sends_them_next(harness: Harness) -> None:
@@ -250,7 +250,7 @@ async def test_dispatch_stopped_during_a_request_records_it_and_sends_no_other(
         gate.set()
         await task
     assert len(harness.postgrest.writes) == 1
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending == 1
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 1
 
 
 async def test_dispatch_cancelled_during_a_request_leaves_it_pending(harness: Harness) -> None:

@@ -9,7 +9,7 @@ from app.domain.entities import EntityState, EventStatus
 from app.domain.events import Event
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
-from app.store import event_queries
+from app.store import backlog_queries
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
 from tests.relay.harness import Harness, count_rows, holds, run_harness
@@ -36,7 +36,7 @@ async def test_request_failing_for_one_entity_is_split_until_the_others_are_appl
     bad = trips[123]
     await fail_while_it_holds(harness, bad, way)
     await harness.drain()
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending == 1
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 1
     assert harness.dispatcher.status.failure is None
     view = await harness.view(bad)
     assert (view.state, view.attempts) == (EntityState.PENDING, 1)
@@ -189,7 +189,7 @@ async def test_size_of_requests_grows_again_after_one_has_failed(sqlite_harness:
     await sqlite_harness.receive(*trips)
     sqlite_harness.postgrest.respond_with(500, TIMEOUT, of=lambda r: count_rows(r) > 300)
     await sqlite_harness.drain()
-    assert (await sqlite_harness.store.read(event_queries.measure_backlog, NOW)).pending == 0
+    assert (await sqlite_harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 0
     sqlite_harness.postgrest.heal()
     for _ in range(40):
         await sqlite_harness.receive(*(World().trip("created") for _ in range(REQUEST_ENTITIES)))

@@ -11,7 +11,7 @@ import pytest
 from app.domain.entities import EventStatus
 from app.relay.health import HealthStatus
 from app.relay.leadership import LEASE_SECONDS, Leadership
-from app.store import event_queries
+from app.store import backlog_queries
 from tests.auth.issuer import Clock
 from tests.fake_postgrest import FakePostgrest, is_write
 from tests.histories import NOW, World, ref_of
@@ -324,4 +324,4 @@ async def test_leader_deposed_during_a_request_records_nothing_and_warns(
     assert await second.status_of(trip) is EventStatus.PENDING
     await second.drain()
     assert await second.status_of(trip) is EventStatus.APPLIED
-    assert (await second.store.read(event_queries.measure_backlog, NOW)).pending == 0
+    assert (await second.store.read(backlog_queries.measure_backlog, NOW)).pending == 0

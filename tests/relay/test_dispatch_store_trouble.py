@@ -13,7 +13,7 @@ from app.domain.events import Event
 from app.domain.failpoints import Failpoint
 from app.relay.claim_policy import REQUEST_ENTITIES
 from app.relay.health import HealthStatus
-from app.store import event_queries
+from app.store import backlog_queries
 from app.store.store import Store
 from app.supabase.client import open_http_client
 from tests.fake_postgrest import FakePostgrest, is_write
@@ -100,7 +100,7 @@ async def test_full_disk_applies_each_pending_revocation_once_and_no_grant(
     disk.is_full = False
     harness.advance(1)
     await harness.drain()
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending == 0
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 0
     assert {times_sent(harness, event) for event in (*revocations, *grants)[::100]} == {1}
     assert (await harness.report_health()).dispatcher.status is HealthStatus.OK
 
@@ -192,7 +192,7 @@ async def test_full_disk_applies_revocations_beside_a_failing_one(
     harness.postgrest.heal()
     harness.advance(61)
     await harness.drain()
-    assert (await harness.store.read(event_queries.measure_backlog, NOW)).pending == 0
+    assert (await harness.store.read(backlog_queries.measure_backlog, NOW)).pending == 0
 
 
 async def test_full_disk_while_dispatching_causes_no_crash_and_heals(
@@ -205,7 +205,7 @@ async def test_full_disk_while_dispatching_causes_no_crash_and_heals(
         await harness.postgrest.wait_for_requests(2)
         # Slow reads, while the dispatcher tries to record.
         for _ in range(100):
-            await harness.store.read(event_queries.measure_backlog, NOW)
+            await harness.store.read(backlog_queries.measure_backlog, NOW)
         assert harness.dispatcher.status.unrecorded == 20
         disk.is_full = False
         await harness.wait_until_applied(grants[-1])

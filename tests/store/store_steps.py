@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from app.domain.criteria import Criteria
-from app.domain.entities import EntityState, PendingEntity, Priority
+from app.domain.entities import EntityState, EventStatus, PendingEntity, Priority
 from app.domain.history import Replay, ReplayId, StoredEvent
 from app.domain.instants import Instant, after
 from app.domain.retry import RetryDecision
@@ -74,7 +74,11 @@ async def record(store: Store, outcomes: Sequence[Outcome], now: Instant) -> Non
 
 
 def fail(
-    entity: PendingEntity, *, state: EntityState = EntityState.DEAD, awaits_parent: bool = False
+    entity: PendingEntity,
+    *,
+    state: EntityState = EntityState.DEAD,
+    awaits_parent: bool = False,
+    code: str = "23514",
 ) -> Failed:
     """Return the outcome of an entity that Supabase rejected, or that awaits its parent."""
     decision = RetryDecision(
@@ -86,7 +90,7 @@ def fail(
         waiting_since=NOW,
         request_limit=None,
     )
-    code = "23503" if awaits_parent else "23514"
+    code = "23503" if awaits_parent else code
     return Failed(entity, code, "violates a constraint", decision)
 
 
@@ -102,6 +106,13 @@ async def have_refused(store: Store, *, now: Instant = NOW) -> None:
     await record(store, [fail(entity) for entity in picked], now)
 
 
+async def have_postponed(store: Store, *, now: Instant = NOW) -> None:
+    """Record for all that is due that it failed and is tried again later."""
+    picked = await claim(store, now, 100_000)
+    failed = [fail(entity, state=EntityState.PENDING, code="57014") for entity in picked]
+    await record(store, failed, now)
+
+
 def meets(criteria: Criteria, event: StoredEvent) -> bool:
     """Tell whether an event meets the criteria other than ids, as an oracle."""
     return (
@@ -110,4 +121,7 @@ def meets(criteria: Criteria, event: StoredEvent) -> bool:
         and (criteria.types is None or event.type in criteria.types)
         and (criteria.entity is None or event.entity.ref == criteria.entity)
         and (criteria.status is None or event.status is criteria.status)
+        and (not criteria.has_error or event.status in (EventStatus.PENDING, EventStatus.DEAD))
+        and criteria.error_code in (None, event.entity.last_error_code)
+        and criteria.error in (None, event.entity.last_error)
     )

@@ -21,7 +21,7 @@ from app.domain.retry import (
     decide_retry,
     decide_retry_alone,
 )
-from app.store import dispatch_queries, event_queries, outcome_queries
+from app.store import backlog_queries, dispatch_queries, event_queries, outcome_queries
 from app.store.dispatch_queries import Batch, Held, Wanted
 from app.store.outcome_queries import Applied, Failed, Outcome, Postponed
 from app.store.receive import CASCADE_FROM_USER
@@ -503,7 +503,7 @@ async def test_outcome_recorded_twice_is_harmless(store: Store) -> None:
     outcomes: list[Outcome] = [Applied(first), fail(second, state=EntityState.PENDING)]
     for _ in range(2):
         await record(store, outcomes, NOW)
-    backlog = await store.read(event_queries.measure_backlog, NOW)
+    backlog = await store.read(backlog_queries.measure_backlog, NOW)
     assert (backlog.pending, backlog.dead) == (1, 0)
     (again,) = await claim(store, after(NOW, 60), 10)
     assert (again.ref, again.attempts) == (second.ref, 1)
@@ -571,12 +571,12 @@ async def test_child_that_died_waiting_is_released_when_its_parent_is_applied(
     await record(store, [fail_by(child, REFERENCE)], NOW)
     late = after(NOW, REFERENCE_WAIT_LIMIT_SECONDS)
     await record(store, [fail_by(await claim_one(store, late), REFERENCE, now=late)], late)
-    assert (await store.read(event_queries.measure_backlog, late)).dead == 1
+    assert (await store.read(backlog_queries.measure_backlog, late)).dead == 1
     assert await claim(store, after(late, 3600), 10) == []
     await store.store_events([getattr(world, kind)("created")], late)
     batches = await drain(store, late)
     assert [entity.ref for entity in batches[-1].entities] == [child.ref]
-    assert (await store.read(event_queries.measure_backlog, late)).dead == 0
+    assert (await store.read(backlog_queries.measure_backlog, late)).dead == 0
 
 
 async def test_child_that_does_not_wait_is_not_touched_when_its_parent_is_applied(

@@ -19,7 +19,7 @@ from app.store.schema import entities, events
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
 from tests.histories import NOW, World, histories, ref_of, some_criteria
-from tests.store.store_steps import have_applied, have_refused, meets
+from tests.store.store_steps import have_applied, have_postponed, have_refused, meets
 
 LATER = after(NOW, 3600)
 
@@ -98,7 +98,7 @@ async def test_listing_returns_each_matching_event_once_and_in_order(
     library.empty()
     world, arrived = history
     clock = st.integers(-3, 3)
-    fates = st.sampled_from((None, None, have_applied, have_refused))
+    fates = st.sampled_from((None, None, have_applied, have_refused, have_postponed))
     for event in arrived:
         await library.receive(event, at=data.draw(clock, "received at"))
         fate = data.draw(fates, "fate")

@@ -1,5 +1,6 @@
 """Replays: what they mark, that they can do no harm, and that their figures are right."""
 
+import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ from tests.store.store_steps import (
     begin_replay,
     claim,
     have_applied,
+    have_postponed,
     have_refused,
     look_at,
     meets,
@@ -36,7 +38,7 @@ from tests.store.store_steps import (
 LATER = after(NOW, 3600)
 REPLAYABLE = (EventStatus.PENDING, EventStatus.APPLIED, EventStatus.DEAD)
 # None, twice: to be left pending is the most usual fate.
-FATES = st.sampled_from((None, None, have_applied, have_refused))
+FATES = st.sampled_from((None, None, have_applied, have_refused, have_postponed))
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,27 @@ class Standing:
     revision: int
     state: EntityState
     row: str | None
+    error_code: str | None
+    error: str | None
 
 
 def read_standings(engine: Engine) -> dict[EntityRef, Standing]:
     """Read every entity."""
     columns = entities.c
-    statement = select(columns.kind, columns.key, columns.revision, columns.state, columns.row)
+    statement = select(
+        columns.kind,
+        columns.key,
+        columns.revision,
+        columns.state,
+        columns.row,
+        columns.last_error_code,
+        columns.last_error,
+    )
     with engine.connect() as connection:
         rows = connection.execute(statement).all()
     return {
-        EntityRef(Kind(kind), EntityKey(key)): Standing(revision, EntityState(state), row)
-        for kind, key, revision, state, row in rows
+        EntityRef(Kind(kind), EntityKey(key)): Standing(revision, EntityState(state), *rest)
+        for kind, key, revision, state, *rest in rows
     }
 
 
@@ -92,6 +104,8 @@ async def find_meant(
             for ref, standing in standings.items()
             if criteria.entity in (None, ref)
             and (criteria.status is None or standing.state.value == criteria.status.value)
+            and criteria.error_code in (None, standing.error_code)
+            and criteria.error in (None, standing.error)
         }
     return matching, refs
 
@@ -119,7 +133,7 @@ async def test_replay_requeues_exactly_the_matching_entities(
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, len(refs))
     assert ended.matches == Matches(len(matching), len(refs))
     assert read_standings(engine) == {
-        ref: Standing(standing.revision + 1, EntityState.PENDING, standing.row)
+        ref: Standing(standing.revision + 1, EntityState.PENDING, standing.row, None, None)
         if ref in refs
         else standing
         for ref, standing in before.items()
@@ -139,14 +153,7 @@ async def test_replay_of_ids_requeues_the_entities_that_match_the_other_criteria
     stored = await store.read(event_queries.find_events, [event.event_id for event in chosen])
     refs = {event.entity.ref for event in stored.values() if meets(criteria, event)}
     before = read_standings(engine)
-    ids = Criteria(
-        tuple(event.event_id for event in chosen),
-        criteria.since,
-        criteria.until,
-        criteria.types,
-        criteria.entity,
-        criteria.status,
-    )
+    ids = dataclasses.replace(criteria, event_ids=tuple(event.event_id for event in chosen))
     ended = await replay(store, ids, now=LATER, size=data.draw(st.integers(1, 3), "size"))
     assert (ended.status, ended.marked) == (ReplayStatus.COMPLETED, len(refs))
     risen = {

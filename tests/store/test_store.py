@@ -17,7 +17,7 @@ from app.domain.entities import EntityRef, EntityState, EventStatus, Kind, Pendi
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event, EventId
 from app.domain.instants import Instant, after
-from app.store import dispatch_queries, event_queries
+from app.store import backlog_queries, dispatch_queries, event_queries
 from app.store.outcome_queries import Applied
 from app.store.receive import Receipt
 from app.store.schema import metadata
@@ -273,13 +273,13 @@ async def test_store_refused_entity_waits_and_a_newer_event_revives_it(store: St
     assert await store.read(dispatch_queries.find_next_due, NOW) == after(NOW, 60)
     (again,) = await pick(store, now=after(NOW, 60))
     await record(store, [fail(again)], NOW)
-    assert (await store.read(event_queries.measure_backlog, NOW)).dead == 1
+    assert (await store.read(backlog_queries.measure_backlog, NOW)).dead == 1
     assert await status_of(store, event) is EventStatus.DEAD
     assert await store.read(dispatch_queries.find_next_due, NOW) is None
     await store.store_events([world.user("updated", at=2, name="cy")], NOW)
     (revived,) = await pick(store)
     assert revived.attempts == 0
-    assert (await store.read(event_queries.measure_backlog, NOW)).dead == 0
+    assert (await store.read(backlog_queries.measure_backlog, NOW)).dead == 0
 
 
 async def test_store_child_that_awaits_its_parent_is_due_when_the_parent_is_applied(
@@ -428,7 +428,7 @@ async def test_store_given_many_at_once_answers_each_its_own(store: Store) -> No
     twice = list(itertools.chain.from_iterable(zip(events, events, strict=True)))
     receipts = await asyncio.gather(*(store.store_events([event], NOW) for event in twice))
     assert receipts == [[Receipt.ACCEPTED], [Receipt.DUPLICATE]] * 300
-    assert (await store.read(event_queries.measure_backlog, NOW)).pending == 300
+    assert (await store.read(backlog_queries.measure_backlog, NOW)).pending == 300
 
 
 async def test_store_asked_for_an_unknown_event_finds_none(store: Store) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, text
 
 from app.domain.criteria import Criteria
 from app.domain.errors import ConfigurationInvalid
-from app.store import event_queries, lease
+from app.store import backlog_queries, event_queries, lease
 from app.store.engine import open_engine
 from app.store.receive import Receipt
 from app.store.schema import events
@@ -89,7 +89,7 @@ async def test_copy_has_every_row_and_continues_the_sequences_of_the_source(
     receipts, backlogs, next_events = [], [], []
     for url in (source_url, target_url):
         store = await Store.open(url)
-        backlogs.append(await store.read(event_queries.measure_backlog, NOW))
+        backlogs.append(await store.read(backlog_queries.measure_backlog, NOW))
         again = world.user("created", 7, name="n7")
         receipts.append(await store.store_events([again], NOW))
         found = await store.read(event_queries.find_event, again.event_id)

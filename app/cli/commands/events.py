@@ -32,6 +32,8 @@ def events(
     status: Annotated[
         EventStatus | None, typer.Option(help="Only events that have this status now.")
     ] = None,
+    error_code: options.ErrorCode = None,
+    error: options.Error = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document a line.")
     ] = False,
@@ -53,6 +55,8 @@ def events(
         "types": types or None,
         "entity": entity,
         "status": status,
+        "error_code": error_code,
+        "error": error,
     }
     given = {name: value for name, value in criteria.items() if value is not None}
     if event_id is not None and given:

@@ -34,6 +34,8 @@ def replay(
     status: Annotated[
         EntityState | None, typer.Option(help="Only events that have this status now.")
     ] = None,
+    error_code: options.ErrorCode = None,
+    error: options.Error = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Replay everything, without other criteria.")
     ] = False,
@@ -64,7 +66,7 @@ def replay(
     replay makes no progress.
 
     Examples:
-      relay replay --status dead --since 2h
+      relay replay --status dead --error-code 23514
       relay replay --show REPLAY_ID
     """
     criteria: dict[str, Any] = {
@@ -74,6 +76,8 @@ def replay(
         "types": types or None,
         "entity": _split_entity(entity),
         "status": status,
+        "error_code": error_code,
+        "error": error,
         "all": everything or None,
     }
     body = {name: value for name, value in criteria.items() if value is not None}
@@ -83,7 +87,8 @@ def replay(
         raise UsageError("--all goes without other criteria")
     if not body and show is None and not list_:
         raise UsageError(
-            "criteria are missing: EVENT_ID, --since, --until, --type, --entity, --status or --all"
+            "criteria are missing: EVENT_ID, --since, --until, --type, --entity, --status,"
+            " --error-code, --error or --all"
         )
     with open_relay(url, token, Scope.REPLAY_WRITE) as relay:
         if list_:

@@ -24,7 +24,8 @@ relay events --entity "$ENTITY"            # every event of one entity
 # region: dead
 relay events --status dead                 # the events and their SQLSTATE
 relay replay --status dead --dry-run       # after fixing the cause: how many
-relay replay --status dead                 # re-syncs them and waits for the outcome
+relay replay --status dead --error-code 23514  # re-syncs those of one cause, and waits
+relay replay --status dead                 # the others, too
 # endregion
 
 # region: exposure

@@ -51,6 +51,7 @@ def test_events_sends_every_criterion(wire: Wire, run: RunCommand) -> None:
         *("events", "--since", "2026-01-02T03:04:05+01:00", "--status", "superseded"),
         *("--type", "membership.*,user.deleted", "--type", "trip.created"),
         *("--entity", f"membership/{TRIP}/{USER}"),
+        *("--error-code", "23514", "--error", "violates a check"),
     )
     assert done.code == 0
     assert wire.asked[0].query == {
@@ -58,6 +59,8 @@ def test_events_sends_every_criterion(wire: Wire, run: RunCommand) -> None:
         "types": ["membership.*", "user.deleted", "trip.created"],
         "entity": [f"membership/{TRIP}/{USER}"],
         "status": ["superseded"],
+        "error_code": ["23514"],
+        "error": ["violates a check"],
         "limit": ["20"],
     }
 

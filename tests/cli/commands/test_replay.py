@@ -22,6 +22,8 @@ def test_replay_posts_every_criterion_and_waits_until_it_is_settled(
         "types": ["user.created", "user.updated", "user.deleted"],
         "entity": {"kind": "membership", "key": f"{TRIP}/{USER}"},
         "status": "dead",
+        "error_code": "23514",
+        "error": "violates a check",
     }
     wire.answers = [
         document(make_match(), 202),
@@ -33,6 +35,7 @@ def test_replay_posts_every_criterion_and_waits_until_it_is_settled(
     done = run(
         *("replay", "evt_1", "evt_2", "--since", "2026-01-02T03:04:05Z", "--status", "dead"),
         *("--type", "user.*", "--entity", f"membership/{TRIP}/{USER}", "--yes"),
+        *("--error-code", "23514", "--error", "violates a check"),
     )
     assert done.code == 0
     assert (wire.asked[0].method, wire.asked[0].path) == ("POST", "/replay")
@@ -42,6 +45,8 @@ def test_replay_posts_every_criterion_and_waits_until_it_is_settled(
         "types": ["user.*"],
         "entity": {"kind": "membership", "key": f"{TRIP}/{USER}"},
         "status": "dead",
+        "error_code": "23514",
+        "error": "violates a check",
     }
     assert [asked.path for asked in wire.asked[1:]] == [f"/replay/{REPLAY}"] * 4
     assert done.out == "completed  3 events of 2 entities: 2 applied\n"
