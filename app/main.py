@@ -20,6 +20,7 @@ from app.auth.authentication import Authenticator
 from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
+from app.console.routes import with_console
 from app.domain.clocks import Clocks
 from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
@@ -196,7 +197,7 @@ def create_app(
             )
             yield
 
-    return create_api(lifespan)
+    return with_console(create_api(lifespan))
 
 
 def _check_credentials(settings: Settings, key_set_client: httpx.AsyncClient) -> None:

@@ -99,20 +99,7 @@ class ReadyBody(BaseModel):
 async def get_health(services: ServicesDependency) -> HealthResponse:
     """200 while the relay can accept events, even if Supabase is unavailable; else 503."""
     health = await services.health.report()
-    backlog = health.backlog
-    body = HealthBody(
-        status=health.status,
-        version=VERSION,
-        checks=Checks.model_validate(health),
-        backlog=BacklogBody(
-            pending=None if backlog is None else backlog.pending,
-            oldest_pending_seconds=round(health.oldest_pending_seconds, 3),
-            oldest_removal_seconds=round(health.oldest_removal_seconds, 3),
-            dead=None if backlog is None else backlog.dead,
-        ),
-        drift=_describe_drift(health),
-    )
-    return _respond(body, health.status)
+    return _respond(make_health_body(health), health.status)
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -141,6 +128,23 @@ async def get_readiness(services: ServicesDependency) -> HealthResponse:
     is_down = health.status is HealthStatus.DOWN
     status = HealthStatus.DOWN if is_down else HealthStatus.OK
     return _respond(ReadyBody(status=status), status)
+
+
+def make_health_body(health: Health) -> HealthBody:
+    """Make the body of a response."""
+    backlog = health.backlog
+    return HealthBody(
+        status=health.status,
+        version=VERSION,
+        checks=Checks.model_validate(health),
+        backlog=BacklogBody(
+            pending=None if backlog is None else backlog.pending,
+            oldest_pending_seconds=round(health.oldest_pending_seconds, 3),
+            oldest_removal_seconds=round(health.oldest_removal_seconds, 3),
+            dead=None if backlog is None else backlog.dead,
+        ),
+        drift=_describe_drift(health),
+    )
 
 
 def _describe_drift(health: Health) -> DriftBody:

@@ -10,13 +10,11 @@ from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from app.api.cached_content import CachedContent
-from app.api.health import VERSION
 from app.api.problem_guide import list_problem_guides
 from app.api.problems import locate_guide
 from app.api.reference import (
@@ -26,18 +24,17 @@ from app.api.reference import (
     name_schema,
     write_value,
 )
+from app.api.templating import TEMPLATES, make_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-_TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 def make_page(
     template: str, more_headers: Mapping[str, str] | None = None, **values: Any
 ) -> CachedContent:
     """Make a page from a template."""
-    style = (_TEMPLATES / "style.css").read_text()
+    style = "".join((TEMPLATES / name).read_text() for name in ("base.css", "style.css"))
     html = _load_templates().get_template(template).render(style=Markup(style), **values)  # noqa: S704
     digest = b64encode(sha256(style.encode()).digest()).decode()
     headers = {
@@ -51,17 +48,7 @@ def make_page(
 
 @cache
 def _load_templates() -> "Environment":
-    # Imported for the first page: most relays never make one.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["version"] = VERSION
+    environment = make_environment(TEMPLATES)
     environment.filters |= {
         "code": _write_code,
         "example": find_example,

@@ -12,7 +12,7 @@ from app.api.revocations import ExposureSummaryBody
 from app.domain.entities import Kind
 from app.domain.instants import to_datetime
 from app.relay.dispatcher_status import DispatcherStatus
-from app.relay.status import CAUSES, EVENTS
+from app.relay.status import CAUSES, EVENTS, Status
 
 router = APIRouter(tags=["events"], responses=describe_problems(*OPERATOR_ERRORS))
 
@@ -77,7 +77,11 @@ async def get_status(
 ) -> StatusBody:
     """Get what an operator wants to see first; `GET /health` has the rest. Needs `events:read`."""
     response.headers["Cache-Control"] = "no-store"
-    status = await services.status.report()
+    return make_status_body(await services.status.report())
+
+
+def make_status_body(status: Status) -> StatusBody:
+    """Make the body of a response."""
     leader = status.leader
     return StatusBody(
         version=VERSION,

@@ -69,6 +69,11 @@ class Authenticator:
             return False
         return True
 
+    def require_operator_access(self) -> None:
+        """Raise `OperatorAccessNotConfigured` unless the settings have a key for tokens."""
+        if self._tokens is None:
+            raise OperatorAccessNotConfigured
+
     async def authorize_operator(self, authorization: bytes | None, scope: Scope) -> Claims:
         """Return the claims of an operator's token.
 

@@ -46,6 +46,7 @@ class Claims:
 
     Attributes:
         subject: `sub`.
+        expires_at: `exp`, in Unix seconds.
         scopes: all of `scope` and `scp`.
         request_body_sha256: lower-case hex; None if absent or malformed.
         webhook_id: None if absent.
@@ -53,6 +54,7 @@ class Claims:
 
     subject: str | None
     scopes: frozenset[str]
+    expires_at: float
     request_body_sha256: str | None
     webhook_id: str | None
 
@@ -70,7 +72,7 @@ def read_claims(
     Raises:
         Unauthenticated: a claim is malformed, or the token is not valid here and now.
     """
-    _check_times(claims, now)
+    expires_at = _check_times(claims, now)
     if issuer is not None and claims.get("iss") != issuer:
         raise Unauthenticated(TokenFailure.ISSUER_REFUSED)
     given = claims.get("aud")
@@ -92,12 +94,14 @@ def read_claims(
     return Claims(
         subject=subject,
         scopes=_read_scopes(claims),
+        expires_at=expires_at,
         request_body_sha256=str(digest).lower() if is_digest else None,
         webhook_id=webhook_id,
     )
 
 
-def _check_times(claims: Mapping[str, object], now: float) -> None:
+def _check_times(claims: Mapping[str, object], now: float) -> float:
+    """Check that the token is valid now, and return when it expires."""
     expires_at = _read_seconds(claims, "exp")
     if expires_at is None:
         raise Unauthenticated(TokenFailure.EXPIRY_MISSING)
@@ -107,6 +111,7 @@ def _check_times(claims: Mapping[str, object], now: float) -> None:
         valid_from = _read_seconds(claims, name)
         if valid_from is not None and now < valid_from - _LEEWAY_SECONDS:
             raise Unauthenticated(TokenFailure.NOT_YET_VALID)
+    return expires_at
 
 
 def _read_seconds(claims: Mapping[str, object], name: str) -> float | None:

@@ -11,17 +11,16 @@ from typing import Any, Final
 
 import pytest
 
-from app.api import html_pages
 from app.api.cached_content import CachedContent
 from app.api.documentation import Documentation
 from app.api.html_pages import make_page
 from app.api.reference import list_operation_groups
 from app.api.routes import create_api
+from app.api.templating import TEMPLATES
 from tests.supabase.test_migration_files import build_wheel
 
 VOID: Final = {"meta", "link"}
 CHECKOUT: Final = Path(__file__).parents[2]
-TEMPLATES: Final = Path(html_pages.__file__).with_name("templates")
 
 Element = tuple[str, dict[str, str]]
 

@@ -94,6 +94,7 @@ async def test_token_with_all_claims_returns_them() -> None:
     assert await make_verifier().verify(token) == Claims(
         subject="backend",
         scopes=frozenset({"events:read"}),
+        expires_at=NOW + 60,
         request_body_sha256="ab" * 32,
         webhook_id="evt_1",
     )
@@ -102,7 +103,11 @@ async def test_token_with_all_claims_returns_them() -> None:
 async def test_token_with_expiry_alone_allows_nothing() -> None:
     claims = await make_verifier().verify(mint({"exp": NOW + 0.5}))
     assert claims == Claims(
-        subject=None, scopes=frozenset(), request_body_sha256=None, webhook_id=None
+        subject=None,
+        scopes=frozenset(),
+        expires_at=NOW + 0.5,
+        request_body_sha256=None,
+        webhook_id=None,
     )
 
 
@@ -418,6 +423,7 @@ def test_claims_without_the_scope_raise() -> None:
     claims = Claims(
         subject=None,
         scopes=frozenset({"events:read"}),
+        expires_at=NOW,
         request_body_sha256=None,
         webhook_id=None,
     )

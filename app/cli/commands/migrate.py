@@ -7,8 +7,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from app.cli.errors import CommandFailed, UsageError
 from app.cli.options import AsJson
-from app.cli.output.console import count, errors, output
+from app.cli.output.console import errors, output
 from app.cli.output.progress import make_progress
+from app.domain.wording import count
 from app.settings import StoreSettings, read_settings
 from app.store.schema_upgrade import upgrade_store
 from app.store.store_copy import CopyFailed, copy_store

@@ -12,10 +12,11 @@ import typer
 
 from app.cli.client.drift_models import DriftReport
 from app.cli.errors import NotRepaired, UsageError
-from app.cli.output.console import count, errors, output
+from app.cli.output.console import errors, output
 from app.cli.output.drift_views import Wording, show_differences, show_plan, show_summary
 from app.domain.drift import Difference, RepairStatus
 from app.domain.errors import ConfigurationInvalid
+from app.domain.wording import count
 from app.store.private_files import open_private
 
 

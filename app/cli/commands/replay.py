@@ -10,7 +10,7 @@ from app.cli import options
 from app.cli.client.api_models import ReplayAnswer, ReplayMatch, ReplayPage
 from app.cli.client.relay_client import Document, RelayClient, open_relay
 from app.cli.errors import NotFinished, Rejected, RelayUnavailable, UsageError
-from app.cli.output.console import count, errors, output, print_list
+from app.cli.output.console import errors, output, print_list
 from app.cli.output.replay_views import (
     get_replay,
     list_replay,
@@ -19,6 +19,7 @@ from app.cli.output.replay_views import (
     watch_replay,
 )
 from app.domain.entities import EntityState
+from app.domain.wording import count
 
 _LISTED: Final = 20
 

@@ -19,9 +19,10 @@ from app.cli.client.delivery import BATCH_STATUSES
 from app.cli.client.ndjson import gather_batches, read_lines
 from app.cli.client.relay_client import open_client
 from app.cli.errors import CommandFailed
-from app.cli.output.console import count, errors, output, report_wait, sanitize, write_duration
+from app.cli.output.console import errors, output, report_wait, sanitize
 from app.cli.output.progress import make_progress
 from app.domain.errors import ConfigurationInvalid
+from app.domain.wording import count, write_duration
 from app.store.private_files import open_private
 
 STANDARD_INPUT: Final = Path("-")

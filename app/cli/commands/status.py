@@ -13,8 +13,9 @@ from rich.text import Text
 
 from app.cli import options
 from app.cli.client.status_reader import StatusReader, StatusReport
-from app.cli.output.console import output, write_duration, write_time
+from app.cli.output.console import output, write_time
 from app.cli.output.status_views import make_screen
+from app.domain.wording import write_duration
 
 _EXIT_CODES: Final = {"ok": 0, "degraded": 1}
 _DOWN: Final = 2

@@ -14,8 +14,9 @@ from app.cli.client.drift_models import (
     SupabaseTable,
     TableReport,
 )
-from app.cli.output.console import count, errors, output, sanitize
+from app.cli.output.console import errors, output, sanitize
 from app.domain.drift import Difference, Effect, Origin, Repair, RepairStatus
+from app.domain.wording import count
 
 _SHOWN_DIFFERENCES: Final = 20
 _STYLES: Final = {Effect.LEAKS: "bold red", Effect.DENIES: "yellow", Effect.OTHER: ""}

@@ -9,14 +9,13 @@ from app.cli.client.api_models import EventAnswer
 from app.cli.output.console import (
     STATUS_STYLES,
     Listed,
-    count,
     output,
     print_fields,
     sanitize,
-    write_duration,
     write_instant,
     write_time,
 )
+from app.domain.wording import count, write_duration
 
 _MISSING_REFERENCE: Final = "23503"
 

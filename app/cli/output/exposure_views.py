@@ -3,14 +3,8 @@
 from rich.text import Text
 
 from app.cli.client.api_models import ExposureSummary, RevocationAnswer
-from app.cli.output.console import (
-    Listed,
-    count,
-    output,
-    write_duration,
-    write_instant,
-    write_time,
-)
+from app.cli.output.console import Listed, output, write_instant, write_time
+from app.domain.wording import count, write_duration
 
 
 def show_summary(summary: ExposureSummary) -> None:

@@ -9,8 +9,9 @@ from typing import Final
 
 from rich.text import Text
 
-from app.cli.output.console import count, output
+from app.cli.output.console import output
 from app.doctor.findings import Finding, Fix, Status
+from app.domain.wording import count
 
 _STYLES: Final = {Status.OK: "green", Status.SKIPPED: "yellow", Status.PROBLEM: "bold red"}
 

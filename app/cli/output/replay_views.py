@@ -14,7 +14,6 @@ from app.cli.errors import CommandFailed, NotFinished
 from app.cli.output.console import (
     STATUS_STYLES,
     Listed,
-    count,
     errors,
     output,
     print_fields,
@@ -24,6 +23,7 @@ from app.cli.output.console import (
     write_time,
 )
 from app.cli.output.progress import make_progress
+from app.domain.wording import count
 
 _PATIENCE_SECONDS: Final = 60.0  # longer than a restart of the relay
 _STALL_SHOWN_SECONDS: Final = 3.0

@@ -9,18 +9,19 @@ from rich.text import Text
 
 from app.cli.client.api_models import EventAnswer, ExposureSummary
 from app.cli.client.status_models import (
-    BacklogAnswer,
-    CircuitBreakerAnswer,
     DriftAnswer,
     HealthAnswer,
     StatusAnswer,
 )
 from app.cli.client.status_reader import StatusReport
-from app.cli.output.console import STATUS_STYLES, count, sanitize, write_duration, write_time
+from app.cli.output.console import STATUS_STYLES, sanitize, write_time
+from app.domain import status_text
+from app.domain.status_text import Sentence, Tone
 
 UNREACHABLE: Final = "unreachable"
 _STYLES: Final = {"ok": "bold green", "degraded": "bold yellow"}
 _BAD: Final = "bold red"
+_TONES: Final = {Tone.NEUTRAL: "", Tone.WARNING: "yellow", Tone.BAD: _BAD}
 _LABEL_WIDTH: Final = 13
 _VALUE_LINES: Final = 2
 _CAUSES: Final = 3
@@ -77,17 +78,24 @@ def _list_fields(report: StatusReport) -> Iterator[Field]:
         if check.status != "ok":
             yield name, check.reason or check.status, _STYLES.get(check.status, _BAD)
     if status is not None:
-        yield "breaker", *_describe_breaker(status.circuit_breaker, status.at)
+        yield _style("breaker", status_text.describe_breaker(status.circuit_breaker, status.at))
         for held in status.held_rows:
-            rows = f"{'deletes' if held.is_delete else 'writes'} of {held.kind}s"
-            yield "held", f"{rows}; next trial {_write_until(held.next_trial_at, status.at)}", ""
-    yield "backlog", *_describe_backlog(health.backlog)
+            trial_at, is_delete = held.next_trial_at, held.is_delete
+            yield _style(
+                "held",
+                status_text.describe_held(held.kind, trial_at, status.at, is_delete=is_delete),
+            )
+    yield _style("backlog", status_text.describe_backlog(**health.backlog.model_dump()))
     if status is not None:
-        yield "revocations", *_describe_revocations(status.revocations)
-        yield "leader", *_describe_leader(status)
-    yield "drift", *_describe_drift(health.drift)
+        yield _style("revocations", _describe_revocations(status.revocations))
+        yield _style("leader", status_text.describe_leader(status.leader, status.replica))
+    yield _style("drift", _describe_drift(health.drift))
     if report.missing:
         yield "not shown", _describe_missing(health, report.missing), "yellow"
+
+
+def _style(label: str, sentence: Sentence) -> Field:
+    return label, sentence.text, _TONES[sentence.tone]
 
 
 def _make_field(label: str, value: str, style: str, size: tuple[int, int] | None) -> Iterator[Text]:
@@ -100,71 +108,17 @@ def _make_field(label: str, value: str, style: str, size: tuple[int, int] | None
         yield Text.assemble((f"  {shown:<{_LABEL_WIDTH}}", "dim"), (line, style))
 
 
-def _describe_breaker(breaker: CircuitBreakerAnswer | None, at: datetime) -> tuple[str, str]:
-    if breaker is None:
-        return "unknown: no replica dispatches", "yellow"
-    if not breaker.is_open or breaker.opened_at is None or breaker.next_probe_at is None:
-        return "closed", ""
-    duration = write_duration((at - breaker.opened_at).total_seconds())
-    return f"open for {duration}; next probe {_write_until(breaker.next_probe_at, at)}", "yellow"
-
-
-def _describe_backlog(backlog: BacklogAnswer) -> tuple[str, str]:
-    if backlog.pending is None or backlog.dead is None:
-        return "unknown: the store cannot be read", _BAD
-    parts = [f"{backlog.pending:,} pending"]
-    if backlog.pending:
-        parts.append(f"oldest {write_duration(backlog.oldest_pending_seconds)}")
-    if backlog.oldest_removal_seconds:
-        parts.append(f"oldest revocation {write_duration(backlog.oldest_removal_seconds)}")
-    parts.append(f"{backlog.dead:,} dead")
-    return ", ".join(parts), "red" if backlog.dead else "yellow" if backlog.pending else ""
-
-
-def _describe_revocations(summary: ExposureSummary | None) -> tuple[str, str]:
+def _describe_revocations(summary: ExposureSummary | None) -> Sentence:
     if summary is None:
-        return "too many in the last hour to measure here: relay exposure --since 1h", "yellow"
-    if not summary.revocations:
-        return "last hour: none", ""
-    percentiles = {
-        "p50": summary.p50_seconds,
-        "p95": summary.p95_seconds,
-        "p99": summary.p99_seconds,
-        "max": summary.maximum_seconds,
-    }
-    lag = ", ".join(
-        f"{name} {write_duration(seconds)}"
-        for name, seconds in percentiles.items()
-        if seconds is not None
-    )
-    unapplied = f", {summary.unapplied:,} still exposed" if summary.unapplied else ""
-    return (
-        f"last hour: {summary.revocations:,}{unapplied}; lag {lag}",
-        _BAD if summary.unapplied else "",
-    )
+        return Sentence(
+            "too many in the last hour to measure here: relay exposure --since 1h", Tone.WARNING
+        )
+    return status_text.describe_exposure(summary)
 
 
-def _describe_leader(status: StatusAnswer) -> tuple[str, str]:
-    if status.leader is None:
-        return f"none; {status.replica} responds", "yellow"
-    if status.leader == status.replica:
-        return f"{status.leader}, which responds", ""
-    return f"{status.leader}; {status.replica} responds", ""
-
-
-def _describe_drift(drift: DriftAnswer) -> tuple[str, str]:
-    age = "" if drift.age_seconds is None else f", checked {write_duration(drift.age_seconds)} ago"
-    match drift.status:
-        case "equal":
-            return f"none{age}", ""
-        case "differs":
-            leaks, denies = count(drift.leaks or 0, "leak"), count(drift.denies or 0, "deny")
-            numbers = f"{leaks}, {denies}, {drift.other or 0:,} other"
-            return f"{numbers}{age}: relay reconcile", _BAD if drift.leaks else "yellow"
-        case "failed":
-            return f"the check failed: {drift.failure}{age}", "yellow"
-        case _:
-            return "not checked yet", ""
+def _describe_drift(drift: DriftAnswer) -> Sentence:
+    text, tone = status_text.describe_drift(**drift.model_dump())
+    return Sentence(f"{text}: relay reconcile" if drift.status == "differs" else text, tone)
 
 
 def _describe_missing(health: HealthAnswer, reason: str) -> str:
@@ -186,7 +140,8 @@ def _list_dead(dead: int, status: StatusAnswer) -> Iterator[Text]:
 def _make_event(event: EventAnswer, at: datetime) -> Text:
     detail = ""
     if event.status == "pending" and event.entity.next_attempt_at is not None:
-        detail = f"next attempt {_write_until(event.entity.next_attempt_at, at)}  "
+        due = status_text.write_until(event.entity.next_attempt_at, at)
+        detail = f"next attempt {due}  "
     elif event.status == "dead":
         detail = f"{sanitize(event.entity.last_error_code or '')}  "
     return Text.assemble(
@@ -195,8 +150,3 @@ def _make_event(event: EventAnswer, at: datetime) -> Text:
         f"{sanitize(event.type):<18}  {detail}",
         (sanitize(event.event_id), "dim"),
     )
-
-
-def _write_until(moment: datetime, at: datetime) -> str:
-    seconds = (moment - at).total_seconds()
-    return f"in {write_duration(seconds)}" if seconds > 0 else "now"

@@ -1,0 +1,103 @@
+"""The view Now: what `relay status` shows."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.dependencies import ServicesDependency
+from app.api.health import HealthBody, make_health_body
+from app.api.services import Services
+from app.api.status import StatusBody, make_status_body
+from app.console.page_route import ConsoleRoute
+from app.console.pages import render
+from app.console.session import ConsoleSession
+from app.domain import status_text
+from app.domain.errors import StoreUnavailable
+from app.domain.status_text import Sentence, Tone
+
+router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
+
+
+class Fact(NamedTuple):
+    """A line of the overview."""
+
+    label: str
+    sentence: Sentence
+
+
+class Overview(NamedTuple):
+    """What the view shows.
+
+    Attributes:
+        status: None while the store cannot be read.
+        problems: why the relay is not ok.
+        other_dead: dead entities of other causes than the listed ones.
+    """
+
+    health: HealthBody
+    status: StatusBody | None
+    problems: list[Fact]
+    facts: list[Fact]
+    other_dead: int
+
+
+@router.get("/console")
+async def show_now(
+    request: Request, session: ConsoleSession, services: ServicesDependency
+) -> Response:
+    """Show the state of the relay."""
+    overview = await read_overview(services)
+    return render(request, "now.html", session, view="now", overview=overview)
+
+
+async def read_overview(services: Services) -> Overview:
+    """Read the state of the relay.
+
+    While the store cannot be read, the health alone.
+    """
+    health = make_health_body(await services.health.report())
+    try:
+        status = make_status_body(await services.status.report())
+    except StoreUnavailable:
+        status = None
+    dead = health.backlog.dead or 0
+    shown = 0 if status is None else sum(cause.entities for cause in status.dead)
+    return Overview(
+        health,
+        status,
+        problems=list(_list_problems(health)),
+        facts=list(_list_facts(health, status)),
+        other_dead=max(0, dead - shown),
+    )
+
+
+def _list_problems(health: HealthBody) -> Iterator[Fact]:
+    for name, check in health.checks:
+        if check.status != "ok":
+            tone = Tone.BAD if check.status == "down" else Tone.WARNING
+            yield Fact(name.capitalize(), Sentence(check.reason or check.status, tone))
+
+
+def _list_facts(health: HealthBody, status: StatusBody | None) -> Iterator[Fact]:
+    yield Fact("Backlog", status_text.describe_backlog(**health.backlog.model_dump()))
+    if status is not None:
+        yield Fact("Revocations", _describe_revocations(status))
+        yield Fact(
+            "Circuit breaker", status_text.describe_breaker(status.circuit_breaker, status.at)
+        )
+        for held in status.held_rows:
+            trial_at, is_delete = held.next_trial_at, held.is_delete
+            yield Fact(
+                "Held",
+                status_text.describe_held(held.kind, trial_at, status.at, is_delete=is_delete),
+            )
+        yield Fact("Leader", status_text.describe_leader(status.leader, status.replica))
+    drift = health.drift.model_dump(exclude={"plan_id"})
+    yield Fact("Drift", status_text.describe_drift(**drift))
+
+
+def _describe_revocations(status: StatusBody) -> Sentence:
+    if status.revocations is None:
+        return Sentence("too many in the last hour to measure here", Tone.WARNING)
+    return status_text.describe_exposure(status.revocations)

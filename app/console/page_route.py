@@ -1,0 +1,95 @@
+"""The class of the console's routes: checks the origin, and responds to errors with pages."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from app.api.problems import describe_fields, find_reason, find_status
+from app.console.cross_site import CrossSiteRequest, require_same_origin
+from app.console.pages import HEADERS, render
+from app.console.session import LogInRequired
+from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyUnavailable
+
+logger = logging.getLogger(__name__)
+
+LOG_IN_PATH = "/console/login"
+
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+class ConsoleRoute(APIRoute):
+    """A route of the console."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle errors around FastAPI's own handler."""
+        handle = super().get_route_handler()
+
+        async def handle_request(request: Request) -> Response:
+            try:
+                request.app.state.services.authenticator.require_operator_access()
+                if request.method not in _SAFE_METHODS:
+                    require_same_origin(request.headers)
+                return await handle(request)
+            except LogInRequired:
+                return _request_log_in(request)
+            except CrossSiteRequest as error:
+                logger.info("rejected %s: cross-site-request", request.url.path)
+                return show_error(request, HTTPStatus.FORBIDDEN, str(error))
+            except RequestValidationError as error:
+                return _show_relay_error(request, InputInvalid(describe_fields(error.errors())))
+            except RelayError as error:
+                logger.info("rejected %s: %s", request.url.path, find_reason(error))
+                return _show_relay_error(request, error)
+
+        return handle_request
+
+
+def show_error(
+    request: Request,
+    status: int,
+    sentence: str,
+    *,
+    code: str | None = None,
+    fields: tuple[FieldError, ...] = (),
+) -> Response:
+    """Make the page of an error."""
+    return render(
+        request,
+        "error.html",
+        None,
+        status=status,
+        title=HTTPStatus(status).phrase,
+        sentence=sentence,
+        code=code,
+        fields=fields,
+    )
+
+
+def _show_relay_error(request: Request, error: RelayError) -> Response:
+    status, code = find_status(error)
+    fields = error.errors if isinstance(error, InputInvalid) else ()
+    response = show_error(request, status, str(error), code=code, fields=fields)
+    if isinstance(error, TemporarilyUnavailable):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
+def _request_log_in(request: Request) -> Response:
+    """Lead to the log-in page, and from there back to the page that was wanted."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    log_in = LOG_IN_PATH
+    if request.method in _SAFE_METHODS and path != "/console":
+        log_in += f"?next={quote(path)}"
+    if "hx-request" in request.headers or "text/event-stream" in request.headers.get("accept", ""):
+        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": LOG_IN_PATH})
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        # Browsers send the cookie only from the console's own pages, not along a link to it.
+        return render(request, "reload.html", None, path=path)
+    return RedirectResponse(log_in, HTTPStatus.SEE_OTHER, HEADERS)

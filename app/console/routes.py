@@ -1,0 +1,22 @@
+"""Adds the console to the application."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.application import Application
+from app.console import login, now, static_files
+from app.console.page_route import ConsoleRoute, show_error
+
+_fallback = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
+
+
+@_fallback.get("/console/{path:path}")
+async def show_not_found(request: Request) -> Response:
+    """Respond to a path that no view has."""
+    return show_error(request, 404, "The console has no such page.")
+
+
+def with_console(app: Application) -> Application:
+    """Add the console to an API."""
+    for router in (static_files.router, login.router, now.router, _fallback):
+        app.include_router(router)
+    return app
