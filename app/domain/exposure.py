@@ -1,9 +1,16 @@
 """Exposure: for how long a revoked membership still gave access in Supabase."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from app.domain.entities import EntityKey, split_membership_key
 from app.domain.instants import Instant, seconds_between
+
+# The upper bounds of a histogram's buckets. A backend may send a revocation days late.
+BUCKET_SECONDS: Final = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    *(60, 300, 3600, 86_400),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from prometheus_client import (
 
 from app.domain.drift import DriftStatus, Effect
 from app.domain.entities import EntityState
+from app.domain.exposure import BUCKET_SECONDS
 from app.domain.instants import Instant, seconds_between, to_datetime
 from app.store.outcome_queries import Applied, Failed, Outcome
 from app.store.store_size import StorePart
@@ -30,8 +31,6 @@ _STORE_BUCKETS: Final[_Buckets] = (
 )
 _SUPABASE_BUCKETS: Final[_Buckets] = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_BUCKETS: Final[_Buckets] = (*_SUPABASE_BUCKETS, 60, 300, 3600)
-# A backend may send a revocation days late.
-_REVOCATION_BUCKETS: Final[_Buckets] = (*_LAG_BUCKETS, 86_400)
 
 
 class Measurements:
@@ -119,7 +118,7 @@ class Measurements:
         self.revocation_lag = self._histogram(
             "relay_revocation_lag_seconds",
             "Time from a revocation of a membership at the source until Supabase held it.",
-            _REVOCATION_BUCKETS,
+            BUCKET_SECONDS,
         )
         self.pending = self._gauge("relay_pending_entities", "Entities not yet in Supabase.")
         self.dead = self._gauge("relay_dead_entities", "Entities that Supabase rejected.")

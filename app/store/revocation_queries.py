@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Subquery,
+    case,
     func,
     literal,
     select,
@@ -22,7 +23,13 @@ from sqlalchemy import (
 )
 
 from app.domain.entities import EntityKey, PendingEntity
-from app.domain.exposure import ExposureFilter, ExposureReport, ExposureSummary, Revocation
+from app.domain.exposure import (
+    BUCKET_SECONDS,
+    ExposureFilter,
+    ExposureReport,
+    ExposureSummary,
+    Revocation,
+)
 from app.domain.instants import MICROSECONDS_PER_SECOND, Instant
 from app.store.schema import entities, revocations
 
@@ -88,6 +95,25 @@ def read_exposure(
         for row in rows
     )
     return ExposureReport(_measure(connection, windows, exposed), longest)
+
+
+def count_by_exposure(connection: Connection, criteria: ExposureFilter, now: Instant) -> list[int]:
+    """Count matching revocations by the buckets of `BUCKET_SECONDS`, and last the longer ones."""
+    windows = _select_windows(criteria)
+    exposed = func.coalesce(windows.c.applied_at, now) - windows.c.occurred_at
+    bucket = case(
+        *(
+            (exposed <= int(seconds * MICROSECONDS_PER_SECOND), number)
+            for number, seconds in enumerate(BUCKET_SECONDS)
+        ),
+        else_=len(BUCKET_SECONDS),
+    )
+    buckets = select(bucket.label("bucket")).subquery("buckets")
+    rows = connection.execute(
+        select(buckets.c.bucket, func.count()).group_by(buckets.c.bucket)
+    ).all()
+    counts: dict[int, int] = {number: count for number, count in rows}  # noqa: C416 - rows
+    return [counts.get(number, 0) for number in range(len(BUCKET_SECONDS) + 1)]
 
 
 def _measure(

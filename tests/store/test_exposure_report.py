@@ -3,12 +3,13 @@
 import pytest
 from sqlalchemy import Engine, insert
 
-from app.domain.exposure import ExposureReport, ExposureSummary
-from app.domain.instants import after
+from app.domain.exposure import BUCKET_SECONDS, ExposureFilter, ExposureReport, ExposureSummary
+from app.domain.instants import Instant, after
+from app.store import revocation_queries
 from app.store.schema import revocations
 from app.store.store import Store
 from tests.histories import NOW, World
-from tests.store.revocation_steps import apply, measure, receive, start
+from tests.store.revocation_steps import LATER, apply, measure, receive, start
 
 
 async def test_exposure_by_a_clock_that_was_ahead_is_zero(store: Store) -> None:
@@ -98,3 +99,36 @@ async def test_exposure_percentiles_are_of_all_and_the_list_of_the_longest(
     assert report.summary == ExposureSummary(count, 0, *map(float, percentiles))
     longest = [each.exposed_seconds for each in report.revocations]
     assert longest == [float(n) for n in range(count, max(count - 3, 0), -1)]
+
+
+async def test_exposure_is_counted_by_buckets_that_include_their_upper_bound(
+    store: Store, engine: Engine
+) -> None:
+    bounds = [int(seconds * 1_000_000) for seconds in BUCKET_SECONDS]
+    exposed = [-5, 0, *bounds, bounds[0] + 1, bounds[-1] + 1, bounds[-1] * 30]
+    with engine.begin() as connection:
+        connection.execute(
+            insert(revocations),
+            [
+                {"key": f"t/{n}", "occurred_at": 0, "received_at": 0, "applied_at": each}
+                for n, each in enumerate(exposed)
+            ],
+        )
+    everything = ExposureFilter(Instant(-10))
+    counts = await store.scan(revocation_queries.count_by_exposure, everything, LATER)
+    assert counts == [3, 2, *[1] * (len(bounds) - 2), 2]
+
+
+async def test_exposure_that_lasts_is_counted_until_now(store: Store) -> None:
+    world = World()
+    await start(store, world)
+    await receive(store, world.membership("deleted", at=3600), at=1)
+    criteria = ExposureFilter(NOW)
+    for seconds, bucket in ((8, 10), (100, 300)):
+        counts = await store.scan(
+            revocation_queries.count_by_exposure, criteria, after(NOW, seconds)
+        )
+        assert sum(counts) == counts[BUCKET_SECONDS.index(bucket)] == 1
+    empty = ExposureFilter(NOW, trip_id=world.trips[1])
+    counts = await store.scan(revocation_queries.count_by_exposure, empty, LATER)
+    assert counts == [0] * (len(BUCKET_SECONDS) + 1)
