@@ -21,6 +21,8 @@ from app.auth.jwks import KeySet
 from app.auth.signatures import SignatureVerifier
 from app.auth.tokens import TokenVerifier
 from app.console.routes import with_console
+from app.doctor.access_reader import AccessReader
+from app.doctor.probes import ProbeClient
 from app.domain.clocks import Clocks
 from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
@@ -175,6 +177,7 @@ def create_app(
                 receiver=receiver,
                 replayer=replayer,
                 reconciler=reconciler,
+                access=AccessReader(ProbeClient(http, {}), settings.targets),
                 health=HealthReporter(store, dispatcher, clocks, leadership),
                 leader=leader,
                 status=StatusReporter(store, leader, clocks),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.api.concurrency import ConcurrencyLimiter
 from app.api.webhook_log import WebhookLog
 from app.auth.authentication import Authenticator
+from app.doctor.access_reader import AccessReader
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook
 from app.relay.health import HealthReporter
@@ -38,6 +39,7 @@ class Services:
     receiver: Receiver
     replayer: Replayer
     reconciler: Reconciler
+    access: AccessReader
     health: HealthReporter
     leader: LeaderReader
     status: StatusReporter

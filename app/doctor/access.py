@@ -13,7 +13,7 @@ from app.doctor.probes import (
 )
 from app.doctor.project import Project
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.targets import Inactive, Target
+from app.supabase.targets import Inactive, Target, Targets
 
 
 class Outcome(StrEnum):
@@ -97,7 +97,56 @@ async def check_access(
     desired: Desired | None,
 ) -> Access:
     """Read a trip as a user, and the existing rows with the relay's key."""
-    relay, targets = project.relay, project.targets
+    rows = await read_rows(
+        project.relay, project.targets, user_id=user_id, trip_id=trip_id, desired=desired
+    )
+    if rows.verdict is not Outcome.NO_ROWS:
+        return rows
+    readings = await read_trip(project, user, trip_id, tables)
+    result = await user.call("is_trip_member", {"trip_id": trip_id})
+    is_trip_member = result if isinstance(result, bool) else None
+    access = replace(
+        rows,
+        verdict=_decide(readings, is_trip_member),
+        readings=readings,
+        is_trip_member=is_trip_member,
+    )
+    return replace(access, sentence=_explain(access, project.targets.memberships.inactive))
+
+
+async def explain_rows(
+    relay: ProbeClient, targets: Targets, *, user_id: str, trip_id: str, desired: Desired | None
+) -> Access:
+    """Explain the access by the rows alone, without reading as the user.
+
+    The verdict holds if the policies require an ACTIVE membership.
+    """
+    access = await read_rows(relay, targets, user_id=user_id, trip_id=trip_id, desired=desired)
+    if access.verdict is not Outcome.NO_ROWS:
+        return access
+    is_active = access.membership is not None and access.membership.status == "ACTIVE"
+    verdict = Outcome.ALLOWED if is_active else Outcome.DENIED
+    expectation = f"Should {'' if is_active else 'not '}be able to read"
+    lag = _describe_lag(desired)
+    if lag:
+        sentence = f"{expectation} at the moment. {lag}"
+    elif is_active:
+        leak = _describe_leak(desired)
+        sentence = f"{expectation}: the membership is ACTIVE in Supabase.{leak}"
+    else:
+        sentence = f"{expectation}: {_explain_membership(access, targets.memberships.inactive)}"
+    return replace(access, verdict=verdict, sentence=sentence)
+
+
+async def read_rows(
+    relay: ProbeClient, targets: Targets, *, user_id: str, trip_id: str, desired: Desired | None
+) -> Access:
+    """Read the membership and its parents with the relay's key.
+
+    Returns:
+        The rows, without a verdict (`NO_ROWS`); UNREACHABLE or UNKNOWN with a sentence if the
+        memberships cannot be read.
+    """
     columns = targets.memberships.columns
     role, status = columns["role"], columns["status"]
     filters = {columns["trip_id"]: f"eq.{trip_id}", columns["user_id"]: f"eq.{user_id}"}
@@ -110,20 +159,14 @@ async def check_access(
             " relay doctor finds the cause.",
             desired=desired,
         )
-    readings = await read_trip(project, user, trip_id, tables)
-    result = await user.call("is_trip_member", {"trip_id": trip_id})
-    is_trip_member = result if isinstance(result, bool) else None
-    access = Access(
-        _decide(readings, is_trip_member),
+    return Access(
+        Outcome.NO_ROWS,
         "",
-        readings,
-        Membership(str(rows[0][role]), str(rows[0][status])) if rows else None,
-        await _has_row(relay, targets.users, user_id),
-        await _has_row(relay, targets.trips, trip_id),
-        is_trip_member,
-        desired,
+        membership=Membership(str(rows[0][role]), str(rows[0][status])) if rows else None,
+        has_user=await _has_row(relay, targets.users, user_id),
+        has_trip=await _has_row(relay, targets.trips, trip_id),
+        desired=desired,
     )
-    return replace(access, sentence=_explain(access, targets.memberships.inactive))
 
 
 async def read_trip(
@@ -188,7 +231,10 @@ def _explain(access: Access, inactive: Inactive) -> str:
         if lag:
             return f"Allowed at the moment. {lag}"
         if status == "ACTIVE":
-            return "Allowed: the membership is ACTIVE in Supabase, and the policies permit reading."
+            return (
+                "Allowed: the membership is ACTIVE in Supabase, and the policies permit reading."
+                f"{_describe_leak(access.desired)}"
+            )
         return (
             f"Allowed although the membership is {status} in Supabase: a policy does not require an"
             " ACTIVE membership. relay doctor --db-url … names it."
@@ -201,8 +247,14 @@ def _explain(access: Access, inactive: Inactive) -> str:
             f"Denied although the membership is ACTIVE: the policies of {tables} do not let this"
             " member read. relay doctor --db-url … names them."
         )
+    return f"Denied: {_explain_membership(access, inactive)}"
+
+
+def _explain_membership(access: Access, inactive: Inactive) -> str:
+    """Explain a membership that gives no access."""
+    status = "missing" if access.membership is None else access.membership.status
     reason = _explain_state(access.desired, inactive, is_missing=access.membership is None)
-    parts = [f"Denied: the membership is {status} in Supabase{reason}."]
+    parts = [f"the membership is {status} in Supabase{reason}."]
     if access.membership is None:
         parts += ["The trip is missing, too."] if access.has_trip is False else []
         parts += ["The user is missing, too."] if access.has_user is False else []
@@ -221,6 +273,16 @@ def _describe_lag(desired: Desired | None) -> str:
         return f"Supabase rejected {change}, which is dead.{error} Fix the cause, then replay it."
     attempt = f", next attempt at {desired.next_attempt_at}" if desired.next_attempt_at else ""
     return f"Supabase is behind: {change} is pending since {desired.pending_since}{attempt}.{error}"
+
+
+def _describe_leak(desired: Desired | None) -> str:
+    """Describe an ACTIVE membership that the relay has removed."""
+    if desired is None or not desired.is_removed:
+        return ""
+    return (
+        f" The relay removed it, as desired since {desired.desired_version_at}, so another client"
+        " wrote it again. A check for drift removes it: relay reconcile."
+    )
 
 
 def _explain_state(desired: Desired | None, inactive: Inactive, *, is_missing: bool) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.doctor.access import Access, Desired, Outcome, check_access
+from app.doctor.access_reader import AccessReader
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
@@ -152,3 +153,49 @@ async def test_unreachable_supabase_is_reported(hosted: HostedServer) -> None:
     access = await explain(project)
 
     assert access.verdict is Outcome.UNREACHABLE
+
+
+async def explain_by_rows(
+    hosted: HostedProject, desired: Desired, targets: Targets = MINIMAL_TARGETS
+) -> Access:
+    async with open_project(hosted, targets) as project:
+        return await AccessReader(project.relay, targets).explain(USER, TRIP, desired)
+
+
+@pytest.mark.parametrize(
+    ("script", "desired", "verdict", "sentence"),
+    [
+        (ACTIVE, APPLIED, Outcome.ALLOWED,
+         "Should be able to read: the membership is ACTIVE in Supabase."),
+        (INACTIVE, APPLIED, Outcome.DENIED, "Should not be able to read: the membership is INACTIVE"
+         f" in Supabase, which is the desired state since {SINCE}."),
+        ("", Desired(), Outcome.DENIED, "Should not be able to read: the membership is missing in"
+         " Supabase; the relay has received no event about it from the backend."),
+        (ACTIVE, replace(REMOVED, state="pending", pending_since=SINCE), Outcome.ALLOWED,
+         "Should be able to read at the moment. Supabase is behind: the removal of the membership"
+         f" of {SINCE} is pending since {SINCE}."),
+        (ACTIVE, REMOVED, Outcome.ALLOWED, "Should be able to read: the membership is ACTIVE in"
+         f" Supabase. The relay removed it, as desired since {SINCE}, so another client wrote it"
+         " again. A check for drift removes it: relay reconcile."),
+    ],
+)  # fmt: skip
+async def test_access_by_the_rows_alone_is_an_expectation(
+    project: HostedProject, script: str, desired: Desired, verdict: Outcome, sentence: str
+) -> None:
+    project.run(script or "select 1")
+    before = project.digest()
+    access = await explain_by_rows(project, desired)
+    assert project.digest() == before
+    assert (access.verdict, access.sentence) == (verdict, sentence)
+    assert (access.has_user, access.has_trip) == (True, True)
+    assert (access.readings, access.is_trip_member) == ((), None)
+
+
+async def test_access_by_the_rows_of_an_unreachable_supabase_is_unknown(
+    hosted: HostedServer,
+) -> None:
+    project = hosted.make_project()
+    project.refuses_connections = True
+    access = await explain_by_rows(project, APPLIED)
+    assert access.verdict is Outcome.UNREACHABLE
+    assert "could not be read" in access.sentence
