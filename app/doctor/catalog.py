@@ -1,26 +1,18 @@
 """Read a project's catalog over a database connection, in one read-only transaction."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-import psycopg
 from psycopg.rows import class_row, scalar_row
 
+from app.doctor.database import open_connection
 from app.doctor.fixes import name_table
 from app.supabase.targets import Target
 
 _QUERIES: Final = Path(__file__).with_name("queries")
-_CONNECT_SECONDS: Final = 10
-# Without a search_path, names in expressions carry their schema.
-_SETTINGS: Final = "set local search_path = ''; set local statement_timeout = '15s'"
-
-
-class CatalogUnreadable(Exception):
-    """The catalog could not be read; the message contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +24,11 @@ class TableFacts:
         unique_keys: the columns of every unique index that an upsert can conflict on.
         enums: of each column of an enum type: the type's schema, name and labels.
         privileges: of anon and authenticated, on the table or any of its columns: select, insert,
-            update, delete.
+            update, delete, truncate.
+        updatable: of anon and authenticated: the columns that they may update.
+        categories: of each column: the category of its type, as PostgreSQL's letter.
         is_published: whether Realtime publishes its changes.
+        publishes_old_rows: whether its replica identity is full.
     """
 
     schema: str
@@ -44,7 +39,15 @@ class TableFacts:
     unique_keys: Sequence[Sequence[str]]
     enums: Mapping[str, tuple[str, str, Sequence[str]]]
     privileges: Mapping[str, Sequence[str]]
+    updatable: Mapping[str, Sequence[str]]
+    categories: Mapping[str, str]
     is_published: bool
+    publishes_old_rows: bool
+
+    @property
+    def full_name(self) -> str:
+        """The name, for SQL."""
+        return name_table(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,35 +159,20 @@ def read_catalog(url: str, schemas: Sequence[str]) -> Catalog:
     """Read the tables and policies of these schemas, and every function and foreign key.
 
     Raises:
-        CatalogUnreadable: no connection, or no result in time.
+        DatabaseUnreadable: no connection, or no result in time.
     """
-    try:
-        # No prepared statements: a hosted project's pooler may not keep them.
-        connection = psycopg.connect(
-            url,
-            connect_timeout=_CONNECT_SECONDS,
-            application_name="relay doctor",
-            prepare_threshold=None,
+    with open_connection(url, read_only=True) as connection:
+
+        def read(kind: type[Facts], query: str) -> list[Facts]:
+            cursor = connection.cursor(row_factory=class_row(kind))
+            statement = (_QUERIES / query).read_bytes()
+            return cursor.execute(statement, {"schemas": list(schemas)}).fetchall()
+
+        fence = connection.cursor(row_factory=scalar_row)
+        return Catalog(
+            read(TableFacts, "tables.sql"),
+            read(PolicyFacts, "policies.sql"),
+            read(FunctionFacts, "functions.sql"),
+            read(ForeignKeyFacts, "foreign_keys.sql"),
+            bool(fence.execute("select to_regclass('relay.fence') is not null").fetchone()),
         )
-        with closing(connection):
-            connection.read_only = True
-            connection.execute(_SETTINGS)
-
-            def read(kind: type[Facts], query: str) -> list[Facts]:
-                cursor = connection.cursor(row_factory=class_row(kind))
-                statement = (_QUERIES / query).read_bytes()
-                return cursor.execute(statement, {"schemas": list(schemas)}).fetchall()
-
-            fence = connection.cursor(row_factory=scalar_row)
-            return Catalog(
-                read(TableFacts, "tables.sql"),
-                read(PolicyFacts, "policies.sql"),
-                read(FunctionFacts, "functions.sql"),
-                read(ForeignKeyFacts, "foreign_keys.sql"),
-                bool(fence.execute("select to_regclass('relay.fence') is not null").fetchone()),
-            )
-    except psycopg.OperationalError as error:
-        raise CatalogUnreadable(str(error).strip().partition("\n")[0]) from error
-    except psycopg.Error as error:
-        # The message may quote the URL, and with it the password.
-        raise CatalogUnreadable(error.sqlstate or "the URL is malformed") from error

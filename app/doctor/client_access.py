@@ -4,11 +4,11 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from app.doctor import fixes
 from app.doctor.catalog import Catalog, PolicyFacts, TableFacts
+from app.doctor.database import Role
 from app.doctor.findings import (
     USE_DB_URL,
     Finding,
@@ -32,18 +32,6 @@ _WRITES: Final = ("insert", "update", "delete")
 _PAST_ROW_LEVEL_SECURITY: Final = ("23502", "23503", "23505")
 _PUBLIC: Final = "Memberships and e-mail addresses are public: every copy of the app holds the key."
 _ONLY_THE_RELAY: Final = "Only the relay needs to write this table."
-
-
-class Role(StrEnum):
-    """The roles that an app has."""
-
-    ANON = "anon"
-    AUTHENTICATED = "authenticated"
-
-    @property
-    def people(self) -> str:
-        """The people who have the role."""
-        return "Anyone with the app's key" if self is Role.ANON else "Any signed-in user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +266,9 @@ class _TableAccess:
     def _narrow(self, policies: Sequence[PolicyFacts]) -> Fix:
         own = fixes.own_rows(self.target, self.targets)
         conditions = {
-            policy.name: own if policy.using in (None, "true") else f"({policy.using}) and {own}"
+            policy.name: {
+                "using": own if policy.using in (None, "true") else f"({policy.using}) and {own}"
+            }
             for policy in policies
         }
         return fixes.alter_policies(self._name, conditions)

@@ -45,6 +45,12 @@ def list_names(names: Iterable[str]) -> str:
     return ", ".join(map(quote, names))
 
 
+def list_words(words: Iterable[str]) -> str:
+    """Write words for a sentence."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def name_table(schema: str, table: str) -> str:
     """Write the name of a table or function."""
     return f"{quote(schema)}.{quote(table)}"
@@ -115,12 +121,18 @@ def add_enum_values(enum: str, values: Sequence[str]) -> Fix:
     return sql(*(f"alter type {enum} add value if not exists {quote_text(v)};" for v in values))
 
 
-def alter_policies(table: str, conditions: Mapping[str, str]) -> Fix:
-    """Replace the conditions of policies, by name."""
+def alter_policies(table: str, expressions: Mapping[str, Mapping[str, str]]) -> Fix:
+    """Replace expressions of policies: by policy, then by clause, `using` or `with check`."""
     return sql(
         *(
-            f"alter policy {quote(name)} on {table}\n  using ({condition});"
-            for name, condition in conditions.items()
+            "\n".join(
+                [
+                    f"alter policy {quote(name)} on {table}",
+                    *(f"  {clause} ({expression})" for clause, expression in clauses.items()),
+                ]
+            )
+            + ";"
+            for name, clauses in expressions.items()
         )
     )
 
@@ -137,6 +149,16 @@ def enable_row_security(table: str, condition: str) -> Fix:
 def revoke_reads(target: Target, role: str) -> Fix:
     """Revoke the privilege to read from a role."""
     return sql(f"revoke select on {name_target(target)} from public, {role};")  # noqa: S608 - text
+
+
+def revoke(table: str, roles: Mapping[tuple[str, ...], Sequence[str]]) -> Fix:
+    """Revoke privileges from the roles that have them, and from public, which all belong to."""
+    return sql(
+        *(
+            f"revoke {', '.join(verbs)} on {table} from public, {', '.join(names)};"
+            for verbs, names in roles.items()
+        )
+    )
 
 
 def close_table(target: Target, targets: Targets) -> Fix:
@@ -183,13 +205,16 @@ def own_rows(target: Target, targets: Targets) -> str:
 
 
 def is_member(targets: Targets, trip_id: str) -> str:
-    """Write the condition that the caller is an ACTIVE member of a trip."""
+    """Write the condition that the caller is an ACTIVE member of a trip.
+
+    It compares texts: auth.uid() raises for a sub that is no UUID.
+    """
     memberships = targets.memberships
     column = {field: quote(name) for field, name in memberships.columns.items()}
     return (
         f"exists (select 1 from {name_target(memberships)} as membership"  # noqa: S608 - text
         f" where membership.{column['trip_id']} = {trip_id}"
-        f" and membership.{column['user_id']} = (select auth.uid())"
+        f" and membership.{column['user_id']}::text = (select auth.jwt() ->> 'sub')"
         f" and membership.{column['status']} = 'ACTIVE')"
     )
 

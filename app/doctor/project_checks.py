@@ -1,12 +1,13 @@
-"""Check a Supabase project without changing it: over HTTP, and in its catalog if it was read."""
+"""Check a Supabase project without changing it: over HTTP, and in its database if inspected."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from app.doctor import client_access, foreign_keys, functions, policies, tables
-from app.doctor.catalog import Catalog
+from app.doctor import client_access, foreign_keys, functions, policies, privileges, tables
 from app.doctor.connectivity import check_connectivity
+from app.doctor.database import Role
 from app.doctor.findings import Finding, Status, command, skipped
+from app.doctor.inspection import Inspection
 from app.doctor.project import Project
 from app.domain.entities import Kind
 
@@ -21,13 +22,14 @@ _UNREACHABLE: Final = skipped(
 
 async def check_project(
     project: Project,
-    catalog: Catalog | None,
+    inspection: Inspection | None,
     *,
     values: Mapping[str, Sequence[str]],
     trip_tables: Sequence[str],
     report_progress: Callable[[str], None],
 ) -> list[Finding]:
-    """Check a project, in its catalog if it was read."""
+    """Check a project, in its database if that was inspected."""
+    catalog = None if inspection is None else inspection.catalog
     report_progress("the connection to Supabase")
     findings = await check_connectivity(project)
     if findings[0].status is Status.PROBLEM:
@@ -41,13 +43,15 @@ async def check_project(
         )
     report_progress("the relay's functions")
     findings += await functions.check_functions(relay, catalog)
-    for role in client_access.Role:
+    for role in Role:
         report_progress(f"the access of {role}")
         findings += await client_access.check_access(
             project, role, catalog, plans_upserts=plans_upserts
         )
     report_progress("the access of former members")
-    findings += await policies.check_trip_tables(project, trip_tables, catalog)
-    if catalog is not None:
-        findings += foreign_keys.evaluate_foreign_keys(catalog.foreign_keys, targets)
+    findings += await policies.check_trip_tables(project, trip_tables, inspection)
+    if inspection is not None:
+        tables_of_trips = inspection.trip_tables
+        findings += privileges.evaluate_privileges(inspection.catalog, tables_of_trips, targets)
+        findings += foreign_keys.evaluate_foreign_keys(inspection.catalog.foreign_keys, targets)
     return findings

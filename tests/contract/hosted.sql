@@ -1,5 +1,5 @@
--- What hosted Supabase has before the first migration and a bare PostgreSQL has not: auth.uid()
--- and Realtime's authorization tables, as their published migrations leave them.
+-- What hosted Supabase has before the first migration and a bare PostgreSQL has not: auth.uid(),
+-- auth.jwt() and Realtime's authorization tables, as their published migrations leave them.
 
 create schema auth;
 grant usage on schema auth to anon, authenticated, service_role;
@@ -12,6 +12,16 @@ as $$
     nullif(current_setting('request.jwt.claim.sub', true), ''),
     nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
   )::uuid;
+$$;
+
+create function auth.jwt() returns jsonb
+language sql
+stable
+as $$
+  select coalesce(
+    nullif(current_setting('request.jwt.claim', true), ''),
+    nullif(current_setting('request.jwt.claims', true), '')
+  )::jsonb;
 $$;
 
 create schema realtime;

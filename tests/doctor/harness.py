@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from app.auth.tokens import mint_token
-from app.doctor.catalog import read_catalog
 from app.doctor.findings import Finding, FixKind, Status
+from app.doctor.inspection import inspect_database
 from app.doctor.project import Project, read_app_key
 from app.doctor.project_checks import check_project
 from app.domain.entities import Kind
@@ -64,11 +64,11 @@ async def check(
     app_key: str | None = PUBLISHABLE_KEY,
     user_token: str | None = None,
 ) -> list[Finding]:
-    """Check a project; `with_catalog` with its catalog."""
+    """Check a project; `with_catalog` with its database."""
     async with open_project(hosted, targets, app_key=app_key, user_token=user_token) as project:
         return await check_project(
             project,
-            read_catalog(hosted.db_url, ["app", "public"]) if with_catalog else None,
+            inspect_database(hosted.db_url, targets) if with_catalog else None,
             values={"role": ("OWNER", "ADMIN", "MEMBER"), "status": ("ACTIVE", "INACTIVE")},
             trip_tables=TABLES,
             report_progress=lambda _: None,

@@ -157,7 +157,7 @@ BROKEN_IN_CATALOG = [
     ("chat without row level security", "alter table chat_messages disable row level security",
      {"row-security:chat_messages"}),
     ("chat open", 'alter policy "members read" on chat_messages using (true)',
-     {"row-security:chat_messages"}),
+     {"membership:chat_messages"}),
     ("published", "alter publication supabase_realtime add table trip_memberships",
      {"published:trip_memberships"}),
     ("enum without INACTIVE", "create type kind_of_status as enum ('ACTIVE');"
@@ -209,24 +209,25 @@ async def test_function_that_ignores_status_is_fixed_by_removing_inactive_rows(
     assert list_faults(await check(project, with_catalog=with_catalog, targets=targets)) == []
 
 
-async def test_privilege_without_policies_is_skipped_over_http_and_ok_by_the_catalog(
+async def test_privilege_without_policies_is_skipped_over_http_and_found_in_the_catalog(
     hosted: HostedServer,
 ) -> None:
-    # The default of hosted projects: everything granted, Row Level Security on, no policy.
+    # The former default of hosted projects: all granted, Row Level Security on, no policy.
     project = hosted.make_project()
     project.run(ROWS)
     project.run("grant all on trip_memberships, users, trips to anon, authenticated")
+    tables = ("users", "trips", "trip_memberships")
 
     shallow = await check(project, with_catalog=False)
 
     assert pick(shallow, Status.PROBLEM) == set()
     assert pick(shallow, Status.SKIPPED) == {
-        f"writes-by-{role}:{table}"
-        for role in ("anon", "authenticated")
-        for table in ("users", "trips", "trip_memberships")
+        f"writes-by-{role}:{table}" for role in ("anon", "authenticated") for table in tables
     }
+    deep = await check(project, with_catalog=True)
+    assert pick(deep, Status.PROBLEM) == {f"privileges:{table}" for table in tables}
+    apply_fixes(project, deep, MINIMAL_TARGETS, Status.PROBLEM)
     assert list_faults(await check(project, with_catalog=True)) == []
-    apply_fixes(project, shallow, MINIMAL_TARGETS, Status.SKIPPED)
     assert list_faults(await check(project, with_catalog=False)) == []
 
 

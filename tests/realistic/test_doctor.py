@@ -106,6 +106,7 @@ def test_open_tables_are_found_with_url_and_keys_alone_and_closed_by_the_printed
     assert name_problems(findings) == {
         *(f"{verb}-by-{role}:{name}" for verb in VERBS for role in roles for name in TABLES),
         NO_INDEX,
+        "privileges:chat_messages",
     }
     run_fixes(open_supabase, findings)
     code, findings = check(tmp_path, deep)
@@ -150,7 +151,11 @@ def test_policies_that_ignore_the_status_are_found_unless_the_relay_removes_inac
     _, findings = check(tmp_path, name_all_settings(realistic_supabase))
     assert not {check for check in name_problems(findings) if check.startswith("status")}
     # The project lets signed-in users see one another; the doctor reports that all the same.
-    assert name_problems(findings) == {"reads-by-authenticated:profiles", NO_INDEX}
+    assert name_problems(findings) == {
+        "reads-by-authenticated:profiles",
+        NO_INDEX,
+        *(f"privileges:{table}" for table in (*TABLES, "chat_messages")),
+    }
     assert findings["status"]["what"].startswith(
         "The relay removes memberships that are not ACTIVE"
     )

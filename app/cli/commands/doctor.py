@@ -26,11 +26,11 @@ from app.cli.supabase_project import (
     read_supabase_settings,
 )
 from app.doctor import configuration
-from app.doctor.catalog import Catalog, CatalogUnreadable, read_catalog
+from app.doctor.database import DatabaseUnreadable
 from app.doctor.findings import Finding, Status, ok, problem, setting, skipped
+from app.doctor.inspection import Inspection, inspect_database
 from app.doctor.project import read_app_key
 from app.doctor.project_checks import check_project
-from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
 from app.store.notifications import Pooler
@@ -147,26 +147,25 @@ async def _check_supabase(
         fix = setting("SUPABASE_PUBLISHABLE_KEY=sb_publishable_…")
         findings.append(problem("app-key", str(error), why, fix))
         keys = replace(keys, publishable_key=None)
-    catalog = None
+    inspection = None
     if keys.db_url is not None:
-        report_progress("the catalog")
-        catalog, finding = _read_catalog(keys.db_url, settings.targets)
+        report_progress("the database")
+        inspection, finding = _inspect_database(keys.db_url, settings.targets)
         findings.append(finding)
     async with open_project(settings, keys) as project:
         return findings + await check_project(
             project,
-            catalog,
+            inspection,
             trip_tables=trip_tables,
             values={"status": settings.membership_statuses, "role": settings.membership_roles},
             report_progress=report_progress,
         )
 
 
-def _read_catalog(db_url: str, targets: Targets) -> tuple[Catalog | None, Finding]:
-    schemas = {"public", *(targets[kind].schema or "public" for kind in Kind)}
+def _inspect_database(db_url: str, targets: Targets) -> tuple[Inspection | None, Finding]:
     try:
-        catalog = read_catalog(db_url, sorted(schemas))
-    except CatalogUnreadable as error:
+        inspection = inspect_database(db_url, targets)
+    except DatabaseUnreadable as error:
         return None, skipped(
             "catalog",
             f"The catalog could not be read: {error}.",
@@ -174,4 +173,4 @@ def _read_catalog(db_url: str, targets: Targets) -> tuple[Catalog | None, Findin
             setting("SUPABASE_DB_URL=postgresql://postgres:PASSWORD@HOST:5432/postgres"),
             needs_optional_key=False,
         )
-    return catalog, ok("catalog", "The catalog was read over --db-url.")
+    return inspection, ok("catalog", "The catalog was read over --db-url.")
