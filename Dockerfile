@@ -9,11 +9,11 @@ RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /src
 # Dependencies first: they change less often than the code.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-dev --no-install-project
+RUN uv sync --locked --no-dev --extra otel --no-install-project
 COPY README.md LICENSE ./
 COPY app app
 COPY supabase/migrations supabase/migrations
-RUN uv sync --locked --no-dev --no-editable
+RUN uv sync --locked --no-dev --extra otel --no-editable
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin relay \

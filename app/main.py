@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app.api.application import Application
 from app.api.concurrency import MAXIMUM_BATCHES, ConcurrencyLimiter
 from app.api.health import VERSION
+from app.api.request_spans import RequestSpans
 from app.api.routes import create_api
 from app.api.services import Services
 from app.api.webhook_log import WebhookLog
@@ -27,8 +28,11 @@ from app.domain.clocks import Clocks
 from app.domain.errors import ConfigurationInvalid
 from app.domain.event_reader import EventReader
 from app.domain.failpoints import FailpointHook, noop
+from app.domain.traces import Tracer
 from app.observability.start_line import log_start
+from app.observability.trace_environment import close_tracer
 from app.relay.background import cancel, start
+from app.relay.batch_traces import BatchTraces
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
 from app.relay.leader_reader import LeaderReader
@@ -39,6 +43,7 @@ from app.relay.purge import Purger
 from app.relay.receive import Receiver
 from app.relay.reconcile import Reconciler
 from app.relay.replay import Replayer
+from app.relay.signals import handle_signal
 from app.relay.status import StatusReporter
 from app.relay.store_size import StoreSizeReader
 from app.settings import Settings
@@ -60,6 +65,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     hit: FailpointHook = noop,
+    tracer: Tracer | None = None,
 ) -> Application:
     """Make one relay. It opens nothing before its lifespan begins.
 
@@ -68,6 +74,7 @@ def create_app(
         clock: Unix seconds.
         monotonic: seconds of a clock that never steps.
         hit: called at each named failpoint.
+        tracer: exports spans, and is closed with the relay; None without tracing.
 
     Raises:
         ConfigurationInvalid: settings are unusable. Names them all.
@@ -80,6 +87,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
+            stop_began_at = cache(time.monotonic)
+            if tracer is not None:
+                seconds = settings.shutdown_seconds
+                resources.push_async_callback(close_tracer, tracer, stop_began_at, seconds)
             measurements = Measurements(VERSION)
             store = await Store.open(
                 settings.store_url, hit=hit, observe_commit=measurements.commit.observe
@@ -108,6 +119,7 @@ def create_app(
                 targets=settings.targets,
                 hit=hit,
                 measurements=measurements,
+                traces=None if tracer is None else BatchTraces(store, tracer),
             )
             leadership = _make_leadership(store, dispatcher)
             leader = LeaderReader(dispatcher, leadership)
@@ -144,7 +156,7 @@ def create_app(
                 start(dispatching, "leadership", leadership.run())
                 store.replicas.listen(
                     notifications.Pooler(settings.store_pooler),
-                    partial(_handle_signal, dispatcher, replayer, leadership, notifier),
+                    partial(handle_signal, dispatcher, replayer, leadership, notifier),
                 )
             start(resources, "purger", purger.run())
             start(resources, "replayer", replayer.run())
@@ -156,6 +168,7 @@ def create_app(
 
             @cache
             def begin_stop() -> asyncio.Task[None]:
+                stop_began_at()
                 # While the server waits for open requests, so that both have SHUTDOWN_SECONDS.
                 receiver.end_waits()
                 return asyncio.create_task(dispatching.aclose(), name="stop")
@@ -188,7 +201,7 @@ def create_app(
                 waits=ConcurrencyLimiter(settings.max_in_flight),
                 hit=hit,
                 measurements=measurements,
-                webhook_log=WebhookLog(settings.log_webhooks),
+                webhook_log=WebhookLog(settings.log_webhooks, clock=clock, tracer=tracer),
                 begin_stop=begin_stop,
             )
             log_start(
@@ -200,7 +213,10 @@ def create_app(
             )
             yield
 
-    return with_console(create_api(lifespan))
+    app = with_console(create_api(lifespan))
+    if tracer is not None:
+        app.add_middleware(RequestSpans, tracer=tracer, clock=clock)
+    return app
 
 
 def _check_credentials(settings: Settings, key_set_client: httpx.AsyncClient) -> None:
@@ -267,26 +283,6 @@ def _make_leadership(store: Store, dispatcher: Dispatcher) -> Leadership | None:
     )
     dispatcher.require_leadership(leadership)
     return leadership
-
-
-def _handle_signal(
-    dispatcher: Dispatcher,
-    replayer: Replayer,
-    leadership: Leadership,
-    notifier: OutcomeNotifier,
-    payload: str,
-) -> None:
-    match payload:
-        case notifications.EVENT:
-            dispatcher.wake()
-        case notifications.REPLAY:
-            replayer.wake()
-        case notifications.LEASE:
-            leadership.poll_now()
-        case notifications.SETTLED:
-            notifier.publish()
-        case _:
-            pass  # The listener's own.
 
 
 async def _stop_dispatcher(

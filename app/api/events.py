@@ -78,9 +78,11 @@ class EventBody(BaseModel):
     received_at: Moment
     request_id: str | None = Field(
         description="`X-Request-Id` of the request that brought it; its trace id if only"
-        " `traceparent` was given; null without both."
+        " `traceparent` was given; null without both, unless the relay exported its trace."
     )
-    trace_id: str | None = Field(description="The trace id of its `traceparent` (W3C).")
+    trace_id: str | None = Field(
+        description="The trace id of its `traceparent` (W3C), or of the trace that the relay began."
+    )
     entity: EntityBody
 
 

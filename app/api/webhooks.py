@@ -48,9 +48,8 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = cast(Services, cast(State, scope["app"].state).services)
         headers = read_headers(scope)
-        request = WebhookRequest(
-            scope["path"], headers, scope.get("client"), services.webhook_log.monotonic()
-        )
+        log = services.webhook_log
+        request = log.open_request(scope["path"], headers, scope.get("client"), log.monotonic())
         try:
             status, body, more_headers = await self._handle(services, request, headers, receive)
         except ClientDisconnect:
@@ -90,7 +89,7 @@ class EventEndpoint(_Endpoint):
         await services.authenticator.authenticate_webhook(headers, body)
         with services.in_flight.acquire():
             request.event = event = _read_event(services, headers, body)
-            receipt = await services.receiver.receive_event(event, trace=request.trace.stored)
+            receipt = await services.receiver.receive_event(event, trace=request.stored_trace)
         services.measurements.receive_event.observe(services.webhook_log.measure_seconds(request))
         status, result = _get_status(receipt), receipt.value
         more_headers: Headers = ()
@@ -148,10 +147,10 @@ class EventEndpoint(_Endpoint):
         try:
             require_json(headers)
             event = _read_event(services, headers, body)
-            request = WebhookRequest(EVENT_PATH, headers, client, began_at)
+            request = services.webhook_log.open_request(EVENT_PATH, headers, client, began_at)
             request.event = event
             respond = partial(_respond_after_commit, services, request, event, send_response)
-            services.receiver.enqueue_event(event, respond, trace=request.trace.stored)
+            services.receiver.enqueue_event(event, respond, trace=request.stored_trace)
         except BaseException:
             services.in_flight.release()
             raise
@@ -178,7 +177,7 @@ class BatchEndpoint(_Endpoint):
             receipts: list[Receipt] = []
             if events:
                 receipts = await services.receiver.receive_events(
-                    events, trace=request.trace.stored
+                    events, trace=request.stored_trace
                 )
         if events:
             seconds = services.webhook_log.measure_seconds(request)

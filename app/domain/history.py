@@ -51,7 +51,7 @@ class StoredEvent:
     """A stored event and the current state of its entity.
 
     Attributes:
-        trace: the ids of the request that brought it; None if the sender gave none.
+        trace: the ids of the request that brought it; None if it had none.
     """
 
     event_id: EventId

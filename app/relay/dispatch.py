@@ -16,6 +16,7 @@ from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.failpoints import Failpoint, FailpointHook, noop
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.retry import backoff_seconds
+from app.relay.batch_traces import BatchTraces
 from app.relay.circuit_breaker import CircuitBreaker
 from app.relay.claim_policy import ClaimPolicy
 from app.relay.dispatcher_status import DispatcherStatus
@@ -65,6 +66,7 @@ class Dispatcher:
         targets: Targets = MINIMAL_TARGETS,
         hit: FailpointHook = noop,
         measurements: Measurements | None = None,
+        traces: BatchTraces | None = None,
     ) -> None:
         self._clocks = clocks
         self._targets = targets
@@ -73,7 +75,7 @@ class Dispatcher:
         self._leadership: Leadership | None = None
         # The lease under which the current batches are claimed, applied and recorded.
         self._token: int | None = None
-        self._fence = Fence(supabase, require_lease=self._require_lease, clocks=clocks)
+        self._fence = Fence(supabase, traces, require_lease=self._require_lease, clocks=clocks)
         self._breaker = CircuitBreaker(clocks, measurements)
         # A failed batch, until a probe decides whether all of Supabase is unavailable.
         self._failed_batch: tuple[Batch, RequestFailure] | None = None
@@ -82,7 +84,7 @@ class Dispatcher:
         self._policy = ClaimPolicy(
             self._evidence, deletes_inactive=targets.memberships.inactive is Inactive.REMOVE
         )
-        self._queue = PendingQueue(store, notifier, measurements, clocks)
+        self._queue = PendingQueue(store, notifier, measurements, clocks, traces)
         self._crash: str | None = None
         self._crashes = 0
         self._crash_log = Degradation(logger, "the dispatcher no longer crashes")

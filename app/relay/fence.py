@@ -10,6 +10,7 @@ from app.domain.clocks import Clocks
 from app.domain.degradation import Degradation
 from app.domain.failures import RequestFailure, RequestFailureKind
 from app.domain.retry import backoff_seconds
+from app.relay.batch_traces import BatchTraces, SentRequest
 from app.supabase.client import BUDGET_MS, ApplyResult, SupabaseClient
 from app.supabase.planning import Operation
 
@@ -43,6 +44,7 @@ class Fence:
     """Claims the fence when necessary, and numbers requests.
 
     Args:
+        traces: records the spans of requests; None without tracing.
         require_lease: raises LeaseLost if this replica is no longer the leader.
 
     Attributes:
@@ -52,11 +54,13 @@ class Fence:
     def __init__(
         self,
         supabase: SupabaseClient,
+        traces: BatchTraces | None,
         *,
         require_lease: Callable[[], object],
         clocks: Clocks,
     ) -> None:
         self._supabase = supabase
+        self._traces = traces
         self._require_lease = require_lease
         self._clocks = clocks
         self._epoch: int | None = None
@@ -163,11 +167,14 @@ class Fence:
                 return claimed
             self._epoch, self._sequence = claimed, 0
         self._sequence += 1
+        epoch, sequence, began_at = self._epoch, self._sequence, self._clocks.now()
         # Immediately before the request: after a later pause, the request is stale.
         self._require_lease()
-        return await self._supabase.apply(
-            self._epoch, self._sequence, operations, budget_ms=budget_ms
-        )
+        result = await self._supabase.apply(epoch, sequence, operations, budget_ms=budget_ms)
+        if self._traces is not None and operations:
+            sent = SentRequest(epoch, sequence, began_at, self._clocks.now(), result)
+            await self._traces.record_request(sent, operations)
+        return result
 
     def _note_busy(self, *, is_busy: bool) -> None:
         if not is_busy:

@@ -11,6 +11,7 @@ from app.domain.entities import EntityState, Priority
 from app.domain.errors import StoreUnavailable
 from app.domain.instants import Instant, seconds_between
 from app.relay.background import OutageLog
+from app.relay.batch_traces import BatchTraces
 from app.relay.measurements import Measurements
 from app.relay.outcome_notifier import OutcomeNotifier
 from app.store import dispatch_queries, outcome_queries
@@ -43,8 +44,10 @@ class PendingQueue:
         notifier: OutcomeNotifier,
         measurements: Measurements,
         clocks: Clocks,
+        traces: BatchTraces | None = None,
     ) -> None:
         self._store = store
+        self._traces = traces
         self._notifier = notifier
         self._measurements = measurements
         self._clocks = clocks
@@ -67,6 +70,8 @@ class PendingQueue:
     def discard_outcomes(self) -> None:
         """Forget the outcomes that are not recorded: another replica dispatches."""
         self._unrecorded.clear()
+        if self._traces is not None:
+            self._traces.forget_requests()
 
     def note_store_failure(self) -> None:
         """Record that the store is unavailable."""
@@ -101,6 +106,8 @@ class PendingQueue:
         self._outage.end()
         self._measurements.count_outcomes(recorded, now)
         self._notifier.publish(outcome.entity.ref for outcome in recorded)
+        if self._traces is not None:
+            await self._traces.record_outcomes(recorded, now)
         return batch
 
     async def _claim_revocations(self, now: Instant, wanted: Wanted | None) -> Batch | None:

@@ -41,7 +41,7 @@ events = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the body"),
     Column("data", Text, nullable=False, comment="permission data only, canonical JSON"),
-    Column("trace", Text, comment="ids that the sender gave its request: `domain.traces`"),
+    Column("trace", Text, comment="ids of the request that brought it: `domain.traces`"),
     # Replaces an index on (kind, key), which would cost every event two more pages and made
     # receiving a third slower.
     Column("previous_sequence", _Sequence, comment="the previous event of the same entity"),

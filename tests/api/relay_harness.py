@@ -19,6 +19,7 @@ from starlette.types import Message
 from app.api.application import Application
 from app.auth.signatures import sign
 from app.domain.failpoints import FailpointHook, noop
+from app.domain.traces import Tracer
 from app.main import create_app
 from app.settings import Settings
 from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer, mint
@@ -240,6 +241,7 @@ class RelayStarter:
         key_server: the issuer's key set, at `KEY_SET_URL`.
         clock: the time.
         hit: called at each named failpoint.
+        make_tracer: makes the tracer of each relay.
     """
 
     folder: Path
@@ -247,6 +249,7 @@ class RelayStarter:
     key_server: KeyServer = field(default_factory=KeyServer)
     clock: Clock = field(default_factory=lambda: Clock(NOW))
     hit: FailpointHook = noop
+    make_tracer: Callable[[], Tracer | None] = lambda: None
 
     def make_settings(self, **changes: object) -> Settings:
         """Make the settings of a deployment, untouched by the environment."""
@@ -269,6 +272,7 @@ class RelayStarter:
             clock=self.clock,
             monotonic=self.clock,
             hit=self.hit,
+            tracer=self.make_tracer(),
         )
 
     @contextlib.asynccontextmanager

@@ -30,6 +30,7 @@ from tests.docs.commands import (
 from tests.docs.conftest import SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
 from tests.docs.pages import CHECKOUT, GUIDES
 from tests.forked import run_forked_relay
+from tests.observability.collector import run_collector
 
 OPERATE = GUIDES / "operate.md"
 DASHBOARD = CHECKOUT / "deploy" / "grafana" / "relay.json"
@@ -362,3 +363,22 @@ def test_json_log_has_one_document_per_line(tmp_path: Path, supabase_wire: Supab
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     assert any("rejected /webhooks: Unauthenticated (" in line["message"] for line in lines)
     assert "rejected /webhooks: Unauthenticated (" in OPERATE.read_text()
+
+
+# --- Traces ---------------------------------------------------------------------------------------
+
+
+def test_traces_reach_the_collector(tmp_path: Path) -> None:
+    with run_collector() as collector:
+        replacements = {"http://127.0.0.1:4318": collector.url}
+        settings = {"SUPABASE_URL": UNREACHABLE, "SUPABASE_SECRET_KEY": "sb_secret_x"}
+        with serve_region("traces", tmp_path, replacements, **settings) as running:
+            running.send("user.created", *USER)
+        names = {span.name for span in collector.spans}
+    assert "POST /webhooks" in names
+    page = OPERATE.read_text()
+    assert all(
+        f"`{name}`" in page
+        for name in collector.find("POST /webhooks")[0].attributes
+        if name.startswith("relay.")
+    )

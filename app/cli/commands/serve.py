@@ -12,10 +12,13 @@ from typing import Annotated, Final
 
 import typer
 
+from app.api.health import VERSION
 from app.cli.errors import CommandFailed
 from app.cli.failpoints import VARIABLE, arm_failpoint
 from app.main import create_app
 from app.observability.logging import configure_logging
+from app.observability.trace_environment import open_tracer
+from app.relay.leadership import name_replica
 from app.server.connections import bound_connections
 from app.server.limits import Limits
 from app.server.server import RelayServer, bind_sockets, describe_bind_error
@@ -84,7 +87,8 @@ def serve(
     configure_logging(level=settings.log_level, format_name=settings.log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
     hit = arm_failpoint(os.environ.get(VARIABLE))
-    app = create_app(settings, hit=hit)
+    tracer = open_tracer(os.environ, version=VERSION, replica=name_replica())
+    app = create_app(settings, hit=hit, tracer=tracer)
     host = settings.host if host is None else host
     port = settings.port if port is None else port
     try:

@@ -110,6 +110,10 @@ STORE_URL=sqlite:///upgrade.db relay migrate  # on a copy, to measure how long i
 LOG_FORMAT=json relay serve 2> relay.log
 # endregion
 
+# region: traces
+OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 relay serve
+# endregion
+
 # region: erased
 sqlite3 -readonly relay.db "select count(*) from events where kind = 'user' and key = '$USER_ID' and data like '%email%'"
 # endregion
