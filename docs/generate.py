@@ -22,6 +22,7 @@ from typer.main import get_group
 from app.api.problem_guide import list_problem_guides
 from app.cli.relay import COMMANDS, import_command
 from app.cli.relay import app as relay_command
+from app.domain.cause_guide import list_cause_guides
 from app.relay.measurements import Measurements
 from app.server.connection_metrics import ConnectionMetrics
 from app.server.connections import Connections
@@ -295,6 +296,12 @@ def _escape(text: str) -> str:
     return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
 
+def write_causes() -> str:
+    """List why Supabase rejects rows for good."""
+    rows = [(guide.title, guide.cause, guide.fix) for guide in list_cause_guides()]
+    return _table(("Code", "Cause", "Fix"), rows)
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *([_cell(each) for each in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -309,6 +316,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "problems": write_problems,
     "health": write_health,
     "functions": write_functions,
+    "causes": write_causes,
 }
 
 

@@ -19,6 +19,7 @@ from app.api.filters import (
     check_range,
 )
 from app.api.problems import OPERATOR_ERRORS, describe_problems
+from app.api.services import Services
 from app.domain.criteria import Criteria, write_criteria
 from app.domain.entities import EntityState, EventStatus, Kind
 from app.domain.errors import EventNotFound, InputInvalid
@@ -152,6 +153,15 @@ async def list_events(
 
     Needs `events:read`.
     """
+    return await read_events(services, query)
+
+
+async def read_events(services: Services, query: EventQuery) -> EventList:
+    """Read a page of events.
+
+    Raises:
+        InputInvalid: the cursor is not of this listing.
+    """
     listing = f"events {write_criteria(query.criteria)}"
     before = None
     if query.cursor is not None:
@@ -182,6 +192,15 @@ async def get_event(
     services: ServicesDependency,
 ) -> EventBody:
     """Get an event, its entity, status, attempts and last error. Needs `events:read`."""
+    return await read_event(services, event_id)
+
+
+async def read_event(services: Services, event_id: str) -> EventBody:
+    """Read an event.
+
+    Raises:
+        EventNotFound: it is not stored.
+    """
     event = (
         await services.store.read(event_queries.find_event, EventId(event_id))
         if is_event_id(event_id)

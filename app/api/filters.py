@@ -14,7 +14,7 @@ from app.domain.instants import Instant, parse_timestamp, to_datetime
 
 MAXIMUM_TYPES: Final = 50
 
-_TYPES: Final[dict[str, tuple[EventType, ...]]] = {
+TYPE_PATTERNS: Final[dict[str, tuple[EventType, ...]]] = {
     **{event_type.value: (event_type,) for event_type in EventType},
     **{
         f"{kind}.*": tuple(each for each in EventType if each.startswith(f"{kind}."))
@@ -37,9 +37,9 @@ def _read_types(value: object) -> Sequence[EventType]:
         raise ValueError(f"must be a list of 1 to {MAXIMUM_TYPES} types")
     chosen: set[EventType] = set()
     for pattern in value:
-        if not isinstance(pattern, str) or pattern not in _TYPES:
-            raise ValueError(f"must each be one of {', '.join(_TYPES)}")
-        chosen.update(_TYPES[pattern])
+        if not isinstance(pattern, str) or pattern not in TYPE_PATTERNS:
+            raise ValueError(f"must each be one of {', '.join(TYPE_PATTERNS)}")
+        chosen.update(TYPE_PATTERNS[pattern])
     return tuple(event_type for event_type in EventType if event_type in chosen)
 
 
@@ -105,7 +105,7 @@ Types = Annotated[
             "type": "array",
             "minItems": 1,
             "maxItems": MAXIMUM_TYPES,
-            "items": {"type": "string", "enum": list(_TYPES)},
+            "items": {"type": "string", "enum": list(TYPE_PATTERNS)},
         }
     ),
 ]

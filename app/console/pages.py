@@ -17,7 +17,11 @@ from app.domain.wording import count, write_duration
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-NAVIGATION: Final = (("now", "/console", "Now"),)
+NAVIGATION: Final = (
+    ("now", "/console", "Now"),
+    ("events", "/console/events", "Events"),
+    ("dead", "/console/dead", "Dead"),
+)
 """The name, path and title of each view."""
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -81,6 +85,7 @@ def _load_templates() -> "Environment":
         "count": count,
         "duration": write_duration,
         "time": partial(_write_time, form="%Y-%m-%d %H:%M:%S"),
+        "exact": _write_exact,
         "clock": partial(_write_time, form="%H:%M:%S"),
     }
     return environment
@@ -89,6 +94,12 @@ def _load_templates() -> "Environment":
 def _write_time(moment: datetime, form: str) -> Markup:
     """Write a moment in UTC, to the second."""
     return _mark_time(moment, moment.strftime(form))
+
+
+def _write_exact(moment: datetime) -> Markup:
+    """Write a moment in UTC, to the millisecond."""
+    milliseconds = moment.microsecond // 1000
+    return _mark_time(moment, f"{moment:%Y-%m-%d %H:%M:%S}.{milliseconds:03} UTC")
 
 
 def _write_ago(moment: datetime, now: datetime) -> Markup:

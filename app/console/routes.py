@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.api.application import Application
-from app.console import login, now, static_files
+from app.console import dead, events, login, now, replays, static_files
 from app.console.page_route import ConsoleRoute, show_error
 
 _fallback = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
@@ -17,6 +17,7 @@ async def show_not_found(request: Request) -> Response:
 
 def with_console(app: Application) -> Application:
     """Add the console to an API."""
-    for router in (static_files.router, login.router, now.router, _fallback):
-        app.include_router(router)
+    for module in (static_files, login, now, events, dead, replays):
+        app.include_router(module.router)
+    app.include_router(_fallback)
     return app

@@ -119,12 +119,14 @@ class DeadCause:
 
     Attributes:
         entities: how many.
+        removals: how many of them are removals or revocations: access may remain.
     """
 
     kind: Kind
     code: str
     message: str
     entities: int
+    removals: int = 0
 
 
 class EventCursor(NamedTuple):

@@ -11,6 +11,7 @@ class Tone(StrEnum):
     """How a sentence is meant."""
 
     NEUTRAL = "neutral"
+    GOOD = "good"
     WARNING = "warning"
     BAD = "bad"
 

@@ -12,8 +12,10 @@ from app.store.store import Store
 CHECK = 'violates check constraint "c"'
 
 
-async def add(store: Store, kind: Kind, state: EntityState, code: str, count: int) -> None:
-    """Add entities, as far as the query reads them."""
+async def add(
+    store: Store, kind: Kind, state: EntityState, code: str, count: int, *, removals: int = 0
+) -> None:
+    """Add entities, as far as the query reads them; the first ones are removals."""
     await store.write(
         lambda connection: connection.execute(
             insert(entities),
@@ -22,7 +24,7 @@ async def add(store: Store, kind: Kind, state: EntityState, code: str, count: in
                     "kind": kind.value,
                     "key": f"{code}-{number}",
                     "occurred_at": Instant(1),
-                    "is_removal": False,
+                    "is_removal": number < removals,
                     "sequence": 1,
                     "state": state.value,
                     "priority": 1,
@@ -42,11 +44,11 @@ async def add(store: Store, kind: Kind, state: EntityState, code: str, count: in
 
 async def test_dead_are_counted_by_kind_and_error_most_frequent_first(store: Store) -> None:
     await add(store, Kind.USER, EntityState.DEAD, "23514", 2)
-    await add(store, Kind.TRIP, EntityState.DEAD, "23514", 3)
+    await add(store, Kind.TRIP, EntityState.DEAD, "23514", 3, removals=2)
     await add(store, Kind.TRIP, EntityState.DEAD, "22001", 1)
     await add(store, Kind.TRIP, EntityState.PENDING, "23503", 9)
     causes = [
-        DeadCause(Kind.TRIP, "23514", CHECK, 3),
+        DeadCause(Kind.TRIP, "23514", CHECK, 3, 2),
         DeadCause(Kind.USER, "23514", CHECK, 2),
         DeadCause(Kind.TRIP, "22001", CHECK, 1),
     ]

@@ -1,7 +1,6 @@
 """How events look at a terminal and in a pipe."""
 
 from datetime import UTC, datetime
-from typing import Final
 
 from rich.text import Text
 
@@ -15,9 +14,9 @@ from app.cli.output.console import (
     write_instant,
     write_time,
 )
+from app.domain import event_text
+from app.domain.entities import EventStatus
 from app.domain.wording import count, write_duration
-
-_MISSING_REFERENCE: Final = "23503"
 
 
 def list_event(event: EventAnswer) -> Listed:
@@ -77,32 +76,15 @@ def show_event(event: EventAnswer) -> None:
 
 
 def explain_event(event: EventAnswer) -> str:
-    """Explain an event's status, and name the next step if there is one."""
+    """Explain an event's status, and give the command of the next step if there is one."""
     entity = event.entity
-    match event.status:
-        case "applied":
-            return "Supabase holds this change."
-        case "superseded":
-            return (
-                f"A later event of the same {entity.kind}, or of its trip or user, replaced this"
-                f" one; the {entity.kind} is {entity.state}."
-            )
-        case "dead":
-            return (
-                "The relay no longer retries this change, as Supabase rejected it. Fix the cause,"
-                f" then: relay replay {event.event_id}"
-            )
-        case "pending" if entity.last_error_code == _MISSING_REFERENCE:
-            return (
-                "The trip or user of this change is not in Supabase yet. The relay applies the"
-                " change once it is, and gives up after 24 hours."
-            )
-        case "pending" if entity.error:
-            return "Supabase rejected the change so far. The relay retries it."
-        case "pending":
-            return "The change is stored and waits for its turn. If that takes long, see /health."
-        case status:
-            return f"The event is {sanitize(status)}."
+    code = entity.last_error_code or entity.last_error
+    sentence = event_text.explain_event(
+        sanitize(event.status), sanitize(entity.kind), sanitize(entity.state), code
+    )
+    if event.status == EventStatus.DEAD:
+        return f"{sentence.removesuffix(' replay it.')}: relay replay {event.event_id}"
+    return sentence
 
 
 def _write_exact(moment: datetime | None) -> str:
