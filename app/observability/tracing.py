@@ -147,13 +147,14 @@ class _RequestSpan:
         span = self._span
         if span.is_recording():
             span.update_name(_name_request(self._method, route))
+            known = {**attributes, "http.response.status_code": status}
             if route is not None:
-                span.set_attribute("http.route", route)
-            span.set_attribute("http.response.status_code", status)
-            span.set_attributes(attributes)
+                known["http.route"] = route
             if status >= _SERVER_ERROR:
-                span.set_attribute("error.type", str(status))
+                known["error.type"] = str(status)
                 span.set_status(StatusCode.ERROR)
+            # At once: each call takes a lock.
+            span.set_attributes(known)
         span.end(ended_at * _NANOSECONDS)
 
 
