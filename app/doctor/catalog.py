@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from psycopg.rows import class_row, scalar_row
 
 from app.doctor.database import open_connection
-from app.doctor.fixes import name_table
+from app.supabase.identifiers import name_table
 from app.supabase.targets import Target
 
 _QUERIES: Final = Path(__file__).with_name("queries")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
-from app.doctor.fixes import quote_text
+from app.supabase.identifiers import quote_text
 
 CONNECT_SECONDS: Final = 10
 # Without a search_path, names in expressions carry their schema. The timeouts keep a statement from

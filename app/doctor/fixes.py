@@ -1,59 +1,22 @@
 """The SQL of fixes, as text: nothing here runs it."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from app.doctor.findings import Fix, sql
 from app.domain.entities import Kind
+from app.supabase.identifiers import list_names, name_table, quote, quote_text
 from app.supabase.targets import Target, Targets
 
 # Hosted projects reload by themselves; elsewhere PostgREST would keep the old schema.
 RELOAD: Final = "notify pgrst, 'reload schema';"
-# Words of PostgreSQL 18 that name a table or column only in quotes.
-RESERVED: Final = frozenset({
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric",
-    "authorization", "binary", "both", "case", "cast", "check", "collate", "collation", "column",
-    "concurrently", "constraint", "create", "cross", "current_catalog", "current_date",
-    "current_role", "current_schema", "current_time", "current_timestamp", "current_user",
-    "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "false", "fetch",
-    "for", "foreign", "freeze", "from", "full", "grant", "group", "having", "ilike", "in",
-    "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral", "leading",
-    "left", "like", "limit", "localtime", "localtimestamp", "natural", "not", "notnull", "null",
-    "offset", "on", "only", "or", "order", "outer", "overlaps", "placing", "primary",
-    "references", "returning", "right", "select", "session_user", "similar", "some", "symmetric",
-    "system_user", "table", "tablesample", "then", "to", "trailing", "true", "union", "unique",
-    "user", "using", "variadic", "verbose", "when", "where", "window", "with",
-})  # fmt: skip
 _UUID_FIELDS: Final = ("id", "trip_id", "user_id", "created_by")
-
-
-def quote(name: str) -> str:
-    """Write an identifier."""
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", name, re.ASCII) and name not in RESERVED:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(text: str) -> str:
-    """Write a string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def list_names(names: Iterable[str]) -> str:
-    """Write identifiers, separated by commas."""
-    return ", ".join(map(quote, names))
 
 
 def list_words(words: Iterable[str]) -> str:
     """Write words for a sentence."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def name_table(schema: str, table: str) -> str:
-    """Write the name of a table or function."""
-    return f"{quote(schema)}.{quote(table)}"
 
 
 def name_target(target: Target) -> str:

@@ -10,8 +10,9 @@ from itertools import takewhile
 
 from app.doctor.catalog import ForeignKeyFacts, OnDelete
 from app.doctor.findings import Finding, Fix, ok, problem, sql
-from app.doctor.fixes import list_names, name_target, quote
+from app.doctor.fixes import name_target
 from app.domain.entities import Kind
+from app.supabase.identifiers import list_names, quote
 from app.supabase.targets import Target, Targets
 
 

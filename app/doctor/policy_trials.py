@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from app.doctor.catalog import Catalog, PolicyFacts
 from app.doctor.database import Caller, Role, StatementFailed, Transaction
-from app.doctor.fixes import name_target, quote, quote_text
+from app.doctor.fixes import name_target
 from app.doctor.trip_tables import TripTable
+from app.supabase.identifiers import quote, quote_text
 from app.supabase.targets import Targets
 
 _FUTURE: Final = "2999-01-01T00:00:00Z"

@@ -19,6 +19,7 @@ from app.doctor.fixes import name_target
 from app.doctor.probes import ProbeClient
 from app.domain.entities import Kind
 from app.domain.failures import RequestFailure
+from app.supabase.identifiers import name_table
 from app.supabase.targets import Target, Targets
 
 _SETTING: Final[Mapping[Kind, str]] = {
@@ -211,7 +212,7 @@ def _evaluate_enum(table: TableFacts, target: Target, field: str, wanted: Sequen
     column = target.columns[field]
     schema, enum, labels = table.enums[column]
     missing = [value for value in wanted if value not in labels]
-    check, name = f"values:{target.table}.{column}", fixes.name_table(schema, enum)
+    check, name = f"values:{target.table}.{column}", name_table(schema, enum)
     if not missing:
         return ok(check, f"The enum {name} has every {field}.")
     return problem(

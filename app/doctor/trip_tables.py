@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.doctor.catalog import Catalog, ForeignKeyFacts, TableFacts
-from app.doctor.fixes import is_member, name_target, quote, quote_text
+from app.doctor.fixes import is_member, name_target
 from app.domain.entities import Kind
+from app.supabase.identifiers import quote, quote_text
 from app.supabase.targets import Target, Targets
 
 # The usual names of columns that hold a user's id without a foreign key.

@@ -6,9 +6,9 @@ import pytest
 
 from app.doctor.catalog import read_catalog
 from app.doctor.findings import Finding, Status
-from app.doctor.fixes import RESERVED
 from app.doctor.foreign_keys import evaluate_foreign_keys
 from app.domain.entities import Kind
+from app.supabase.identifiers import RESERVED
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
 from tests.doctor.harness import OTHER, ROWS, TRIP, apply_fixes, pick
