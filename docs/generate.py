@@ -253,13 +253,14 @@ def write_functions() -> str:
     """List the public functions of the migrations, with the comment above each."""
     rows = []
     for path in sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql")):
-        for comment, name, arguments, result in re.findall(
+        for comment, name, given, result in re.findall(
             r"((?:^-- .*\n)*)^create (?:or replace )?function public\.(\w+)\(([^)]*)\)"
             r"\s+returns ((?:setof )?\w+)",
             path.read_text(),
             re.MULTILINE,
         ):
             meaning = " ".join(line[3:] for line in comment.splitlines() if line[3] != " ")
+            arguments = " ".join(given.split())
             file = f"[`…{path.name[14:]}`](../../supabase/migrations/{path.name})"
             rows.append((f"`{name}({arguments})`", result, meaning, file))
     return _table(("Function", "Returns", "What it does", "Migration"), rows)

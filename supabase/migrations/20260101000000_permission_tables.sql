@@ -1,7 +1,7 @@
 -- The three tables that the relay writes, for projects that do not have them yet.
 --
 -- A project with its own tables skips this file, sets TARGET_USERS, TARGET_TRIPS and
--- TARGET_MEMBERSHIPS, and adapts the policies of the next file. Without "if not exists", an
+-- TARGET_MEMBERSHIPS, and generates its policies (`relay sql --tables`). Without "if not exists", an
 -- unrelated table of the same name stops this migration.
 
 create table public.users (
@@ -30,7 +30,7 @@ create table public.trip_memberships (
 -- For "my memberships" and for the cascade from users; the primary key leads with trip_id.
 create index trip_memberships_user_id_idx on public.trip_memberships (user_id);
 
--- Closed at first; the policies of the next file allow reads.
+-- Closed at first; the policies of a later file allow reads.
 alter table public.users enable row level security;
 alter table public.trips enable row level security;
 alter table public.trip_memberships enable row level security;

@@ -14,6 +14,8 @@ from app.demo.local_supabase import CHECKOUT, LITE
 from tests.postgres import PostgresServer
 
 MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"
+PUBLISHED: Final = Path(__file__).with_name("published.sql")
+"""The tables of a backend that writes them itself."""
 REFUSED: Final = "42501"
 # What hosted Supabase has before the first migration.
 _HOSTED: Final = (LITE / "hosted_defaults.sql", Path(__file__).with_name("hosted.sql"))

@@ -1,5 +1,6 @@
 -- What hosted Supabase has before the first migration and a bare PostgreSQL has not: auth.uid(),
--- auth.jwt() and Realtime's authorization tables, as their published migrations leave them.
+-- auth.jwt(), and Realtime's authorization tables and send function, as their published migrations
+-- leave them.
 
 create schema auth;
 grant usage on schema auth to anon, authenticated, service_role;
@@ -49,4 +50,27 @@ language sql
 stable
 as $$
   select nullif(current_setting('realtime.topic', true), '')::text;
+$$;
+
+-- As published: an error of the insert becomes a warning, the topic stays set until the end of the
+-- transaction, and the message's id is added to a payload that has none.
+create function realtime.send(
+  payload jsonb, event text, topic text, private boolean default true
+) returns void
+language plpgsql
+as $$
+declare
+  message_id uuid := gen_random_uuid();
+begin
+  execute format('set local realtime.topic to %L', send.topic);
+  insert into realtime.messages (id, payload, event, topic, private, extension)
+  values (
+    message_id,
+    case when send.payload ? 'id' then send.payload
+      else send.payload || jsonb_build_object('id', message_id) end,
+    send.event, send.topic, send.private, 'broadcast'
+  );
+exception when others then
+  raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
+end
 $$;

@@ -77,14 +77,29 @@ def test_options_and_variables_of_the_page_exist() -> None:
 def test_command_that_applies_sql_gives_psql_the_migrations(
     tmp_path: Path, region: str, files: list[Path]
 ) -> None:
-    psql = tmp_path / "psql"
-    psql.write_text("#!/bin/sh\ncat > applied.sql\n")
-    psql.chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SUPABASE_DB_URL": "postgresql://"}
-    run_script(read_region(f"sh/supabase.sh#{region}"), tmp_path, environment)
-    applied = (tmp_path / "applied.sql").read_text()
+    applied = read_applied(tmp_path, region)
     positions = [applied.index(file.read_text().strip()) for file in files]
     assert positions == sorted(positions)
+
+
+def test_command_that_applies_the_tables_gives_psql_their_policies_and_the_functions(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tables.toml").write_text(read_region("toml/tables.toml#tables"))
+    applied = read_applied(tmp_path, "apply-tables")
+    policy = 'create policy "members read"\n  on public.supabase_chat_messages for select'
+    assert policy in applied
+    assert "function public.relay_apply(" in applied
+
+
+def read_applied(folder: Path, region: str) -> str:
+    """Run a command of the page with a psql that only reads."""
+    psql = folder / "psql"
+    psql.write_text("#!/bin/sh\ncat > applied.sql\n")
+    psql.chmod(0o755)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SUPABASE_DB_URL": "postgresql://"}
+    run_script(read_region(f"sh/supabase.sh#{region}"), folder, environment)
+    return (folder / "applied.sql").read_text()
 
 
 def test_doctor_finds_nothing_wrong_with_the_local_supabase(

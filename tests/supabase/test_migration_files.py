@@ -13,6 +13,7 @@ import pytest
 
 from app.demo.local_supabase import CHECKOUT
 from app.supabase.migration_files import list_function_files, list_migrations
+from supabase.generate import render_migrations
 
 MIGRATIONS = CHECKOUT / "supabase" / "migrations"
 FILES = {path.name: path.read_bytes() for path in MIGRATIONS.glob("*.sql")}
@@ -60,6 +61,12 @@ def test_migrations_in_a_checkout_are_those_at_its_root_in_order() -> None:
 def test_function_files_are_only_the_functions() -> None:
     (path,) = list_function_files()
     assert path.name.endswith("_relay_functions.sql")
+
+
+def test_generated_migrations_are_up_to_date() -> None:
+    """`make migrations` writes them."""
+    generated = render_migrations()
+    assert {name: FILES[name].decode() for name in generated} == generated
 
 
 def test_wheel_of_the_checkout_holds_every_migration(tmp_path: Path) -> None:

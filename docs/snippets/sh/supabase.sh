@@ -8,6 +8,10 @@ relay sql --all | psql -v ON_ERROR_STOP=1 -1 "$SUPABASE_DB_URL"
 relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"
 # endregion
 
+# region: apply-tables
+relay sql --tables tables.toml | psql -v ON_ERROR_STOP=1 -1 "$SUPABASE_DB_URL"
+# endregion
+
 # region: doctor
 relay doctor --publishable-key "$SUPABASE_PUBLISHABLE_KEY" --db-url "$SUPABASE_DB_URL"
 # endregion
