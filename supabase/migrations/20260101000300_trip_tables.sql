@@ -124,57 +124,65 @@ create policy "members delete their own"
   using (user_id = (select trip_access.caller_id())
     and trip_id = any (array(select trip_access.active_trip_ids())));
 
--- A receipt only moves forward, within its trip: an older message leaves it where it is, and so does
--- no message, if a client says so. The foreign key may still empty it when its message is deleted.
+-- A receipt only moves forward: an older message leaves it where it is, and so does no message, if a
+-- client says so. The foreign key may still empty it when its message is deleted.
 create or replace function trip_access.move_receipt_forward() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  is_in_trip boolean;
-  is_older boolean;
 begin
-  if new.message_id is null then
-    if tg_op = 'UPDATE' then
-      new.message_id = old.message_id;
-    end if;
-    return new;
-  end if;
-  select exists (
-    select 1 from public.chat_messages as message
-    where message.id = new.message_id
-      and message.trip_id = new.trip_id
-  ) into is_in_trip;
-  if not is_in_trip then
-    raise exception 'the trip of the receipt has no such message' using errcode = '23503';
-  end if;
-  if tg_op = 'UPDATE' and new.trip_id = old.trip_id then
-    select (next.created_at, next.id)
-      < (last.created_at, last.id)
+  if new.message_id is null or exists (
+    select 1
     from public.chat_messages as next, public.chat_messages as last
     where next.id = new.message_id
       and last.id = old.message_id
-    into is_older;
-    if is_older then
-      new.message_id = old.message_id;
-    end if;
+      and next.trip_id = last.trip_id
+      and (next.created_at, next.id)
+        < (last.created_at, last.id)
+  ) then
+    new.message_id = old.message_id;
   end if;
   return new;
 end
 $$;
 
-revoke execute on function trip_access.move_receipt_forward() from public;
-
 -- It fires before a trigger that sets the time of reading, in the order of the names.
 create or replace trigger move_receipt_forward
-  before insert or update of trip_id, message_id
-  on public.chat_read_receipts
+  before update of message_id on public.chat_read_receipts
   for each row
   when (
     new.message_id is not null or current_user in ('anon', 'authenticated')
   )
   execute function trip_access.move_receipt_forward();
+
+-- A receipt names a message of its trip. Checked after the policies, which answer a stranger first.
+create or replace function trip_access.check_receipt() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if not exists (
+    select 1 from public.chat_messages as message
+    where message.id = new.message_id
+      and message.trip_id = new.trip_id
+  ) then
+    raise exception 'the trip of the receipt has no such message' using errcode = '23503';
+  end if;
+  return null;
+end
+$$;
+
+create or replace trigger check_receipt
+  after insert or update of trip_id, message_id
+  on public.chat_read_receipts
+  for each row
+  when (new.message_id is not null)
+  execute function trip_access.check_receipt();
+
+revoke execute on function trip_access.move_receipt_forward(), trip_access.check_receipt()
+  from public;
 
 -- An index for the columns that policies, deletes and pages of rows search, and for each foreign key,
 -- unless there is one.

@@ -94,7 +94,7 @@ alter policy "members read" on chat_messages using (exists (
 insert into chat_messages (trip_id, user_id, body) select id, created_by, 'hello' from trips;
 """
 STATUS_IGNORED_BY_FUNCTION = """
-create or replace function active_trip_ids() returns setof uuid language sql stable
+create or replace function trip_access.active_trip_ids() returns setof uuid language sql stable
 security definer set search_path = '' as $$
   select trip_id from public.trip_memberships where user_id = (select auth.uid())
 $$;
