@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from app.api.dependencies import ServicesDependency
 from app.api.health import HealthBody, make_health_body
 from app.api.services import Services
 from app.api.status import StatusBody, make_status_body
+from app.console.live import LiveFragment
 from app.console.page_route import ConsoleRoute
-from app.console.pages import render
+from app.console.pages import render, render_fragment
 from app.console.session import ConsoleSession
 from app.domain import status_text
 from app.domain.errors import StoreUnavailable
+from app.domain.instants import from_seconds, to_datetime
 from app.domain.status_text import Sentence, Tone
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
@@ -49,6 +51,27 @@ async def show_now(
     """Show the state of the relay."""
     overview = await read_overview(services)
     return render(request, "now.html", session, view="now", overview=overview)
+
+
+@router.get("/console/now/stream")
+async def stream_now(
+    request: Request, session: ConsoleSession, services: ServicesDependency
+) -> Response:
+    """Send the overview again whenever it has changed, as server-sent events."""
+    live: LiveFragment = request.app.state.live_overview
+    return live.respond(lambda: session.is_valid_at(services.clock()))
+
+
+def make_live_overview(app: FastAPI) -> LiveFragment:
+    """Make the overview that all streams share."""
+
+    async def compute() -> str:
+        services: Services = app.state.services
+        overview = await read_overview(services)
+        now = to_datetime(from_seconds(services.clock()))
+        return render_fragment("overview.html", now, overview=overview)
+
+    return LiveFragment(compute)
 
 
 async def read_overview(services: Services) -> Overview:

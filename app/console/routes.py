@@ -17,6 +17,7 @@ async def show_not_found(request: Request) -> Response:
 
 def with_console(app: Application) -> Application:
     """Add the console to an API."""
+    app.state.live_overview = now.make_live_overview(app)
     for module in (static_files, login, now, events, dead, replays):
         app.include_router(module.router)
     app.include_router(_fallback)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp, Message, Scope
 
 from app.api.problems import internal_error
+from app.server.event_stream import EventStream
 from app.server.request_parser import Request, split_target
 from app.server.responses import Headers
 
@@ -17,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class RequestCycle:
-    """One request and its response, by the ASGI specification 2.3. Parts of a body are joined."""
+    """One request and its response, by the ASGI specification 2.3.
+
+    Parts of a body are joined, unless they are of an event stream.
+    """
 
     def __init__(self, scope: Scope, body: bytes, connection: "RelayProtocol") -> None:
         self._scope = scope
@@ -26,11 +30,18 @@ class RequestCycle:
         self._status = 0
         self._headers: Headers = ()
         self._response_body = bytearray()
+        self._stream: EventStream | None = None
         self._is_complete = False
         self._is_disconnected = False
         self._end = asyncio.Event()
 
-    async def run(self, app: ASGIApp) -> None:
+    def start(self, app: ASGIApp, tasks: set[asyncio.Task[None]]) -> None:
+        """Run in a task, which is one of the tasks while it runs."""
+        task = asyncio.create_task(self._run(app))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _run(self, app: ASGIApp) -> None:
         """Call the application, and send a 500 if it fails."""
         try:
             await app(self._scope, self._receive, self._send)
@@ -49,9 +60,14 @@ class RequestCycle:
         """Tell the application that the client has disconnected."""
         self._is_disconnected = True
         self._end.set()
+        if self._stream is not None:
+            self._stream.resume()
 
     def _fail(self) -> None:
         if self._is_complete or self._is_disconnected:
+            return
+        if self._stream is not None:
+            self._connection.abort()
             return
         self._is_complete = True
         response = internal_error()
@@ -73,11 +89,30 @@ class RequestCycle:
             return
         if self._is_complete or not self._status:
             raise RuntimeError(f"unexpected {message['type']}")
-        self._response_body += message.get("body", b"")
-        if not message.get("more_body", False):
+        part, is_last = message.get("body", b""), not message.get("more_body", False)
+        if _is_event_stream(self._headers):
+            await self._send_part(part, is_last=is_last)
+            return
+        self._response_body += part
+        if is_last:
             self._connection.respond(self._status, self._headers, bytes(self._response_body))
             self._is_complete = True
             self._end.set()
+
+    async def _send_part(self, part: bytes, *, is_last: bool) -> None:
+        if self._stream is None:
+            self._stream = self._connection.begin_stream(self._status, self._headers)
+        await self._stream.send(part)
+        if is_last and not self._is_disconnected:
+            self._is_complete = True
+            self._connection.end_stream()
+
+
+def _is_event_stream(headers: Headers) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in headers
+    )
 
 
 def make_scope(request: Request, transport: asyncio.Transport, state: dict[str, Any]) -> Scope:

@@ -19,6 +19,7 @@ from app.domain.errors import BodyTooSlow, HeadTooSlow, RequestRejected
 from app.server import responses
 from app.server.connections import Connections
 from app.server.cycle import RequestCycle, make_scope
+from app.server.event_stream import EventStream
 from app.server.request_parser import Request, RequestParser, Stage
 from app.server.request_queue import RequestQueue
 from app.server.responses import Headers
@@ -59,11 +60,10 @@ class RelayProtocol(asyncio.BufferedProtocol):
         self._stage: Stage | None = None
         self._request: Request | None = None
         self._cycle: RequestCycle | None = None
+        self._stream: EventStream | None = None
         self._transport = cast(asyncio.Transport, None)
-        self._is_reading = True
-        self._is_stopping = False
-        self._is_closing = False
-        self._is_writable = True
+        self._is_reading = self._is_writable = True
+        self._is_stopping = self._is_closing = False
 
     # Called by the event loop
 
@@ -93,13 +93,20 @@ class RelayProtocol(asyncio.BufferedProtocol):
             self._wait_for_reader()
 
     def pause_writing(self) -> None:
-        """Begin no request while the client does not read its responses."""
+        """Begin no request and send no part while the client does not read its responses."""
         self._is_writable = False
+        if self._stream is not None:
+            self._stream.pause()
+            self._set_deadline(self._limits.idle_seconds)
+            self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        """Begin the next request, if it has arrived."""
+        """Send the next part, or begin the next request, if it has arrived."""
         self._is_writable = True
-        if self._request is None and not self._is_closing:
+        if self._stream is not None:
+            self._connections.end_wait(self)
+            self._stream.resume()
+        elif self._request is None and not self._is_closing:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
@@ -113,9 +120,11 @@ class RelayProtocol(asyncio.BufferedProtocol):
     # Called by the server and by `Connections`
 
     def shutdown(self) -> None:
-        """Close, after the response to a request whose head has arrived."""
+        """Close, after the response to a request whose head has arrived; end a stream at once."""
         self._is_stopping = True
-        if self._request is not None:
+        if self._stream is not None:
+            self.end_stream()
+        elif self._request is not None:
             self._request.keep_alive = False
         elif self._parser.stage is not Stage.BODY:
             self._close()
@@ -149,9 +158,28 @@ class RelayProtocol(asyncio.BufferedProtocol):
         request = cast(Request, self._request)
         # Every successful POST is authenticated.
         self.is_trusted |= status < 300 and request.method == "POST"
-        is_head = request.method == "HEAD"
-        is_last = not request.keep_alive
-        self._write_response(status, headers, body, own_headers, is_head=is_head, is_last=is_last)
+        is_head, is_last = request.method == "HEAD", not request.keep_alive
+        headers = (*self._server_state.default_headers, *headers)
+        response = responses.encode_response(
+            status, headers, body, own_headers, is_head=is_head, is_last=is_last
+        )
+        self._transport.write(response)
+        self._finish()
+
+    def begin_stream(self, status: int, headers: Headers) -> EventStream:
+        """Begin an event stream, after which the connection is closed."""
+        request = cast(Request, self._request)
+        request.keep_alive = False
+        self._stream = stream = EventStream(self._transport, request)
+        stream.begin(status, (*self._server_state.default_headers, *headers))
+        if request.method == "HEAD" or self._is_stopping:
+            self.end_stream()
+        return stream
+
+    def end_stream(self) -> None:
+        """End the event stream, and tell the application if it has not ended it."""
+        cast(EventStream, self._stream).end()
+        cast(RequestCycle, self._cycle).disconnect()
         self._finish()
 
     # Requests
@@ -189,15 +217,12 @@ class RelayProtocol(asyncio.BufferedProtocol):
         request = cast(Request, self._request)
         scope = make_scope(request, self._transport, self._app_state)
         self._cycle = RequestCycle(scope, request.body, self)
-        task = self._loop.create_task(self._cycle.run(self._app))
-        self._server_state.tasks.add(task)
-        task.add_done_callback(self._server_state.tasks.discard)
+        self._cycle.start(self._app, self._server_state.tasks)
 
     def _finish(self) -> None:
         """End the request in flight; begin the next one, or close."""
-        request = self._request
-        self._request = None
-        self._cycle = None
+        request, self._request = self._request, None
+        self._cycle = self._stream = None
         if request is None or self._is_closing:
             return
         if not request.keep_alive:
@@ -238,32 +263,15 @@ class RelayProtocol(asyncio.BufferedProtocol):
         """
         if self._transport.is_closing():
             return
-        target, request_headers = self._parser.head or (b"", {})
-        response = self._app.reject(
-            error, target=target, headers=request_headers, client=self._client
-        )
-        headers, body = tuple(response.raw_headers), bytes(response.body)
-        self._write_response(response.status_code, headers, body, is_head=False, is_last=True)
+        target, fields = self._parser.head or (b"", {})
+        response = self._app.reject(error, target=target, headers=fields, client=self._client)
+        headers = (*self._server_state.default_headers, *response.raw_headers)
+        status, body = response.status_code, bytes(response.body)
+        encoded = responses.encode_response(status, headers, body, is_head=False, is_last=True)
+        self._transport.write(encoded)
         self._transport.write_eof()
         self._resume_reading()
         self._linger()
-
-    def _write_response(
-        self,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        own_headers: Headers = (),
-        *,
-        is_head: bool,
-        is_last: bool,
-    ) -> None:
-        headers = (*self._server_state.default_headers, *headers)
-        self._transport.write(
-            responses.encode_response(
-                status, headers, body, own_headers, is_head=is_head, is_last=is_last
-            )
-        )
 
     def _close(self) -> None:
         """Close after writing the responses."""

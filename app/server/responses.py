@@ -12,6 +12,8 @@ _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = (b"connection", b"close")
+CHUNKED: Final = (b"transfer-encoding", b"chunked")
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -76,3 +78,18 @@ def encode_response(
         )
     )
     return head if is_head or status in _WITHOUT_BODY else head + body
+
+
+def encode_stream_head(status: int, headers: Headers, *, is_chunked: bool) -> bytes:
+    """Encode the head of a response that is sent in parts; the connection is closed after it.
+
+    Raises:
+        ValueError: a header contains a line break.
+    """
+    framing = (CLOSE, CHUNKED) if is_chunked else (CLOSE,)
+    return b"".join((_encode_start(status, headers), _encode_fields(framing), b"\r\n"))
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Encode data as a chunk; it must not be empty, as an empty chunk is the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
