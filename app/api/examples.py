@@ -54,6 +54,10 @@ _ENTITY: Final[dict[str, Any]] = {
     "is_removed": False,
     "digest": "53537699efcba613e7f9b18678c096c3",
 }
+_CONSOLE_LINK: Final[dict[str, Any]] = {
+    "path": "/console/links/3q2-7w8sX0Zr1mB9fJcY5nKdUuT4vLhEoQaPiRgSxtM",
+    "expires_at": "2026-01-02T03:05:05Z",
+}
 _REPLAY_RESULT: Final[dict[str, Any]] = {
     "replay_id": "0b0e7c4e-5f0c-4a43-9f0e-7f6a1d1c9a53",
     "matched_events": 1204,
@@ -181,6 +185,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "ExposureSummaryBody": _EXPOSURE_SUMMARY,
     "RevocationBody": _REVOCATION,
     "StatusBody": _STATUS,
+    "ConsoleLink": _CONSOLE_LINK,
     "ReplayResult": _REPLAY_RESULT,
     "ReplayReport": _REPLAY,
     "ReplayList": {"replays": [_REPLAY], "next_cursor": None},

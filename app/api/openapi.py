@@ -24,6 +24,7 @@ _TAGS: Final = {
     "events": "For operators: look up events, the desired state and exposure.",
     "replay": "For operators: re-sync entities.",
     "reconcile": "For operators: check that Supabase equals the desired state.",
+    "console": "For operators: open the console, the relay's pages at `/console`.",
     "health": "For monitoring and orchestrators.",
     "documentation": "For developers: this reference, as a page and as an OpenAPI document.",
 }

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from app.api import (
+    console_links,
     documentation,
     entities,
     events,
@@ -46,6 +47,7 @@ def create_api(lifespan: Lifespan[FastAPI] | None = None) -> Application:
         revocations,
         replay,
         reconcile,
+        console_links,
         documentation,
     ):
         app.include_router(module.router)

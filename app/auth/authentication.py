@@ -84,7 +84,7 @@ class Authenticator:
         """
         if self._tokens is None:
             raise OperatorAccessNotConfigured
-        claims = await self._tokens.verify(_read_bearer(authorization))
+        claims = await self._tokens.verify(read_bearer(authorization))
         claims.require(scope)
         return claims
 
@@ -106,7 +106,7 @@ class Authenticator:
     ) -> None:
         if self._tokens is None:
             raise Unauthenticated("tokens-not-configured")
-        claims = await self._tokens.verify(_read_bearer(headers.get(b"authorization")))
+        claims = await self._tokens.verify(read_bearer(headers.get(b"authorization")))
         # A token alone authenticates the sender but not the body.
         if claims.request_body_sha256 is not None or not is_signed:
             digest = hashlib.sha256(body).hexdigest()
@@ -120,7 +120,12 @@ class Authenticator:
         claims.require(Scope.WEBHOOKS_WRITE)
 
 
-def _read_bearer(authorization: bytes | None) -> str:
+def read_bearer(authorization: bytes | None) -> str:
+    """Return the token of a header `Authorization`.
+
+    Raises:
+        Unauthenticated: it has none.
+    """
     scheme, _, token = (authorization or b"").partition(b" ")
     if scheme.lower() != b"bearer":
         raise Unauthenticated("bearer-missing")

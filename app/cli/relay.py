@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "exposure": "Measure how long revoked memberships still gave access in Supabase.",
     "replay": "Re-sync the entities of matching events with Supabase.",
     "reconcile": "Find rows that differ from what they should be, and repair them.",
+    "console": "Print a link that opens the console in a browser.",
     "status": "Show the state of the relay on one screen.",
     "doctor": "Check the settings, the store and Supabase, and say how to fix what is wrong.",
     "access": "Explain why a user can or cannot read a trip.",

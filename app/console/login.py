@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.api.dependencies import ServicesDependency
+from app.api.services import Services
 from app.console.forms import SessionForm
 from app.console.log_in_forms import LogInForm, render_log_in_form
 from app.console.page_route import LOG_IN_PATH, ConsoleRoute
@@ -34,11 +35,20 @@ async def log_in(form: LogInForm, request: Request, services: ServicesDependency
     token = form.get("token", "").strip().removeprefix("Bearer ").strip()
     wanted = form.get("next", HOME)
     try:
-        claims = await check_token(services.authenticator, token)
+        return await log_in_with(services, token, wanted)
     except TokenRejected as error:
         return render_log_in_form(
             request, "login.html", status=error.status, wanted=wanted, problem=str(error)
         )
+
+
+async def log_in_with(services: Services, token: str, wanted: str) -> Response:
+    """Begin a session, and lead to the wanted page.
+
+    Raises:
+        TokenRejected: the token opens no session.
+    """
+    claims = await check_token(services.authenticator, token)
     place = wanted if _LOCAL_PATH.fullmatch(wanted) else HOME
     response = RedirectResponse(place, 303, HEADERS)
     begin_session(response, token, claims, services.clock())

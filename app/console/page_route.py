@@ -30,6 +30,7 @@ class ConsoleRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Handle errors around FastAPI's own handler."""
         handle = super().get_route_handler()
+        path = self.path  # logged instead of the URL, which may hold a code
 
         async def handle_request(request: Request) -> Response:
             try:
@@ -40,12 +41,12 @@ class ConsoleRoute(APIRoute):
             except LogInRequired:
                 return _request_log_in(request)
             except CrossSiteRequest as error:
-                logger.info("rejected %s: cross-site-request", request.url.path)
+                logger.info("rejected %s: cross-site-request", path)
                 return show_error(request, HTTPStatus.FORBIDDEN, str(error))
             except RequestValidationError as error:
                 return _show_relay_error(request, InputInvalid(describe_fields(error.errors())))
             except RelayError as error:
-                logger.info("rejected %s: %s", request.url.path, find_reason(error))
+                logger.info("rejected %s: %s", path, find_reason(error))
                 return _show_relay_error(request, error)
 
         return handle_request

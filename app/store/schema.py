@@ -138,6 +138,14 @@ lease = Table(
     Column("report", Text, comment="status of the holder, JSON"),
 )
 
+console_links = Table(
+    "console_links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="SHA-256 of the code in the link"),
+    Column("sealed_token", LargeBinary, nullable=False, comment="only the code can decrypt it"),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
 replays = Table(
     "replays",
     metadata,

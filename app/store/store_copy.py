@@ -32,7 +32,7 @@ from app.store.schema_upgrade import find_head, upgrade_schema
 from app.store.store_lock import hold_store_lock
 from app.store.store_url import is_shared, read_store_url
 
-# The lease is not copied: the target has other relays.
+# The lease is not copied: the target has other relays. Links to the console expire in a minute.
 TABLES: Final = (
     events,
     entities,

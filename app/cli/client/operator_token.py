@@ -10,11 +10,16 @@ from app.auth.tokens import mint_token
 from app.domain.errors import ConfigurationInvalid
 from app.settings import SecretSettings, read_settings
 
-_TOKEN_SECONDS: Final = 300
+TOKEN_SECONDS: Final = 300
 
 
-def make_token_source(token: str | None, scopes: Sequence[Scope]) -> Callable[[], str]:
+def make_token_source(
+    token: str | None, scopes: Sequence[Scope], seconds: int = TOKEN_SECONDS
+) -> Callable[[], str]:
     """Return a function that gives the token for the next request: the given one, or a new one.
+
+    Args:
+        seconds: how long a new one is valid.
 
     Raises:
         ConfigurationInvalid: the token is not one, or JWT_SECRET is not set.
@@ -33,9 +38,7 @@ def make_token_source(token: str | None, scopes: Sequence[Scope]) -> Callable[[]
         )
 
     def sign_token() -> str:
-        claims = make_claims(
-            settings, scopes=scopes, subject=_find_user_name(), seconds=_TOKEN_SECONDS
-        )
+        claims = make_claims(settings, scopes=scopes, subject=_find_user_name(), seconds=seconds)
         return mint_token(claims, secret=secret.get_secret_value())
 
     return sign_token

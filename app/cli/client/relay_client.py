@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from app.auth.claims import Scope
-from app.cli.client.operator_token import make_token_source
+from app.cli.client.operator_token import TOKEN_SECONDS, make_token_source
 from app.cli.errors import CommandFailed, NotThisRelay, Rejected, RelayUnavailable, Unconfirmed
 
 TIMEOUT_SECONDS: Final = 35.0  # longer than the longest `Prefer: wait`
@@ -52,8 +52,8 @@ class RelayClient:
             raise make_failure(response)
         return document
 
-    def post(self, path: str, body: Document) -> Document:
-        """Post a JSON document and return the response's."""
+    def post(self, path: str, body: Document | None = None) -> Document:
+        """Post a JSON document, or nothing, and return the response's document."""
         return self._exchange("POST", path, json=body)
 
     def get_named(self, path: str, name: str, wanted: str) -> Document:
@@ -99,14 +99,18 @@ class RelayClient:
 
 @contextmanager
 def open_relay(
-    url: str, token: str | None, *scopes: Scope, timeout_seconds: float = TIMEOUT_SECONDS
+    url: str,
+    token: str | None,
+    *scopes: Scope,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    token_seconds: int = TOKEN_SECONDS,
 ) -> Iterator[RelayClient]:
     """Open a client of a relay's operator endpoints; without a token, JWT_SECRET signs one.
 
     Raises:
         ConfigurationInvalid: the token is missing or is not one.
     """
-    next_token = make_token_source(token, scopes)
+    next_token = make_token_source(token, scopes, token_seconds)
 
     def authenticate(request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {next_token()}"

@@ -9,6 +9,10 @@ export RELAY_TOKEN=$(relay token --scope events:read --scope replay:write --subj
 relay status                               # exit code 0: ok, 1: degraded, 2: down or unreachable
 # endregion
 
+# region: console
+relay console                              # a link that opens the console once, within a minute
+# endregion
+
 # region: health
 curl -sS "$RELAY_URL/health" | python3 -m json.tool
 curl -sS "$RELAY_URL/metrics" | grep '^relay_'

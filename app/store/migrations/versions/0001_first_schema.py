@@ -97,6 +97,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "console_links",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_token", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_table(
         "purge",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("cutoff", sa.BigInteger(), nullable=False),
