@@ -43,6 +43,16 @@ UserToken = Annotated[
 ]
 
 
+DbUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SUPABASE_DB_URL",
+        metavar="URL",
+        help="postgresql://… of the project, to read its catalog and try its policies.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The optional keys."""

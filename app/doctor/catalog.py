@@ -63,6 +63,11 @@ class PolicyFacts:
     using: str | None
     with_check: str | None
 
+    @property
+    def full_table(self) -> str:
+        """The name of the table, for SQL."""
+        return name_table(self.schema, self.table)
+
     def applies(self, role: str, command: str) -> bool:
         """Tell whether PostgreSQL evaluates the policy when the role runs the command."""
         return self.command in (command, "all") and bool({role, "public"} & set(self.roles))

@@ -16,12 +16,16 @@ CONNECT_SECONDS: Final = 10
 # delaying the app and the relay.
 _SETTINGS: Final = (
     "set local search_path = ''; set local statement_timeout = '15s';"
-    " set local lock_timeout = '200ms'"
+    " set local lock_timeout = '200ms'; set local standard_conforming_strings = on"
 )
 
 
 class DatabaseUnreadable(Exception):
     """The database could not be read; the message contains no secret."""
+
+
+class CallerUnavailable(Exception):
+    """The role of the URL may not become the caller's; the message says so."""
 
 
 class StatementFailed(Exception):
@@ -90,7 +94,7 @@ class Transaction:
         """Become a caller as PostgREST and Realtime do; the block is undone.
 
         Raises:
-            StatementFailed: the role of the URL may not become the caller's.
+            CallerUnavailable: the role of the URL may not become the caller's.
         """
         claims = {"role": caller.role} | ({"sub": caller.subject} if caller.subject else {})
         settings = {
@@ -105,7 +109,11 @@ class Transaction:
             f"set_config('{name}', {quote_text(value)}, true)" for name, value in settings.items()
         ]
         with self.undone():
-            self.run(f"select {', '.join(calls)}")
+            try:
+                self.run(f"select {', '.join(calls)}")
+            except StatementFailed as error:
+                message = f"the role of --db-url may not become {caller.role}; use postgres"
+                raise CallerUnavailable(message) from error
             yield
 
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from app.doctor.catalog import Catalog, PolicyFacts
-from app.doctor.database import Caller, Role, StatementFailed, Transaction
+from app.doctor.catalog import Catalog, PolicyFacts, TableFacts
+from app.doctor.database import Caller, CallerUnavailable, Role, StatementFailed, Transaction
 from app.doctor.fixes import name_target
+from app.doctor.sample_memberships import find_memberships
 from app.doctor.trip_tables import TripTable
 from app.supabase.identifiers import quote, quote_text
 from app.supabase.targets import Targets
@@ -79,30 +80,6 @@ class Trials:
     permitted: Mapping[tuple[str, str, Action, Person], bool] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A membership in Supabase."""
-
-    trip_id: str
-    user_id: str
-
-
-def find_memberships(
-    transaction: Transaction, targets: Targets, *, is_active: bool, limit: int
-) -> list[Membership]:
-    """Find some memberships; none if the table cannot be read in time."""
-    target = targets.memberships
-    trip, user, status = (quote(target.columns[f]) for f in ("trip_id", "user_id", "status"))
-    try:
-        rows = transaction.run(
-            f"select {trip}::text, {user}::text from {name_target(target)}"  # noqa: S608 - quoted
-            f" where {status}::text {'=' if is_active else '<>'} 'ACTIVE' limit {limit}"
-        )
-    except StatementFailed:
-        return []
-    return [Membership(trip_id, user_id) for trip_id, user_id in rows]
-
-
 def try_policies(
     transaction: Transaction, catalog: Catalog, tables: Sequence[TripTable], targets: Targets
 ) -> Trials:
@@ -122,6 +99,26 @@ def try_policies(
             if rows and trial.run(caller, Person.INACTIVE, rows, permitted):
                 break
     return Trials(permitted)
+
+
+def evaluate_expression(
+    transaction: Transaction, table: TableFacts, expression: str, rows: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Tell whether the caller meets a policy's expression for any of the rows.
+
+    Raises:
+        StatementFailed: the expression fails.
+    """
+    # A set of the table's own row type, under its name: as the expression refers to it.
+    source = (
+        f"unnest(array(select jsonb_populate_record(null::{table.full_name}, made.value)"  # noqa: S608 - quoted
+        f" from jsonb_array_elements({quote_text(json.dumps(rows))}::jsonb) as made))"
+        f" as {quote(table.name)}"
+    )
+    result = transaction.run(
+        f"select bool_or(coalesce({expression}, false)) from {source}"  # noqa: S608 - quoted
+    )
+    return bool(result[0][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,30 +171,16 @@ class _TableTrial:
                 for policy, action in self._list_questions(caller.role):
                     condition = self._combine(policy, action, caller.role)
                     try:
-                        answer = self.evaluate(condition, rows)
+                        answer = evaluate_expression(self.transaction, table, condition, rows)
                     except StatementFailed as error:
                         # A policy that fails permits nothing.
                         if error.code in _TIMEOUTS:
                             continue
                         answer = False
                     permitted[table.full_name, policy.name, action, person] = answer
-        except StatementFailed:
+        except CallerUnavailable:
             return False
         return True
-
-    def evaluate(self, condition: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Tell whether the caller meets a condition for any of the rows."""
-        table = self.trip_table.table
-        # A set of the table's own row type, under its name: as the condition refers to it.
-        source = (
-            f"unnest(array(select jsonb_populate_record(null::{table.full_name}, made.value)"  # noqa: S608
-            f" from jsonb_array_elements({quote_text(json.dumps(rows))}::jsonb) as made))"
-            f" as {quote(table.name)}"
-        )
-        result = self.transaction.run(
-            f"select bool_or(coalesce({condition}, false)) from {source}"  # noqa: S608 - quoted
-        )
-        return bool(result[0][0])
 
     def _find_trip(self) -> str | None:
         trips = self.targets.trips

@@ -1,4 +1,4 @@
-"""`relay access`: explain why a user can or cannot read a trip."""
+"""`relay access`: explain why a user can or cannot read a trip, and join its topics."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from app.cli.options import DEFAULT_URL, AsJson, Token, Url
 from app.cli.output.console import errors, output
 from app.cli.supabase_project import (
     TRIP_TABLES,
+    DbUrl,
     JwtSecret,
     Keys,
     PublishableKey,
@@ -28,6 +29,8 @@ from app.cli.supabase_project import (
 )
 from app.doctor.access import Access, Desired, Outcome, check_access
 from app.doctor.project import read_subject
+from app.doctor.realtime import Answer
+from app.doctor.topic_access import TopicAccess, explain_topics
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
 
@@ -58,35 +61,61 @@ def access(
             "--table", metavar="TABLE", help="A table to read by its trip_id; can be repeated."
         ),
     ] = None,
+    db_url: DbUrl = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic",
+            metavar="TOPIC",
+            help="A Realtime topic to join, with --db-url; can be repeated."
+            " By default trip:<trip id> and user:<user id>.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a user can or cannot read a trip.
+    """Explain why a user can or cannot read a trip, and join its Realtime topics.
 
     Reads Supabase as the user, with a token signed by the project's JWT secret
     or the user's own, and with the relay's key; then queries the relay for the
-    desired state. Without the relay, the explanation lacks that state.
+    desired state. Without the relay, the explanation lacks that state. With
+    --db-url it asks Realtime's own question about private channels: why does a
+    join end with CHANNEL_ERROR? It rolls back what that writes.
 
     Exit code 0: the user can read; 1: cannot; 2: unknown; 3: Supabase is
     unreachable.
 
     Examples:
       relay access --user $USER_ID --trip $TRIP_ID
+      relay access --user $USER_ID --trip $TRIP_ID --topic trip-messages-$TRIP_ID
     """
     settings = _read_settings(has_user_key=jwt_secret is not None or user_token is not None)
     if jwt_secret is None and read_subject(user_token or "") != str(user):
         raise typer.BadParameter("is not a token of --user", param_hint="--user-token")
+    if topic and db_url is None:
+        raise typer.BadParameter("needs --db-url or SUPABASE_DB_URL", param_hint="--topic")
     # The explanation says what libraries would log.
     logging.getLogger("app").addHandler(logging.NullHandler())
     desired, relay_error = _find_desired_state(url, token, str(trip), str(user))
     keys = Keys(publishable_key, jwt_secret, user_token)
     tables = table or TRIP_TABLES
     result = asyncio.run(_check(settings, keys, str(user), str(trip), tables, desired))
+    topics: Sequence[TopicAccess] = ()
+    if db_url is not None:
+        names = topic or (f"trip:{trip}", f"user:{user}")
+        topics = explain_topics(db_url, settings.targets, str(user), names)
     if as_json:
         question = {"user": str(user), "trip": str(trip)}
-        document = {**question, **asdict(result), "relay_error": relay_error}
+        document = {
+            **question,
+            **asdict(result),
+            "topics": [asdict(found) for found in topics],
+            "relay_error": relay_error,
+        }
         output.print_json(json.dumps(document))
     else:
         _show(result, relay_error)
+        for found in topics:
+            _show_topic(found)
     raise typer.Exit(_EXIT_CODES[result.verdict])
 
 
@@ -162,6 +191,12 @@ def _show(access: Access, relay_error: str | None) -> None:
         _show_line("relay", f"{desired.state}{removed}", f"{desired.event_type} {desired.event_id}")
     console = output if access.verdict in _STYLES else errors
     console.print(Text(access.sentence, _STYLES.get(access.verdict, "yellow")))
+
+
+def _show_topic(access: TopicAccess) -> None:
+    join = Outcome.ALLOWED if access.join is Answer.ALLOWED else Outcome.DENIED
+    style = _STYLES[join] if access.join is not None else "yellow"
+    output.print(Text(f"{access.topic}\n  {access.sentence}", style))
 
 
 def _show_line(name: str, value: str, detail: str = "") -> None:

@@ -18,6 +18,7 @@ from app.cli.output.console import errors, output
 from app.cli.output.finding_views import show_findings
 from app.cli.supabase_project import (
     TRIP_TABLES,
+    DbUrl,
     JwtSecret,
     Keys,
     PublishableKey,
@@ -44,14 +45,7 @@ def doctor(
     publishable_key: PublishableKey = None,
     jwt_secret: JwtSecret = None,
     user_token: UserToken = None,
-    db_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SUPABASE_DB_URL",
-            metavar="URL",
-            help="postgresql://… of the project, to read its policies, privileges and keys.",
-        ),
-    ] = None,
+    db_url: DbUrl = None,
     trip_table: Annotated[
         list[str] | None,
         typer.Option(metavar="TABLE", help="A table whose rows belong to a trip; can be repeated."),
