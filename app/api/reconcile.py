@@ -16,6 +16,7 @@ from app.api.dependencies import (
 from app.api.filters import Moment
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
 from app.api.request_body import EVENT_BYTES, parse_body, read_json_body
+from app.api.services import Services
 from app.auth.claims import Scope
 from app.domain.contract import UUID_PATTERN
 from app.domain.drift import (
@@ -216,6 +217,15 @@ async def list_reconciliations(
     services: ServicesDependency,
 ) -> ReconcileList:
     """List the latest 1,000 checks, newest first. Needs `events:read`."""
+    return await read_reconciliations(services, query)
+
+
+async def read_reconciliations(services: Services, query: PageQuery) -> ReconcileList:
+    """Read a page of checks.
+
+    Raises:
+        InputInvalid: the cursor is not of this listing.
+    """
     before = None
     if query.cursor is not None:
         (before,) = read_cursor(query.cursor, "reconciliations", length=1)
@@ -237,6 +247,15 @@ async def get_reconciliation(
     reconcile_id: _Id, _: EventAccess, services: ServicesDependency
 ) -> ReconcileReport:
     """Get a check and its result. Needs `events:read`."""
+    return await read_reconciliation(services, reconcile_id)
+
+
+async def read_reconciliation(services: Services, reconcile_id: str) -> ReconcileReport:
+    """Read a check.
+
+    Raises:
+        ReconciliationNotFound: it does not exist.
+    """
     found = await services.reconciler.find(_read_id(reconcile_id))
     return ReconcileReport.model_validate(found)
 
@@ -257,6 +276,18 @@ async def list_differences(
     """List the differences of the newest check; those of earlier checks are not kept.
 
     Needs `events:read`.
+    """
+    return await read_differences(services, reconcile_id, query)
+
+
+async def read_differences(
+    services: Services, reconcile_id: str, query: DifferenceQuery
+) -> DifferenceList:
+    """Read a page of differences.
+
+    Raises:
+        ReconciliationNotFound: the check does not exist.
+        InputInvalid: the cursor is not of this listing.
     """
     listing = f"differences {reconcile_id.lower()}"
     after = None

@@ -15,6 +15,7 @@ from app.console.event_filters import EVENT_ID, read_given, read_query
 from app.console.page_route import ConsoleRoute
 from app.console.pages import HEADERS, render
 from app.console.session import ConsoleSession
+from app.domain.cause_guide import CauseGuide, find_cause_guide
 from app.domain.entities import EntityKey, EventStatus, Kind, split_membership_key
 from app.domain.event_text import explain_event
 from app.domain.status_text import Tone
@@ -76,9 +77,16 @@ async def show_event(
         view="events",
         event=event,
         sentence=explain_event(event.status, entity.kind, entity.state, entity.last_error_code),
+        guide=_find_guide(event),
         steps=list(_list_steps(event)),
         member=member,
     )
+
+
+def _find_guide(event: EventBody) -> CauseGuide | None:
+    if event.status is not EventStatus.DEAD:
+        return None
+    return find_cause_guide(event.entity.last_error_code or "", event.entity.last_error or "")
 
 
 def _list_steps(event: EventBody) -> Iterator[Step]:

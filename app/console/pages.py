@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 NAVIGATION: Final = (
     ("now", "/console", "Now"),
-    ("events", "/console/events", "Events"),
+    ("revocations", "/console/revocations", "Revocations"),
     ("dead", "/console/dead", "Dead"),
+    ("events", "/console/events", "Events"),
+    ("access", "/console/access", "Who can read?"),
+    ("drift", "/console/drift", "Drift"),
 )
 """The name, path and title of each view."""
 

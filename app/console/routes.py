@@ -3,7 +3,18 @@
 from fastapi import APIRouter, Request, Response
 
 from app.api.application import Application
-from app.console import dead, events, links, login, now, replays, static_files
+from app.console import (
+    access,
+    dead,
+    drift,
+    events,
+    links,
+    login,
+    now,
+    replays,
+    revocations,
+    static_files,
+)
 from app.console.page_route import ConsoleRoute, show_error
 
 _fallback = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
@@ -18,7 +29,8 @@ async def show_not_found(request: Request) -> Response:
 def with_console(app: Application) -> Application:
     """Add the console to an API."""
     app.state.live_overview = now.make_live_overview(app)
-    for module in (static_files, login, links, now, events, dead, replays):
+    views = (now, revocations, dead, replays, events, access, drift)
+    for module in (static_files, login, links, *views):
         app.include_router(module.router)
     app.include_router(_fallback)
     return app

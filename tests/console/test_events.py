@@ -157,7 +157,7 @@ async def test_event_that_waits_shows_its_next_attempt(operator: Visitor) -> Non
 
 async def test_event_of_a_membership_leads_to_who_can_read(reader: Visitor) -> None:
     page = await reader.open("/console/events/evt_member")
-    link = find_link(page, "/console/access")
+    link = find_link(page, "/console/access?")
     assert link is not None
     assert parse_qs(urlsplit(link).query) == {"user": [USER], "trip": [TRIP]}
 
@@ -177,7 +177,7 @@ async def test_event_is_replayed_by_its_button(replayer: Visitor) -> None:
     assert await replayer.relay.send_and_wait(HISTORY["evt_user"], "evt_user") == "applied"
     text = (await replayer.open(response.headers["location"])).text
     assert "1 entity applied" in text
-    assert "event_ids: [" in text
+    assert "event_ids: evt_user" in text
 
 
 async def test_events_offer_no_replay_to_readers(reader: Visitor) -> None:

@@ -16,15 +16,11 @@ from app.cli.client.drift_models import (
 )
 from app.cli.output.console import errors, output, sanitize
 from app.domain.drift import Difference, Effect, Origin, Repair, RepairStatus
+from app.domain.drift_text import EFFECTS, ORIGINS
 from app.domain.wording import count
 
 _SHOWN_DIFFERENCES: Final = 20
 _STYLES: Final = {Effect.LEAKS: "bold red", Effect.DENIES: "yellow", Effect.OTHER: ""}
-_MEANINGS: Final = {
-    Effect.LEAKS: "access that should be revoked",
-    Effect.DENIES: "access that should be granted",
-    Effect.OTHER: "no effect on access",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Wording:
 
 
 SUPABASE: Final = Wording(
-    "Supabase", "the desired state", "changed by somebody else", "entity", "repaired"
+    "Supabase", "the desired state", ORIGINS[Origin.CHANGED], "entity", "repaired"
 )
 SOURCE: Final = Wording("The relay", "the source", "changed without an event", "event", "sent")
 
@@ -127,17 +123,13 @@ def show_differences(
 
 
 def _show_heading(effect: Effect, number: int) -> None:
-    heading = Text.assemble((effect.value, _STYLES[effect]), f": {number:,}, {_MEANINGS[effect]}")
+    heading = Text.assemble((effect.value, _STYLES[effect]), f": {number:,}, {EFFECTS[effect]}")
     output.print()
     output.print(heading)
 
 
 def _show_difference(found: Difference, wording: Wording) -> None:
-    origins = {
-        Origin.REMOVED_BY_US: "removed by the relay",
-        Origin.UNKNOWN_TO_US: "unknown to the relay",
-        Origin.CHANGED: wording.changed,
-    }
+    origins = {**ORIGINS, Origin.CHANGED: wording.changed}
     repair = f"repair: {found.repair}"
     if found.repair is Repair.NONE:
         repair = f"not repaired: {sanitize(found.note or 'no reason given')}"
