@@ -22,19 +22,22 @@ type rejection struct {
 	Reason string `json:"reason"`
 }
 
-const isDue = `parked_at is null and (claimed_until is null or claimed_until <= clock_timestamp())`
+const isUnclaimed = `(claimed_until is null or claimed_until <= clock_timestamp())`
 
 // claim takes rows for a time, revocations first. At least a fifth is for other events, so that no
 // flood of revocations stops them. Rows that another process claims at this moment are skipped.
+//
+// The priorities are compared by < and >: without statistics, as after a burst, PostgreSQL expects so
+// many rows then that it reads the index in order, and with = so few that it reads and sorts them all.
 func (o *Outbox) claim(ctx context.Context, limit int, duration time.Duration) ([]row, error) {
 	var rows []row
 	err := o.db.Query(ctx, `
 		with revocations as (
-		  select id from relay_outbox where priority = 0 and `+isDue+`
-		  order by id limit $1::bigint for update skip locked
+		  select id from relay_outbox where priority < 1 and `+isUnclaimed+`
+		  order by priority, id limit $1::bigint for update skip locked
 		), rest as (
-		  select id from relay_outbox where priority = 1 and `+isDue+`
-		  order by id limit $2::bigint - (select count(*) from revocations) for update skip locked
+		  select id from relay_outbox where priority > 0 and `+isUnclaimed+`
+		  order by priority, id limit $2::bigint - (select count(*) from revocations) for update skip locked
 		)
 		update relay_outbox as claimed
 		set claimed_until = clock_timestamp() + make_interval(secs => $3::float8)
@@ -68,7 +71,7 @@ func (o *Outbox) claimEvent(
 	err = o.queryRow(ctx, `
 		with claimed as (
 		  update relay_outbox set claimed_until = clock_timestamp() + make_interval(secs => $2::float8)
-		  where event_id = $1::text and `+isDue+`
+		  where event_id = $1::text and parked_at is null and `+isUnclaimed+`
 		  returning id
 		)
 		select coalesce((select id from claimed), 0), coalesce(pg_xact_status($3::text::xid8), '')`,

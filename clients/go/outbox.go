@@ -105,6 +105,14 @@ func Record(ctx context.Context, transaction DB, data Data) (Event, error) {
 		string(data.EventType()), string(encoded))
 }
 
+// LastRecorded returns the last event that the triggers of sql/relay_triggers.sql have recorded in a
+// transaction. It is for drivers.
+func LastRecorded(ctx context.Context, transaction DB) (Event, error) {
+	return readRecorded(ctx, transaction, `
+		select pg_current_xact_id()::text, xmin::text, event_id, type, occurred_at, data::text
+		from relay_outbox where event_id = current_setting('relay.last_recorded', true)`)
+}
+
 // readRecorded reads an event with the transaction that recorded it.
 func readRecorded(ctx context.Context, transaction DB, statement string, arguments ...any) (Event, error) {
 	var top, row, data string
@@ -113,7 +121,7 @@ func readRecorded(ctx context.Context, transaction DB, statement string, argumen
 	err := outbox.queryRow(ctx, statement, arguments,
 		&top, &row, &event.ID, &event.Type, &event.Timestamp, &data)
 	if err != nil {
-		return Event{}, wrap("recording an event", err)
+		return Event{}, wrap("reading a recorded event", err)
 	}
 	event.Data = json.RawMessage(data)
 	event.transaction, err = fullTransactionID(top, row)

@@ -52,6 +52,12 @@ func DeleteMembership(ctx context.Context, tx pgx.Tx, data DeletedMembership) (s
 	return supabasesync.Record(ctx, database{tx}, data)
 }
 
+// LastRecorded returns the last event that the triggers of sql/relay_triggers.sql have recorded in tx,
+// to wait for it. Without the triggers, use the event that the other functions return.
+func LastRecorded(ctx context.Context, tx pgx.Tx) (supabasesync.Event, error) {
+	return supabasesync.LastRecorded(ctx, database{tx})
+}
+
 // Querier is a *pgxpool.Pool, a *pgx.Conn or a pgx.Tx.
 type Querier interface {
 	Exec(ctx context.Context, statement string, arguments ...any) (pgconn.CommandTag, error)

@@ -51,6 +51,12 @@ func DeleteMembership(ctx context.Context, tx *sql.Tx, data DeletedMembership) (
 	return supabasesync.Record(ctx, database{tx}, data)
 }
 
+// LastRecorded returns the last event that the triggers of sql/relay_triggers.sql have recorded in tx,
+// to wait for it. Without the triggers, use the event that the other functions return.
+func LastRecorded(ctx context.Context, tx *sql.Tx) (supabasesync.Event, error) {
+	return supabasesync.LastRecorded(ctx, database{tx})
+}
+
 // Querier is a *sql.DB, a *sql.Conn or a *sql.Tx.
 type Querier interface {
 	ExecContext(ctx context.Context, statement string, arguments ...any) (sql.Result, error)

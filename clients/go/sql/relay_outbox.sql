@@ -16,16 +16,17 @@ create table if not exists relay_outbox (
 );
 
 alter table relay_outbox
-  -- 0: a revocation, which is sent first. Generated, so that no writer can forget it.
-  add column if not exists priority smallint not null generated always as (
-    case when type like '%.deleted'
-           or type like 'membership.%' and data ->> 'status' is distinct from 'ACTIVE'
-         then 0 else 1 end) stored,
+  -- 0: a revocation, which is sent first; null: parked. Generated, so that no writer can forget it.
+  add column if not exists priority smallint generated always as (
+    case when parked_at is not null then null
+         when type like '%.deleted'
+           or type like 'membership.%' and data ->> 'status' is distinct from 'ACTIVE' then 0
+         else 1 end) stored,
   -- A sender holds the row until then. If it dies, another sender takes the row.
   add column if not exists claimed_until timestamptz;
 
 drop index if exists relay_outbox_unsent_idx;
-create index if not exists relay_outbox_due_idx on relay_outbox (priority, id) where parked_at is null;
+create index if not exists relay_outbox_due_idx on relay_outbox (priority, id) where priority is not null;
 
 -- Wakes the senders at the commit.
 -- +goose StatementBegin

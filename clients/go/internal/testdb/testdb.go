@@ -13,7 +13,7 @@ import (
 )
 
 // Create returns the URL of an empty database. It skips the test if TEST_DATABASE_URL, the URL of a
-// PostgreSQL whose user may create databases, is not set.
+// PostgreSQL's superuser, is not set.
 func Create(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
