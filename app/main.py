@@ -263,7 +263,9 @@ def _make_token_verifier(
 
 def _warn_about_settings(settings: Settings) -> None:
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
-        logger.warning("without JWT_SECRET or JWT_JWKS_URL, /replay and /events respond with 403")
+        logger.warning(
+            "without JWT_SECRET or JWT_JWKS_URL, /console, /events and /replay respond with 403"
+        )
     if settings.webhook_tolerance_seconds > _LONG_TOLERANCE_SECONDS:
         logger.warning(
             "WEBHOOK_TOLERANCE_SECONDS=%d: a captured request can be replayed for that long",

@@ -58,6 +58,10 @@ class Claims:
     request_body_sha256: str | None
     webhook_id: str | None
 
+    def is_expired(self, now: float) -> bool:
+        """Whether the token is no longer accepted, at a time in Unix seconds."""
+        return now >= self.expires_at + _LEEWAY_SECONDS
+
     def require(self, scope: Scope) -> None:
         """Raise `ScopeMissing` unless the token has the scope."""
         if scope not in self.scopes:

@@ -29,7 +29,7 @@ class LiveFragment:
     """A fragment of HTML, and its streams.
 
     Args:
-        compute: makes the fragment; its exceptions end the streams.
+        compute: makes the fragment; its exceptions end the streams, but for a timeout.
         interval_seconds: how often.
     """
 
@@ -67,7 +67,10 @@ class LiveFragment:
         """Write the events of one stream."""
         sent, sent_at = "", self._monotonic()
         while is_valid():
-            html = await self._read()
+            try:
+                html = await self._read()
+            except TimeoutError:  # the store stalls; the client keeps what it has
+                html = sent
             now = self._monotonic()
             if html != sent:
                 sent, sent_at = html, now

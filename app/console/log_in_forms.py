@@ -1,5 +1,6 @@
 """The forms of visitors without a session: a random cookie takes the place of the session's."""
 
+import re
 import secrets
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from app.console.cross_site import (
 from app.console.pages import render
 
 _COOKIE: Final = "__Host-relay-console-login"
+_NONCE: Final = re.compile(r"[\w-]{43}", re.ASCII)
 
 
 def render_log_in_form(
@@ -22,7 +24,9 @@ def render_log_in_form(
 ) -> Response:
     """Make the response that shows a form which begins a session."""
     # The same one in each tab, or the form of another tab would become invalid.
-    nonce = request.cookies.get(_COOKIE) or secrets.token_urlsafe(32)
+    nonce = request.cookies.get(_COOKIE, "")
+    if _NONCE.fullmatch(nonce) is None:
+        nonce = secrets.token_urlsafe(32)
     csrf_token = derive_csrf_token(nonce)
     response = render(request, template, None, status=status, csrf_token=csrf_token, **values)
     response.set_cookie(_COOKIE, nonce, path="/", secure=True, httponly=True, samesite="strict")

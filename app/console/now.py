@@ -59,7 +59,7 @@ async def stream_now(
 ) -> Response:
     """Send the overview again whenever it has changed, as server-sent events."""
     live: LiveFragment = request.app.state.live_overview
-    return live.respond(lambda: session.is_valid_at(services.clock()))
+    return live.respond(lambda: not session.claims.is_expired(services.clock()))
 
 
 def make_live_overview(app: FastAPI) -> LiveFragment:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from app.api.problems import describe_fields, find_reason, find_status
 from app.console.cross_site import CrossSiteRequest, require_same_origin
-from app.console.pages import HEADERS, render
+from app.console.pages import HEADERS, prepare_templates, render
 from app.console.session import LogInRequired
 from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyUnavailable
 
@@ -33,6 +33,7 @@ class ConsoleRoute(APIRoute):
         path = self.path  # logged instead of the URL, which may hold a code
 
         async def handle_request(request: Request) -> Response:
+            await prepare_templates()
             try:
                 request.app.state.services.authenticator.require_operator_access()
                 if request.method not in _SAFE_METHODS:

@@ -1,5 +1,6 @@
 """Renders the console's pages."""
 
+import asyncio
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -70,6 +71,12 @@ def render_fragment(template: str, now: datetime, **values: Any) -> str:
         now: the end of relative times.
     """
     return _load_templates().get_template(template).render(now=now, **values)
+
+
+async def prepare_templates() -> None:
+    """Import Jinja and make its environment, in a thread: both take longer than an event may."""
+    if not _load_templates.cache_info().currsize:
+        await asyncio.to_thread(_load_templates)
 
 
 def read_now(request: Request) -> datetime:

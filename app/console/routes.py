@@ -1,6 +1,7 @@
 """Adds the console to the application."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from app.api.application import Application
 from app.console import (
@@ -23,6 +24,8 @@ _fallback = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 @_fallback.get("/console/{path:path}")
 async def show_not_found(request: Request) -> Response:
     """Respond to a path that no view has."""
+    if request.url.path == f"{login.HOME}/":
+        return RedirectResponse(login.HOME)
     return show_error(request, 404, "The console has no such page.")
 
 

@@ -38,10 +38,6 @@ class Session:
     claims: Claims
     csrf_token: str = field(repr=False)
 
-    def is_valid_at(self, now: float) -> bool:
-        """Whether the token has not expired."""
-        return now < self.claims.expires_at
-
     @property
     def may_replay(self) -> bool:
         """Whether the operator may change something."""

@@ -118,7 +118,7 @@ def test_links_within_the_pages_lead_to_a_place(documentation: Documentation) ->
             if anchor:
                 assert anchor in set(pages[target or path].list_values("id")), link
             elif target.startswith("/"):
-                assert target in {*pages, "/openapi.json", "/health", "/metrics"}, link
+                assert target in {*pages, "/openapi.json", "/health", "/metrics", "/console"}, link
 
 
 def test_reference_shows_the_whole_document(documentation: Documentation) -> None:

@@ -58,6 +58,20 @@ async def test_silent_stream_sends_a_heartbeat() -> None:
     assert await anext(stream) == ":\n\n"
 
 
+async def test_stream_outlives_a_computation_that_takes_too_long() -> None:
+    times = 0
+
+    async def compute() -> str:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise TimeoutError
+        return "one"
+
+    stream = follow(LiveFragment(compute, interval_seconds=0.0))
+    assert await anext(stream) == "data: one\n\n"
+
+
 async def test_stream_ends_with_the_session() -> None:
     is_valid = True
     fragment = LiveFragment(Source().compute, interval_seconds=0.0)

@@ -121,6 +121,11 @@ async def test_unknown_page_is_a_page(operator: Visitor) -> None:
     assert "The console has no such page." in Page(response.text).text
 
 
+async def test_slash_at_the_end_leads_to_the_console(visitor: Visitor) -> None:
+    response = await visitor.get("/console/")
+    assert (response.status_code, response.headers["location"]) == (307, "/console")
+
+
 async def test_now_shows_the_status(operator: Visitor) -> None:
     relay = operator.relay
     for event_id, body in HISTORY.items():
