@@ -22,10 +22,15 @@ router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
 
 class Fact(NamedTuple):
-    """A line of the overview."""
+    """A line of the overview.
+
+    Attributes:
+        path: of the view that shows more.
+    """
 
     label: str
     sentence: Sentence
+    path: str | None = None
 
 
 class Overview(NamedTuple):
@@ -103,9 +108,10 @@ def _list_problems(health: HealthBody) -> Iterator[Fact]:
 
 
 def _list_facts(health: HealthBody, status: StatusBody | None) -> Iterator[Fact]:
-    yield Fact("Backlog", status_text.describe_backlog(**health.backlog.model_dump()))
+    backlog = status_text.describe_backlog(**health.backlog.model_dump())
+    yield Fact("Backlog", backlog, "/console/events?status=pending")
     if status is not None:
-        yield Fact("Revocations", _describe_revocations(status))
+        yield Fact("Revocations", _describe_revocations(status), "/console/revocations")
         yield Fact(
             "Circuit breaker", status_text.describe_breaker(status.circuit_breaker, status.at)
         )
@@ -117,7 +123,7 @@ def _list_facts(health: HealthBody, status: StatusBody | None) -> Iterator[Fact]
             )
         yield Fact("Leader", status_text.describe_leader(status.leader, status.replica))
     drift = health.drift.model_dump(exclude={"plan_id"})
-    yield Fact("Drift", status_text.describe_drift(**drift))
+    yield Fact("Drift", status_text.describe_drift(**drift), "/console/drift")
 
 
 def _describe_revocations(status: StatusBody) -> Sentence:
