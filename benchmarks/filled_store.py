@@ -6,6 +6,7 @@ import inspect
 import os
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,9 @@ _BATCH: Final = 1000
 _TRIPS_PER_ENTITY: Final = 0.1
 _DEAD: Final = 200
 _PENDING: Final = 500
+_REVOCATIONS: Final = 10_000
+# A week of them.
+_REVOCATION_STEP: Final = 60_000_000
 
 
 def fill_store(scene: Scene) -> Path:
@@ -124,4 +128,21 @@ def _settle(path: Path) -> None:
                 " (SELECT kind, key FROM entities WHERE state = 'applied' ORDER BY key LIMIT ?)",
                 (state, count),
             )
+        connection.execute(
+            "UPDATE entities SET last_error_code = '23514', attempts = 1,"
+            ' last_error = \'new row for relation "users" violates check constraint "c"\''
+            " WHERE state = 'dead'"
+        )
+        # Revocations of the last days, as the console measures them.
+        connection.execute(
+            "INSERT INTO revocations (key, occurred_at, received_at, applied_at)"
+            " SELECT key, :now - number * :step, :now - number * :step, :now - number * :step"
+            "   + 20000 + number % 1000 * 100 FROM (SELECT key, row_number() OVER () AS number"
+            " FROM entities WHERE kind = 'membership' LIMIT :count)",
+            {
+                "now": int(time.time() * 1_000_000),
+                "step": _REVOCATION_STEP,
+                "count": _REVOCATIONS,
+            },
+        )
     connection.close()

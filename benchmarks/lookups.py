@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 
@@ -32,7 +32,9 @@ def measure_lookups(scene: Scene) -> list[Measurement]:
             "Looking up",
             f"{size}; one connection, one request at a time, {_LOOKUPS} of each kind in a round",
         )
-        _measure_filters(operator, lookups, scene.rounds)
+        _measure_looks(_list_looks(operator), lookups, scene.rounds)
+        pages = Measurement("Opening the console", f"{size}; 10,000 revocations; likewise")
+        _measure_looks(_list_pages(operator), pages, scene.rounds)
         replays = Measurement(
             "Replaying", f"{size}; Supabase is unavailable, so nothing is written"
         )
@@ -45,11 +47,12 @@ def measure_lookups(scene: Scene) -> list[Measurement]:
         )
         _measure_receiving(scene, port, beside)
         operator.close()
-    return [lookups, replays, beside]
+    return [lookups, pages, replays, beside]
 
 
-def _measure_filters(operator: Operator, measurement: Measurement, rounds: int) -> None:
-    looks = _list_looks(operator)
+def _measure_looks(
+    looks: Mapping[str, Callable[[], object]], measurement: Measurement, rounds: int
+) -> None:
     p50: dict[str, list[float]] = {name: [] for name in looks}
     p99: dict[str, list[float]] = {name: [] for name in looks}
     for _ in range(rounds):
@@ -85,6 +88,21 @@ def _list_looks(operator: Operator) -> dict[str, Callable[[], object]]:
     }
     looks["one event"] = partial(operator.get, f"/events/{some['event_id']}")
     return looks
+
+
+def _list_pages(operator: Operator) -> dict[str, Callable[[], object]]:
+    event_id = operator.get("/events", limit="1")["events"][0]["event_id"]
+    paths = {
+        "now": "/console",
+        "events": "/console/events",
+        "events of one cause": "/console/events?status=dead&error_code=23514",
+        "one event": f"/console/events/{event_id}",
+        "dead": "/console/dead",
+        "confirming the replay of one cause": "/console/replays/new?status=dead&error_code=23514",
+        "revocations of a week": "/console/revocations?period=week",
+        "drift": "/console/drift",
+    }
+    return {name: partial(operator.open, path) for name, path in paths.items()}
 
 
 def _time(look: Callable[[], object]) -> list[float]:

@@ -1,5 +1,6 @@
 """Lookups and replays by an operator, over HTTP."""
 
+import http
 import http.client
 import json
 import time
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.auth.tokens import mint_token
+from app.console.session import COOKIE
 from benchmarks.processes import JWT_SECRET
 
 Document = dict[str, Any]
@@ -27,11 +29,21 @@ class Operator:
         }
         token = mint_token(claims, secret=JWT_SECRET)
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        self._session = {"cookie": f"{COOKIE}={token}"}
 
     def get(self, path: str, **parameters: str) -> Document:
         """Read something."""
         query = f"?{urlencode(parameters)}" if parameters else ""
         return self._ask("GET", path + query)
+
+    def open(self, path: str) -> bytes:
+        """Open a page of the console."""
+        self._connection.request("GET", path, headers=self._session)
+        answer = self._connection.getresponse()
+        page = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"GET {path}: {answer.status}")
+        return page
 
     def replay(self, **criteria: Any) -> Document:
         """Have something replayed, and stay until all of it is marked."""

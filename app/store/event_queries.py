@@ -184,7 +184,7 @@ def _find_window(
         return walk_events_of(criteria.entity, before, size)
     source: FromClause = events
     states = _list_states(criteria)
-    if states and all(_are_few(connection, state) for state in states):
+    if states and all(_are_few(connection, state, criteria) for state in states):
         source = _select_desired(criteria, states)
     statement = select(source.c.received_at, source.c.sequence)
     if before is not None:
@@ -221,8 +221,12 @@ def _select_desired(criteria: Criteria, states: Sequence[EntityState]) -> FromCl
     return union_all(*each).cte("desired").prefix_with("MATERIALIZED")
 
 
-def _are_few(connection: Connection, state: EntityState) -> bool:
-    some = select(entities.c.kind).where(entities.c.state == state.value).limit(_FEW_ENTITIES + 1)
+def _are_few(connection: Connection, state: EntityState, criteria: Criteria) -> bool:
+    some = select(entities.c.kind).where(entities.c.state == state.value)
+    if state is EntityState.DEAD and criteria.error_code is not None:
+        # They have an index, so that no more than these are read.
+        some = some.where(*match_error(criteria))
+    some = some.limit(_FEW_ENTITIES + 1)
     count = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
     return count <= _FEW_ENTITIES
 

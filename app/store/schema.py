@@ -94,6 +94,8 @@ entities = Table(
         "entities_pending", "priority", "due_at", text("kind DESC"), where="state = 'pending'"
     ),
     _partial_index("entities_dead", "kind", "key", where="state = 'dead'"),
+    # To find those of a rare error among many.
+    _partial_index("entities_dead_of", "last_error_code", "last_error", where="state = 'dead'"),
     # No larger than the unsettled entities of replays.
     _partial_index(
         "entities_replayed", "replay", "state", where="replay IS NOT NULL AND state <> 'applied'"

@@ -100,10 +100,10 @@ async def have_applied(store: Store, *, now: Instant = NOW) -> None:
     await record(store, [Applied(entity) for entity in picked], now)
 
 
-async def have_refused(store: Store, *, now: Instant = NOW) -> None:
+async def have_refused(store: Store, *, now: Instant = NOW, code: str = "23514") -> None:
     """Record for all that is due that Supabase refused it for good."""
     picked = await claim(store, now, 100_000)
-    await record(store, [fail(entity) for entity in picked], now)
+    await record(store, [fail(entity, code=code) for entity in picked], now)
 
 
 async def have_postponed(store: Store, *, now: Instant = NOW) -> None:

@@ -241,6 +241,23 @@ async def test_listing_of_few_dead_does_not_read_every_event(
     assert steps < 20_000
 
 
+async def test_listing_of_a_rare_error_among_many_dead_needs_no_empty_pages(
+    library: Library,
+) -> None:
+    await library.receive(*(World().trip("created") for _ in range(3)))
+    await have_refused(library.store, code="22001")
+    # More than are few.
+    await library.receive(*(World().trip("created") for _ in range(5_001)), at=1)
+    await have_refused(library.store)
+    criteria = Criteria(status=EventStatus.DEAD, error_code="22001")
+    page, position = library.read_page(criteria, None, 10, 10)
+    assert (len(page), position) == (3, None)
+    everything = Criteria(status=EventStatus.DEAD)
+    page, position = library.read_page(everything, None, 10, 10)
+    assert len(page) == 10
+    assert position is not None
+
+
 async def test_listing_by_instants_includes_the_first_and_excludes_the_last(
     library: Library,
 ) -> None:

@@ -91,15 +91,21 @@ def chromium() -> "Iterator[Browser]":
         browser.close()
 
 
-def _open(
-    browser: "Browser", relay: Relay, contexts: "list[BrowserContext]", **options: Any
+def open_console(
+    browser: "Browser",
+    relay: Relay,
+    contexts: "list[BrowserContext]",
+    *,
+    scope: str = "events:read",
+    **options: Any,
 ) -> "Page":
+    """Log in as an operator, with options of `Browser.new_context`."""
     context = browser.new_context(base_url=relay.url, **options)
     contexts.append(context)
     context.set_default_timeout(PATIENCE_MILLISECONDS)
     page = context.new_page()
     page.goto("/console/login")
-    page.get_by_label("Operator's token").fill(relay.make_token())
+    page.get_by_label("Operator's token").fill(relay.make_token(scope))
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/console")
     return page
@@ -109,6 +115,6 @@ def _open(
 def open_page(chromium: "Browser", relay_in_trouble: Relay) -> "Iterator[OpenPage]":
     """Open the console in an operator's browser, with options of `Browser.new_context`."""
     contexts: list[BrowserContext] = []
-    yield partial(_open, chromium, relay_in_trouble, contexts)
+    yield partial(open_console, chromium, relay_in_trouble, contexts)
     for context in contexts:
         context.close()

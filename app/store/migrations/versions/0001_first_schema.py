@@ -50,6 +50,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "key"),
     )
     _create_partial_index("entities_dead", "entities", ["kind", "key"], "state = 'dead'")
+    _create_partial_index(
+        "entities_dead_of", "entities", ["last_error_code", "last_error"], "state = 'dead'"
+    )
     op.create_index("entities_of_user", "entities", ["user_id"])
     _create_partial_index(
         "entities_replayed",
