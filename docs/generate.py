@@ -1,8 +1,9 @@
 """`python -m docs.generate` (`make docs`): bring the pages up to date with the code.
 
 A part between `<!-- generated: NAME -->` and `<!-- end -->` is written from the code. A fenced
-block after `<!-- snippet: PATH#REGION -->` shows a region of a file in docs/snippets. Everything
-else is written by hand. tests/docs/test_pages.py fails when a page is stale.
+block after `<!-- snippet: PATH#REGION -->` shows a region of a file in docs/snippets, or of one
+whose path begins with clients/. Everything else is written by hand. tests/docs/test_pages.py fails
+when a page is stale.
 """
 
 import json
@@ -35,6 +36,7 @@ SNIPPETS: Final = DOCS / "snippets"
 PAGES: Final = (
     *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     CHECKOUT / "benchmarks" / "README.md",
+    CHECKOUT / "clients" / "go" / "README.md",
     *sorted(DOCS.rglob("*.md")),
 )
 _PART: Final = re.compile(
@@ -63,7 +65,8 @@ def render(page: str) -> str:
 def read_region(source: str) -> str:
     """Return a region of a snippet file: `path#name` is the text between its two comments."""
     path, _, name = source.partition("#")
-    lines = (SNIPPETS / path).read_text().splitlines()
+    folder = CHECKOUT if path.startswith("clients/") else SNIPPETS
+    lines = (folder / path).read_text().splitlines()
     words = [line.strip(" /#-") for line in lines]
     start = words.index(f"region: {name}") + 1
     end = words.index("endregion", start)

@@ -12,6 +12,7 @@ import pytest
 
 CHECKOUT: Final = Path(__file__).parents[1]
 GO_MODULE: Final = CHECKOUT / "clients" / "go"
+OUTBOX_SQL: Final = GO_MODULE / "sql" / "relay_outbox.sql"
 GO_SECONDS: Final = 540
 """The first run compiles the standard library twice, once for the race detector."""
 _CACHES: Final = CHECKOUT / ".local"
@@ -48,22 +49,26 @@ def _find_go() -> str:
     return go if go is not None else _skip("no go on PATH; on Debian: apt-get install golang")
 
 
+def go_environment() -> dict[str, str]:
+    """Return an environment in which Go keeps its caches in this checkout."""
+    return {
+        **os.environ,
+        # Without -modcacherw, `make clean` could not remove the cache.
+        "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "GOCACHE": str(_CACHES / "go-cache"),
+        "GOMODCACHE": str(_CACHES / "go-mod"),
+    }
+
+
 def _run(
     arguments: list[str] | tuple[str, ...], folder: Path, environment: Mapping[str, str] | None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - the commands are ours
         [_find_go(), *arguments],
         cwd=folder,
-        env={
-            **os.environ,
-            # Without -modcacherw, `make clean` could not remove the cache.
-            "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
-            "GOTOOLCHAIN": "local",
-            "GOWORK": "off",
-            "GOCACHE": str(_CACHES / "go-cache"),
-            "GOMODCACHE": str(_CACHES / "go-mod"),
-            **(environment or {}),
-        },
+        env={**go_environment(), **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

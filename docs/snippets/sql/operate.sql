@@ -1,5 +1,6 @@
 -- region: watch
 select count(*) filter (where parked_at is null)         as waiting,
+       count(*) filter (where priority = 0)              as revocations,
        now() - min(occurred_at) filter (where parked_at is null) as oldest,
        count(parked_at)                                  as parked
 from relay_outbox;

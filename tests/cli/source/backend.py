@@ -8,7 +8,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.cli.source.sides import Row, kind_of
-from tests.docs.pages import read_region
+from tests.golang import OUTBOX_SQL
 from tests.postgres import PostgresServer
 
 _TABLES: Final = """
@@ -52,5 +52,5 @@ def create_backend(postgres: PostgresServer, *, has_outbox: bool = True) -> Back
     backend = Backend(postgres.create_database())
     backend.execute(_TABLES)
     if has_outbox:
-        backend.execute(read_region("sql/outbox.sql#outbox"))
+        backend.execute(OUTBOX_SQL.read_text())
     return backend
