@@ -65,7 +65,8 @@ def show_error(
     return render(
         request,
         "error.html",
-        None,
+        # Of a request that failed after its session was opened: the page keeps the navigation.
+        getattr(request.state, "console_session", None),
         status=status,
         title=HTTPStatus(status).phrase,
         sentence=sentence,

@@ -94,6 +94,7 @@ def _load_templates() -> "Environment":
         "ago": pass_context(lambda context, moment: _write_ago(moment, context["now"])),
         "count": count,
         "duration": write_duration,
+        "state": lambda state: "OK" if state == "ok" else state.capitalize(),
         "time": partial(_write_time, form="%Y-%m-%d %H:%M:%S"),
         "exact": _write_exact,
         "clock": partial(_write_time, form="%H:%M:%S"),

@@ -58,7 +58,8 @@ async def _open_session(request: Request, services: ServicesDependency) -> Sessi
         claims = await _authorize(services.authenticator, token)
     except Unauthenticated as error:
         raise LogInRequired from error
-    return Session(claims, derive_csrf_token(token))
+    session = request.state.console_session = Session(claims, derive_csrf_token(token))
+    return session
 
 
 async def _authorize(authenticator: Authenticator, token: str) -> Claims:

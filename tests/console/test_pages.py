@@ -121,6 +121,13 @@ async def test_unknown_page_is_a_page(operator: Visitor) -> None:
     assert "The console has no such page." in Page(response.text).text
 
 
+async def test_error_after_the_log_in_keeps_the_navigation(operator: Visitor) -> None:
+    response = await operator.get("/console/events/evt_unknown")
+    assert response.status_code == 404
+    page = Page(response.text)
+    assert {path for _, path, _ in NAVIGATION} <= set(page.list_values("a", "href"))
+
+
 async def test_slash_at_the_end_leads_to_the_console(visitor: Visitor) -> None:
     response = await visitor.get("/console/")
     assert (response.status_code, response.headers["location"]) == (307, "/console")
