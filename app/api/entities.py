@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.cursors import read_key_cursor, write_key_cursor
 from app.api.dependencies import EventAccess, ServicesDependency, UniqueParameters
-from app.api.filters import Moment
+from app.api.filters import Id, Moment
 from app.api.problems import OPERATOR_ERRORS, describe_problems
 from app.domain.entities import Kind
-from app.domain.errors import InputInvalid
+from app.domain.errors import FieldError, InputInvalid
 from app.store import entity_queries
 
 router = APIRouter(tags=["events"], responses=describe_problems(*OPERATOR_ERRORS))
@@ -47,6 +47,9 @@ class EntityQuery(BaseModel):
     kind: Kind
     limit: int = Field(1000, ge=1, le=MAXIMUM_LIMIT)
     cursor: str | None = Field(None, description="`next_cursor` of the previous page.")
+    user_id: Id | None = Field(
+        None, description="Only memberships of this user; with `kind=membership`."
+    )
 
 
 @router.get(
@@ -65,11 +68,19 @@ async def list_entities(
 
     Each page shows the state at its own time. Needs `events:read`.
     """
-    listing = f"entities {query.kind}"
+    user_id = query.user_id
+    if user_id is not None and query.kind is not Kind.MEMBERSHIP:
+        raise InputInvalid([FieldError("/query/user_id", "goes with kind=membership")])
+    listing = f"entities {query.kind}" + (f" of {user_id}" if user_id else "")
     after = None if query.cursor is None else read_key_cursor(query.cursor, listing)
-    page = await services.store.search(
-        entity_queries.read_entity_page, query.kind, after, query.limit
-    )
+    if user_id is None:
+        page = await services.store.search(
+            entity_queries.read_entity_page, query.kind, after, query.limit
+        )
+    else:
+        page = await services.store.search(
+            entity_queries.read_memberships_of_user, user_id, after, query.limit
+        )
     last_key = page.last_key
     return DesiredEntityList(
         entities=[DesiredEntityBody.model_validate(entity) for entity in page.entities],

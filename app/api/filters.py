@@ -133,7 +133,7 @@ Entity = Annotated[
     ),
 ]
 
-TripId = Annotated[
+Id = Annotated[
     str,
     BeforeValidator(_read_id),
     WithJsonSchema({"type": "string", "format": "uuid", "examples": [_EXAMPLE_ID]}),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.dependencies import EventAccess, ServicesDependency, UniqueParameters
-from app.api.filters import InstantText, Moment, TripId, check_range
+from app.api.filters import Id, InstantText, Moment, check_range
 from app.api.problems import OPERATOR_ERRORS, describe_problems
 from app.domain.errors import InputInvalid
 from app.domain.exposure import ExposureFilter
@@ -67,7 +67,7 @@ class ExposureQuery(BaseModel):
 
     since: InstantText = Field(description="In force at this time or later, or not yet.")
     until: InstantText | None = Field(None, description="Happened before this time.")
-    trip_id: TripId | None = Field(None, description="Only memberships of this trip.")
+    trip_id: Id | None = Field(None, description="Only memberships of this trip.")
     limit: int = Field(50, ge=1, le=200, description="The most revocations to list.")
 
     @model_validator(mode="after")

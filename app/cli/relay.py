@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "send": "Sign one event and post it, or a whole file of them.",
     "events": "List received events and what became of them, or show one.",
     "exposure": "Measure how long revoked memberships still gave access in Supabase.",
+    "evict": "Remove a user's access to one trip or to all, now.",
     "replay": "Re-sync the entities of matching events with Supabase.",
     "reconcile": "Find rows that differ from what they should be, and repair them.",
     "console": "Print a link that opens the console in a browser.",

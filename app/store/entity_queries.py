@@ -3,12 +3,12 @@
 import json
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, TextClause, select, text
 
 from app.domain.entities import EntityKey, Kind
 from app.domain.instants import Instant
 from app.domain.row_digests import digest_row
-from app.store.schema import entities
+from app.store.schema import OF_USER, entities
 
 _FIRST: Final = EntityKey("")
 
@@ -49,9 +49,27 @@ def read_entity_page(
 
     The primary key leads to the page, so that every page takes the same time.
     """
+    return _read_page(connection, kind, entities.c.kind == kind.value, after, limit)
+
+
+def read_memberships_of_user(
+    connection: Connection, user_id: str, after: EntityKey | None, limit: int
+) -> EntityPage:
+    """Read the memberships of one user in the byte order of their keys, tombstones too."""
+    of_user = text(OF_USER).bindparams(key=user_id)
+    return _read_page(connection, Kind.MEMBERSHIP, of_user, after, limit)
+
+
+def _read_page(
+    connection: Connection,
+    kind: Kind,
+    condition: ColumnElement[bool] | TextClause,
+    after: EntityKey | None,
+    limit: int,
+) -> EntityPage:
     statement = (
         select(entities.c.key, entities.c.occurred_at, entities.c.row)
-        .where(entities.c.kind == kind.value, entities.c.key > (after or _FIRST))
+        .where(condition, entities.c.key > (after or _FIRST))
         .order_by(entities.c.key)
         .limit(limit + 1)
     )

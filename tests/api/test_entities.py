@@ -77,6 +77,21 @@ async def test_cursor_of_another_kind_is_rejected(relay: RunningRelay) -> None:
     assert pointers(assert_problem(response, 422, "input-invalid")) == ["/query/cursor"]
 
 
+async def test_memberships_of_a_user_are_listed_page_by_page(relay: RunningRelay) -> None:
+    pairs = [(TRIP, USER), (USER, USER), (TRIP, TRIP)]
+    for number, (trip, user) in enumerate(pairs):
+        body = make_body("membership.created", trip_id=trip, user_id=user)
+        await relay.send(body, f"evt_{number}")
+    query = {"kind": "membership", "user_id": USER.upper(), "limit": 1}
+    first = await read_page(relay, **query)
+    second = await read_page(relay, **query, cursor=first["next_cursor"])
+    keys = [each["key"] for page in (first, second) for each in page["entities"]]
+    assert keys == sorted([f"{TRIP}/{USER}", f"{USER}/{USER}"])
+    assert second["next_cursor"] is None
+    others = await list_entities(relay, kind="membership", cursor=first["next_cursor"])
+    assert pointers(assert_problem(others, 422, "input-invalid")) == ["/query/cursor"]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -88,6 +103,8 @@ async def test_cursor_of_another_kind_is_rejected(relay: RunningRelay) -> None:
         ("kind=user&cursor=%00", "/query/cursor"),
         ("kind=user&kind=trip", "/query/kind"),
         ("kind=user&since=1", "/query/since"),
+        (f"kind=user&user_id={USER}", "/query/user_id"),
+        ("kind=membership&user_id=bo", "/query/user_id"),
     ],
 )
 async def test_wrong_parameter_is_named(relay: RunningRelay, query: str, pointer: str) -> None:

@@ -28,7 +28,7 @@ def complete(run: RunCommand, monkeypatch: pytest.MonkeyPatch, line: str) -> lis
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("relay ev", ["events"]),
+        ("relay ev", ["events", "evict"]),
         ("relay rep", ["replay"]),
         ("relay events --status ", [*EventStatus]),
         ("relay replay --status ", [*EntityState]),

@@ -251,6 +251,28 @@ def test_signature_check_tells_secrets_apart_and_stores_nothing(
     assert read_health(relay)["backlog"]["pending"] == 0
 
 
+# --- Evictions ------------------------------------------------------------------------------------
+
+
+def test_eviction_is_in_force_in_supabase(
+    relay_on_wire: Relay, supabase_wire: SupabaseWire
+) -> None:
+    trips = ["456e7890-e89b-12d3-a456-426614174001", "0f8fad5b-d9cb-469f-a165-70867728950e"]
+    for trip in trips:
+        ids = (f"trip_id={trip}", f"user_id={USER_ID}")
+        relay_on_wire.send("membership.created", *ids, "role=MEMBER", "status=ACTIVE")
+    await_settled(relay_on_wire)
+    # No terminal can confirm.
+    code = re.sub(
+        r"^(relay evict [^#]*?)(?= *(?:#|$))", r"\1 --yes", region_of("evict"), flags=re.M
+    )
+    environment = make_environment(relay_on_wire) | {"USER_ID": USER_ID, "TRIP_ID": trips[0]}
+    shown = run_script(code, relay_on_wire.folder, environment)
+    assert shown.count("in force in Supabase after ") == 2
+    deleted = [rows for verb, _, rows in supabase_wire.writes if verb == "delete"]
+    assert deleted == [[{"trip_id": trip, "user_id": USER_ID}] for trip in trips]
+
+
 # --- Privacy incidents ----------------------------------------------------------------------------
 
 

@@ -10,7 +10,12 @@ from sqlalchemy import Engine, delete, select, text
 from app.domain.entities import EntityKey, Kind
 from app.domain.events import Event
 from app.domain.row_digests import digest_row
-from app.store.entity_queries import DesiredEntity, EntityPage, read_entity_page
+from app.store.entity_queries import (
+    DesiredEntity,
+    EntityPage,
+    read_entity_page,
+    read_memberships_of_user,
+)
 from app.store.schema import entities, events
 from app.store.store import Store
 from tests.examples import with_shared_fixtures
@@ -34,6 +39,13 @@ def read_all(engine: Engine, kind: Kind, *, limit: int) -> list[DesiredEntity]:
         after = page.last_key
         if after is None:
             return found
+
+
+def read_memberships(
+    engine: Engine, user_id: str, after: EntityKey | None = None, *, limit: int = 100
+) -> EntityPage:
+    with engine.connect() as connection:
+        return read_memberships_of_user(connection, user_id, after, limit)
 
 
 def test_listing_without_entities_is_one_empty_page(engine: Engine) -> None:
@@ -70,6 +82,28 @@ async def test_page_that_ends_with_the_last_entity_is_the_last(
     page = read_page(engine, Kind.USER, limit=1)
     assert ([each.key for each in page.entities], page.last_key) == ([first], first)
     assert [each.key for each in read_page(engine, Kind.USER, EntityKey(first)).entities] == [last]
+
+
+async def test_memberships_of_a_user_are_listed_without_those_of_others(
+    store: Store, engine: Engine
+) -> None:
+    world = World()
+    mine = [world.membership("created", trip, 0) for trip in (0, 1)]
+    removal = world.membership("deleted", 1, 0, at=9)
+    await store.store_events(
+        [world.user("created", 0), world.trip("created"), world.membership("created", 0, 1)], NOW
+    )
+    await store.store_events([*mine, removal], NOW)
+    user_id = world.users[0]
+    found = read_memberships(engine, user_id).entities
+    assert {each.key: each.is_removed for each in found} == {
+        mine[0].key: False,
+        mine[1].key: True,
+    }
+    first = read_memberships(engine, user_id, limit=1)
+    assert first.last_key == first.entities[0].key == found[0].key
+    rest = read_memberships(engine, user_id, first.last_key, limit=1)
+    assert (rest.entities, rest.last_key) == (found[1:], None)
 
 
 @with_shared_fixtures

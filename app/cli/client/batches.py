@@ -11,7 +11,7 @@ import httpx
 from app.cli.client.delivery import confirm_batch, deliver, post
 from app.cli.client.ndjson import EventLine, write_batch
 from app.cli.client.relay_client import Document, list_errors
-from app.cli.client.signing import sign_body
+from app.cli.client.signing import WebhookSigner
 from app.domain.errors import FieldError
 
 _CONFLICT: Final = FieldError("", "this id was stored before with another body")
@@ -31,7 +31,7 @@ class BatchSender:
     """Posts one batch after the other; `deliver` explains the last three attributes."""
 
     client: httpx.Client
-    secret: str
+    signer: WebhookSigner
     patience_seconds: float
     report_wait: Callable[[str, float], None]
     pause: Callable[[float], None] = time.sleep
@@ -61,7 +61,7 @@ class BatchSender:
     def _attempt(self, lines: Sequence[EventLine]) -> list[Document]:
         body = write_batch([line.item for line in lines if line.item is not None])
         # Signed anew each time: a signature expires after five minutes.
-        headers = sign_body(self.secret, body)
+        headers = self.signer.sign(body)
         response = post(self.client, "/webhooks/batch", content=body, headers=headers)
         return confirm_batch(response, [line.event_id for line in lines])
 

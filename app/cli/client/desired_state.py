@@ -30,14 +30,26 @@ class _EntityPage(BaseModel):
 
 
 def read_entities(
-    relay: RelayClient, kind: Kind, *, report_wait: Callable[[str, float], None]
+    relay: RelayClient,
+    kind: Kind,
+    *,
+    user_id: str | None = None,
+    report_wait: Callable[[str, float], None],
 ) -> Iterator[EntityAnswer]:
     """Read every entity of a kind, in the byte order of their keys.
+
+    Args:
+        relay: needs the scope events:read.
+        kind: of the entities.
+        user_id: only memberships of this user.
+        report_wait: as of `deliver`.
 
     Raises:
         CommandFailed: the relay does not respond for longer than a restart takes.
     """
     parameters: dict[str, Any] = {"kind": kind.value, "limit": MAXIMUM_LIMIT}
+    if user_id is not None:
+        parameters["user_id"] = user_id
     while True:
         document = deliver(
             partial(relay.get, "/entities", parameters),

@@ -38,7 +38,7 @@ def make_token_source(
         )
 
     def sign_token() -> str:
-        claims = make_claims(settings, scopes=scopes, subject=_find_user_name(), seconds=seconds)
+        claims = make_claims(settings, scopes=scopes, subject=find_user_name(), seconds=seconds)
         return mint_token(claims, secret=secret.get_secret_value())
 
     return sign_token
@@ -62,8 +62,8 @@ def make_claims(
     return claims
 
 
-def _find_user_name() -> str:
-    """Return the name that a replay is audited by."""
+def find_user_name() -> str:
+    """Return the name that tokens carry, by which replays are audited."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -11,7 +11,7 @@ from app.auth.claims import Scope
 from app.cli import options
 from app.cli.client.batches import BatchSender
 from app.cli.client.relay_client import open_client, open_relay
-from app.cli.client.signing import find_secret
+from app.cli.client.signing import make_signer
 from app.cli.client.supabase_check import SupabaseReconciliation
 from app.cli.commands.reconciliation import RepairOptions, reconcile_sides
 from app.cli.errors import CommandFailed, NotRepaired, UsageError
@@ -131,7 +131,7 @@ def _reconcile_source(source: Source, chosen: RepairOptions, url: str, token: st
         sender = None
         if chosen.repair:
             client = stack.enter_context(open_client(url))
-            sender = BatchSender(client, find_secret(), _PATIENCE_SECONDS, report_wait)
+            sender = BatchSender(client, make_signer(), _PATIENCE_SECONDS, report_wait)
         sides = SourceReconciliation(
             source,
             stack.enter_context(open_relay(url, token, Scope.EVENTS_READ)),

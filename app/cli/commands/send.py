@@ -17,7 +17,7 @@ from app.cli import options
 from app.cli.client.api_models import EventAnswer
 from app.cli.client.delivery import confirm_event, deliver, post
 from app.cli.client.relay_client import open_client, open_relay
-from app.cli.client.signing import find_secret, make_body, make_event_id, sign_body
+from app.cli.client.signing import make_body, make_event_id, make_signer
 from app.cli.commands.send_file import send_file
 from app.cli.errors import CommandFailed, NotFinished, Rejected, UsageError
 from app.cli.output.console import output, report_wait
@@ -70,7 +70,8 @@ def send(
         typer.Option(
             "--secret",
             metavar="SECRET",
-            help="whsec_ or whsk_; default: the first whsec_ of WEBHOOK_SECRETS.",
+            help="whsec_ or whsk_; default: the first whsec_ of WEBHOOK_SECRETS, and a token signed"
+            " with JWT_SECRET, as far as they are set.",
         ),
     ] = None,
     event_id: Annotated[
@@ -114,7 +115,7 @@ def send(
         send_file(
             file,
             url=url,
-            secret=secret or find_secret(),
+            signer=make_signer(secret),
             rejects=rejects,
             patience_seconds=_RETRY_FILE_SECONDS if retry_seconds is None else retry_seconds,
             as_json=as_json,
@@ -129,7 +130,7 @@ def send(
     else:
         body = make_body(event_type, _read_fields(fields or []), timestamp)
     event_id = event_id or make_event_id()
-    sign = partial(sign_body, secret or find_secret(), body, event_id=event_id, wait_seconds=wait)
+    sign = partial(make_signer(secret).sign, body, event_id=event_id, wait_seconds=wait)
     if as_curl:
         output.print(_write_curl(f"{url}/webhooks", sign(), body), markup=False)
         return

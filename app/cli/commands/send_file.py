@@ -18,6 +18,7 @@ from app.cli.client.batches import BatchSender, LineResult
 from app.cli.client.delivery import BATCH_STATUSES
 from app.cli.client.ndjson import gather_batches, read_lines
 from app.cli.client.relay_client import open_client
+from app.cli.client.signing import WebhookSigner
 from app.cli.errors import CommandFailed
 from app.cli.output.console import errors, output, report_wait, sanitize
 from app.cli.output.progress import make_progress
@@ -33,7 +34,7 @@ def send_file(
     path: Path,
     *,
     url: str,
-    secret: str,
+    signer: WebhookSigner,
     rejects: Path | None,
     patience_seconds: float,
     as_json: bool,
@@ -50,7 +51,7 @@ def send_file(
     with ExitStack() as stack:
         file, reporter = _open_files(path, rejects, stack)
         client = stack.enter_context(open_client(url))
-        sender = BatchSender(client, secret, patience_seconds, report_wait)
+        sender = BatchSender(client, signer, patience_seconds, report_wait)
         try:
             for batch in gather_batches(read_lines(file)):
                 for result in sender.send(batch):

@@ -32,6 +32,11 @@ relay replay --status dead --error-code 23514  # re-syncs those of one cause, an
 relay replay --status dead                 # the others, too
 # endregion
 
+# region: evict
+relay evict --user "$USER_ID" --trip "$TRIP_ID"  # from one trip
+relay evict --user "$USER_ID"              # from every trip
+# endregion
+
 # region: exposure
 relay exposure --since 2h                  # who still had access, for how long, and who still has it
 relay exposure --since "$FROM" --until "$TO" --json > exposure.json

@@ -12,6 +12,7 @@ import pytest
 from app.auth.signatures import SignatureVerifier
 from app.cli.client.batches import BatchSender, LineResult
 from app.cli.client.ndjson import EventLine, read_lines
+from app.cli.client.signing import WebhookSigner
 from app.cli.errors import CommandFailed, Rejected, RelayUnavailable, Unconfirmed
 from app.domain.errors import FieldError
 from tests.api.relay_harness import WEBHOOK_SECRET
@@ -54,7 +55,7 @@ class Harness:
         with client:
             return BatchSender(
                 client,
-                WEBHOOK_SECRET,
+                WebhookSigner(WEBHOOK_SECRET),
                 patience_seconds=self.patience_seconds,
                 report_wait=lambda reason, _: self.reasons.append(reason),
                 pause=self.pauses.append,

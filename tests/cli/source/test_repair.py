@@ -4,6 +4,7 @@ import json
 
 from app.cli.client.batches import BatchSender, LineResult
 from app.cli.client.relay_client import open_client
+from app.cli.client.signing import WebhookSigner
 from app.cli.source.differences import Differences
 from app.cli.source.repair import send_repairs
 from app.cli.source.snapshot import Snapshot
@@ -32,7 +33,7 @@ PLAN = "0123456789ab"
 def send(wire: Wire, snapshot: Snapshot, differences: Differences) -> list[LineResult]:
     wire.answers = [confirm]
     with open_client(wire.url) as client:
-        sender = BatchSender(client, WEBHOOK_SECRET, 0, lambda *_: None)
+        sender = BatchSender(client, WebhookSigner(WEBHOOK_SECRET), 0, lambda *_: None)
         return [
             result
             for batch in send_repairs(sender, differences, snapshot, PLAN)
