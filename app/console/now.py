@@ -22,15 +22,10 @@ router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
 
 class Fact(NamedTuple):
-    """A line of the overview.
-
-    Attributes:
-        path: of the view that shows more.
-    """
+    """A line of the overview."""
 
     label: str
     sentence: Sentence
-    path: str | None = None
 
 
 class Overview(NamedTuple):
@@ -108,10 +103,9 @@ def _list_problems(health: HealthBody) -> Iterator[Fact]:
 
 
 def _list_facts(health: HealthBody, status: StatusBody | None) -> Iterator[Fact]:
-    backlog = status_text.describe_backlog(**health.backlog.model_dump())
-    yield Fact("Backlog", backlog, "/console/events?status=pending")
+    yield Fact("Backlog", status_text.describe_backlog(**health.backlog.model_dump()))
     if status is not None:
-        yield Fact("Revocations", _describe_revocations(status), "/console/revocations")
+        yield Fact("Revocations", _describe_revocations(status))
         yield Fact(
             "Circuit breaker", status_text.describe_breaker(status.circuit_breaker, status.at)
         )
@@ -123,7 +117,7 @@ def _list_facts(health: HealthBody, status: StatusBody | None) -> Iterator[Fact]
             )
         yield Fact("Leader", status_text.describe_leader(status.leader, status.replica))
     drift = health.drift.model_dump(exclude={"plan_id"})
-    yield Fact("Drift", status_text.describe_drift(**drift), "/console/drift")
+    yield Fact("Drift", status_text.describe_drift(**drift))
 
 
 def _describe_revocations(status: StatusBody) -> Sentence:

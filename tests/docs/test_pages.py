@@ -24,11 +24,14 @@ from tests.docs.pages import (
 )
 
 # Languages of which every block is a snippet: code that a test runs.
-RUN_LANGUAGES: Final = {"go", "python", "sql", "yaml", "nginx", "caddy"}
-# Variables of callers, of the shell and of SQL; everything else in capitals is a setting.
+RUN_LANGUAGES: Final = {"go", "python", "sql", "ts", "yaml", "nginx", "caddy"}
+# Variables of callers, of the shell and of SQL, and statuses of supabase-js; everything else in
+# capitals is a setting.
 OTHER_VARIABLES: Final = {
     "BACKEND_DB_URL",
+    "CHANNEL_ERROR",
     "CURRENT_TIMESTAMP",
+    "INITIAL_SESSION",
     "NEW_STORE_URL",
     "POSTGRES_SOURCE",
     "REQUIRE_GO",
@@ -38,6 +41,7 @@ OTHER_VARIABLES: Final = {
     "RELAY_WEBHOOK_SECRET",
     "SUPABASE_DB_URL",
     "TEST_DATABASE_URL",
+    "TIMED_OUT",
     "USER_TOKEN",
 }
 OF_OPENTELEMETRY: Final = {*dir(environment_variables), *dir(sdk_variables)}

@@ -2,14 +2,19 @@
 // signed-in person (`as`) and what to do; the line out is what the library answered.
 import { createInterface } from "node:readline";
 
-const [library, url, key] = process.argv.slice(2);
+const [library, url, key, realtimeUrl, compiled] = process.argv.slice(2);
 const { createClient } = await import(library);
+const realtime = realtimeUrl && (await import("./realtime_commands.mjs"));
 const clients = new Map();
 
 function clientOf(name) {
   if (!clients.has(name)) {
     const auth = { persistSession: false, autoRefreshToken: false };
-    clients.set(name, createClient(url, key, { auth }));
+    const options = realtime && {
+      transport: realtime.transportTo(realtimeUrl),
+      reconnectAfterMs: () => 50,
+    };
+    clients.set(name, createClient(url, key, { auth, realtime: options }));
   }
   return clients.get(name);
 }
@@ -34,16 +39,20 @@ const commands = {
     supabase.from(table).update(change).match(filter).select(),
   delete: (supabase, { table, filter }) => supabase.from(table).delete().match(filter).select(),
   rpc: (supabase, { function: name, parameters }) => supabase.rpc(name, parameters),
+  ...realtime?.makeRealtimeCommands(compiled),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { as, command, ...rest } = JSON.parse(line);
+  const { command, ...rest } = JSON.parse(line);
   let answer;
   try {
-    const { data, error, status } = await commands[command](clientOf(as), rest);
-    answer = { data, status, error: error && { code: error.code, message: error.message } };
+    const { data, error, status } = await commands[command](clientOf(rest.as), rest);
+    const failure = error ? { code: error.code, message: error.message } : null;
+    answer = { data: data ?? null, status: status ?? null, error: failure };
   } catch (error) {
     answer = { fault: String(error.stack) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
+// Connections and timers of the library would keep the process.
+process.exit();
