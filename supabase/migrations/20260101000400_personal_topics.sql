@@ -7,7 +7,7 @@
 -- it becomes a warning. Without Realtime, nothing is sent.
 
 -- Sends the changes of one table to the ACTIVE members of their trips.
---   changes   {"event": "created", "trip_id": "…", "row": {…}}, in order
+--   changes   {"event": "created", "trip_id": "…", "row": {…}}, in order; null: too many
 --   ids       the columns that are left of a row too large to send
 -- A statement sends at most 500 messages. If its changes would need more, each member receives one
 -- `refetch`; if there are more than 500 members, nobody does.
@@ -27,6 +27,9 @@ declare
   );
   message_count integer;
 begin
+  if changes = '{}' then
+    return;
+  end if;
   select count(*) from (
     select 1
     from unnest(changes) as change (content)
@@ -35,7 +38,7 @@ begin
     where membership.status = 'ACTIVE'
     limit 501
   ) as message into message_count;
-  if cardinality(changes) <= 500 and message_count <= 500 then
+  if changes is not null and message_count <= 500 then
     perform realtime.send(
       message.payload, message.event, 'user:' || message.user_id, true
     )
@@ -102,21 +105,28 @@ set search_path = ''
 as $$
 declare
   changed_trips uuid[];
+  row_count bigint;
   changes jsonb[];
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return null;
   end if;
   if tg_op = 'INSERT' then
-    changed_trips := array(select distinct after.trip_id from new_rows as after);
+    select array_agg(distinct after.trip_id), count(*)
+    from new_rows as after
+    into changed_trips, row_count;
   elsif tg_op = 'DELETE' then
-    changed_trips := array(select distinct before.trip_id from old_rows as before);
+    select array_agg(distinct before.trip_id), count(*)
+    from old_rows as before
+    into changed_trips, row_count;
   else
-    changed_trips := array(
+    select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
+    from (
       select after.trip_id from new_rows as after
-      union
+      union all
       select before.trip_id from old_rows as before
-    );
+    ) as changed (trip_id)
+    into changed_trips, row_count;
   end if;
   -- Nobody is told of rows that are deleted with their trip.
   changed_trips := array(
@@ -126,7 +136,9 @@ begin
   if changed_trips = '{}' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
+  if row_count > 500 then
+    changes := null;
+  elsif tg_op = 'INSERT' then
     changes := array(
       select jsonb_build_object(
         'event', 'created',
@@ -135,7 +147,6 @@ begin
       )
       from new_rows as after
       where after.trip_id = any (changed_trips)
-      limit 501
     );
   elsif tg_op = 'DELETE' then
     changes := array(
@@ -146,7 +157,6 @@ begin
       )
       from old_rows as before
       where before.trip_id = any (changed_trips)
-      limit 501
     );
   else
     -- A row that becomes visible is created to its readers, one that ceases to be is deleted.
@@ -160,7 +170,6 @@ begin
       left join old_rows as before on before.id = after.id and before.trip_id = after.trip_id
       where after.trip_id = any (changed_trips)
         and to_jsonb(after) is distinct from to_jsonb(before)
-      limit 501
     ) || array(
       select jsonb_build_object(
         'event', 'deleted',
@@ -173,7 +182,6 @@ begin
           select 1 from new_rows as after
           where before.id = after.id and before.trip_id = after.trip_id
         )
-      limit 501
     );
   end if;
   perform trip_access.send_changes(
@@ -206,21 +214,28 @@ set search_path = ''
 as $$
 declare
   changed_trips uuid[];
+  row_count bigint;
   changes jsonb[];
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return null;
   end if;
   if tg_op = 'INSERT' then
-    changed_trips := array(select distinct after.trip_id from new_rows as after);
+    select array_agg(distinct after.trip_id), count(*)
+    from new_rows as after
+    into changed_trips, row_count;
   elsif tg_op = 'DELETE' then
-    changed_trips := array(select distinct before.trip_id from old_rows as before);
+    select array_agg(distinct before.trip_id), count(*)
+    from old_rows as before
+    into changed_trips, row_count;
   else
-    changed_trips := array(
+    select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
+    from (
       select after.trip_id from new_rows as after
-      union
+      union all
       select before.trip_id from old_rows as before
-    );
+    ) as changed (trip_id)
+    into changed_trips, row_count;
   end if;
   -- Nobody is told of rows that are deleted with their trip.
   changed_trips := array(
@@ -230,7 +245,9 @@ begin
   if changed_trips = '{}' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
+  if row_count > 500 then
+    changes := null;
+  elsif tg_op = 'INSERT' then
     changes := array(
       select jsonb_build_object(
         'event', 'created',
@@ -239,7 +256,6 @@ begin
       )
       from new_rows as after
       where after.trip_id = any (changed_trips)
-      limit 501
     );
   elsif tg_op = 'DELETE' then
     changes := array(
@@ -250,7 +266,6 @@ begin
       )
       from old_rows as before
       where before.trip_id = any (changed_trips)
-      limit 501
     );
   else
     -- A row that becomes visible is created to its readers, one that ceases to be is deleted.
@@ -264,7 +279,6 @@ begin
       left join old_rows as before on before.id = after.id and before.trip_id = after.trip_id
       where after.trip_id = any (changed_trips)
         and to_jsonb(after) is distinct from to_jsonb(before)
-      limit 501
     ) || array(
       select jsonb_build_object(
         'event', 'deleted',
@@ -277,7 +291,6 @@ begin
           select 1 from new_rows as after
           where before.id = after.id and before.trip_id = after.trip_id
         )
-      limit 501
     );
   end if;
   perform trip_access.send_changes(
@@ -310,21 +323,28 @@ set search_path = ''
 as $$
 declare
   changed_trips uuid[];
+  row_count bigint;
   changes jsonb[];
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return null;
   end if;
   if tg_op = 'INSERT' then
-    changed_trips := array(select distinct after.trip_id from new_rows as after);
+    select array_agg(distinct after.trip_id), count(*)
+    from new_rows as after
+    into changed_trips, row_count;
   elsif tg_op = 'DELETE' then
-    changed_trips := array(select distinct before.trip_id from old_rows as before);
+    select array_agg(distinct before.trip_id), count(*)
+    from old_rows as before
+    into changed_trips, row_count;
   else
-    changed_trips := array(
+    select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
+    from (
       select after.trip_id from new_rows as after
-      union
+      union all
       select before.trip_id from old_rows as before
-    );
+    ) as changed (trip_id)
+    into changed_trips, row_count;
   end if;
   -- Nobody is told of rows that are deleted with their trip.
   changed_trips := array(
@@ -334,7 +354,9 @@ begin
   if changed_trips = '{}' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
+  if row_count > 500 then
+    changes := null;
+  elsif tg_op = 'INSERT' then
     changes := array(
       select jsonb_build_object(
         'event', 'created',
@@ -343,7 +365,6 @@ begin
       )
       from new_rows as after
       where after.trip_id = any (changed_trips)
-      limit 501
     );
   elsif tg_op = 'DELETE' then
     changes := array(
@@ -354,7 +375,6 @@ begin
       )
       from old_rows as before
       where before.trip_id = any (changed_trips)
-      limit 501
     );
   else
     -- A row that becomes visible is created to its readers, one that ceases to be is deleted.
@@ -368,7 +388,6 @@ begin
       left join old_rows as before on before.trip_id = after.trip_id and before.user_id = after.user_id
       where after.trip_id = any (changed_trips)
         and to_jsonb(after) is distinct from to_jsonb(before)
-      limit 501
     ) || array(
       select jsonb_build_object(
         'event', 'deleted',
@@ -381,7 +400,6 @@ begin
           select 1 from new_rows as after
           where before.trip_id = after.trip_id and before.user_id = after.user_id
         )
-      limit 501
     );
   end if;
   perform trip_access.send_changes(
@@ -414,21 +432,28 @@ set search_path = ''
 as $$
 declare
   changed_trips uuid[];
+  row_count bigint;
   changes jsonb[];
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return null;
   end if;
   if tg_op = 'INSERT' then
-    changed_trips := array(select distinct after.trip_id from new_rows as after);
+    select array_agg(distinct after.trip_id), count(*)
+    from new_rows as after
+    into changed_trips, row_count;
   elsif tg_op = 'DELETE' then
-    changed_trips := array(select distinct before.trip_id from old_rows as before);
+    select array_agg(distinct before.trip_id), count(*)
+    from old_rows as before
+    into changed_trips, row_count;
   else
-    changed_trips := array(
+    select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
+    from (
       select after.trip_id from new_rows as after
-      union
+      union all
       select before.trip_id from old_rows as before
-    );
+    ) as changed (trip_id)
+    into changed_trips, row_count;
   end if;
   -- Nobody is told of rows that are deleted with their trip.
   changed_trips := array(
@@ -438,7 +463,9 @@ begin
   if changed_trips = '{}' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
+  if row_count > 500 then
+    changes := null;
+  elsif tg_op = 'INSERT' then
     changes := array(
       select jsonb_build_object(
         'event', 'created',
@@ -447,7 +474,6 @@ begin
       )
       from new_rows as after
       where after.trip_id = any (changed_trips)
-      limit 501
     );
   elsif tg_op = 'DELETE' then
     changes := array(
@@ -458,7 +484,6 @@ begin
       )
       from old_rows as before
       where before.trip_id = any (changed_trips)
-      limit 501
     );
   else
     -- A row that becomes visible is created to its readers, one that ceases to be is deleted.
@@ -472,7 +497,6 @@ begin
       left join old_rows as before on before.trip_id = after.trip_id and before.user_id = after.user_id
       where after.trip_id = any (changed_trips)
         and to_jsonb(after) is distinct from to_jsonb(before)
-      limit 501
     ) || array(
       select jsonb_build_object(
         'event', 'deleted',
@@ -485,7 +509,6 @@ begin
           select 1 from new_rows as after
           where before.trip_id = after.trip_id and before.user_id = after.user_id
         )
-      limit 501
     );
   end if;
   perform trip_access.send_changes(
@@ -545,29 +568,33 @@ begin
   else
     gained := array(
       select jsonb_build_object(
-        'trip_id', after.trip_id,
-        'user_id', after.user_id
+        'trip_id', change.trip_id,
+        'user_id', change.user_id
       )
-      from new_rows as after
-      where after.status = 'ACTIVE' and not exists (
-        select 1 from old_rows as before
-        where before.trip_id = after.trip_id
-          and before.user_id = after.user_id
-          and before.status = 'ACTIVE'
-      )
+      from (
+        select after.trip_id, after.user_id
+        from new_rows as after
+        where after.status = 'ACTIVE'
+        except
+        select before.trip_id, before.user_id
+        from old_rows as before
+        where before.status = 'ACTIVE'
+      ) as change
     );
     lost := array(
       select jsonb_build_object(
-        'trip_id', before.trip_id,
-        'user_id', before.user_id
+        'trip_id', change.trip_id,
+        'user_id', change.user_id
       )
-      from old_rows as before
-      where before.status = 'ACTIVE' and not exists (
-        select 1 from new_rows as after
-        where before.trip_id = after.trip_id
-          and before.user_id = after.user_id
-          and after.status = 'ACTIVE'
-      )
+      from (
+        select before.trip_id, before.user_id
+        from old_rows as before
+        where before.status = 'ACTIVE'
+        except
+        select after.trip_id, after.user_id
+        from new_rows as after
+        where after.status = 'ACTIVE'
+      ) as change
     );
   end if;
   if gained = '{}' and lost = '{}' then
