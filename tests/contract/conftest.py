@@ -1,6 +1,6 @@
 """The project under test, and a PostgreSQL for the tests that need SQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from uuid import UUID
 
@@ -8,7 +8,14 @@ import httpx
 import pytest
 
 from app.demo.local_supabase import LocalSupabase
-from tests.contract.database import Database, create_project_database, open_database
+from tests.contract.database import (
+    PUBLISHED,
+    Database,
+    create_project_database,
+    open_database,
+    write_published_pack,
+)
+from tests.contract.instances import Instance, Trip
 from tests.contract.project import Project, describe_local, read_project
 from tests.contract.world import World, WorldMaker
 from tests.postgres import PostgresServer
@@ -81,3 +88,30 @@ def database(_shared_database: Database) -> Iterator[Database]:
     """Yield the database, and undo all changes."""
     with _shared_database.rolled_back() as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def published_database(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A backend's own tables, with the pack that the documentation shows for them."""
+    pack = tmp_path_factory.mktemp("pack") / "pack.sql"
+    pack.write_text(write_published_pack())
+    # Twice: it can be applied again.
+    return create_project_database(postgres, [PUBLISHED, pack, pack])
+
+
+@pytest.fixture(scope="session")
+def _instance_databases(
+    database_in_postgres: str, published_database: str
+) -> Iterator[Mapping[str, Database]]:
+    with (
+        open_database(database_in_postgres) as ours,
+        open_database(published_database) as published,
+    ):
+        yield {"ours": ours, "published": published}
+
+
+@pytest.fixture
+def trip(_instance_databases: Mapping[str, Database], instance: Instance) -> Iterator[Trip]:
+    """Yield a trip of the instance that the test is about, and undo all changes."""
+    with _instance_databases[instance.name].rolled_back() as database:
+        yield Trip(database, instance)

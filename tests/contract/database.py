@@ -11,6 +11,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from app.demo.local_supabase import CHECKOUT, LITE
+from app.supabase.policy_pack.rendering import render_pack
+from app.supabase.policy_pack.tables import read_tables
 from tests.postgres import PostgresServer
 
 MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"
@@ -110,6 +112,12 @@ def create_project_database(
         for path in (*_HOSTED, *own):
             connection.execute(path.read_bytes())
     return url
+
+
+def write_published_pack() -> str:
+    """Write the pack that the documentation shows for the published tables."""
+    tables = read_tables(CHECKOUT / "docs" / "snippets" / "toml" / "tables.toml")
+    return "".join(part.sql for part in render_pack(tables, "By a test."))
 
 
 @contextmanager
