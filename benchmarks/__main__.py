@@ -16,6 +16,7 @@ import typer
 from benchmarks.batches import measure_batches
 from benchmarks.draining import measure_draining
 from benchmarks.drift import measure_drift
+from benchmarks.fan_out import measure_fan_out
 from benchmarks.figures import Measurement
 from benchmarks.growth import measure_growth
 from benchmarks.lag import measure_lag
@@ -37,6 +38,7 @@ _BENCHMARKS: Final[Mapping[str, Callable[[Scene], list[Measurement]]]] = {
     "lookups": measure_lookups,
     "replicas": measure_replicas,
     "drift": measure_drift,
+    "fan_out": measure_fan_out,
     "growth": measure_growth,
     "starting": measure_starting,
 }

@@ -11,6 +11,7 @@ from app.domain.entities import Kind
 from app.supabase.identifiers import RESERVED
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets
+from tests.contract.database import PUBLISHED, write_published_pack
 from tests.doctor.harness import OTHER, ROWS, TRIP, apply_fixes, pick
 from tests.doctor.hosted import HostedProject, HostedServer
 
@@ -34,6 +35,22 @@ def read_definition(project: HostedProject, constraint: str) -> str:
 def test_our_migrations_have_no_faulty_foreign_key(hosted: HostedServer) -> None:
     (finding,) = evaluate(hosted.make_project())
     assert (finding.check, finding.status) == ("foreign-keys", Status.OK)
+
+
+def test_policy_pack_fixes_what_is_found_in_a_backends_own_tables(hosted: HostedServer) -> None:
+    project = hosted.make_project(PUBLISHED.read_text())
+    problems = name_problems(evaluate(project))
+    receipts = "supabase_chat_read_receipts.supabase_chat_read_receipts"
+    # A deleted trip meets a presence without cascade, and searches all receipts for each message.
+    assert {
+        "foreign-key:supabase_user_presence.supabase_user_presence_trip_id_fkey",
+        f"foreign-key:{receipts}_last_read_message_id_fkey",
+        f"foreign-key-index:{receipts}_last_read_message_id_fkey",
+    } <= problems
+
+    project.run(write_published_pack())
+
+    assert name_problems(evaluate(project)) == set()
 
 
 REJECTING = [
@@ -135,6 +152,8 @@ PERMITTING = [
      " create table notes (poll_id uuid references polls)"),
     ("hash index", "create table notes (trip_id uuid references trips on delete cascade);"
      " create index on notes using hash (trip_id)"),
+    ("index of the rows that refer to one", "create table notes (trip_id uuid references trips on"
+     " delete cascade); create index on notes (trip_id) where trip_id is not null"),
     ("every partition with its own index", "create table notes (trip_id uuid references trips"
      " on delete cascade, at date) partition by range (at);"
      " create table notes_1 partition of notes for values from ('2026-01-01') to ('2027-01-01');"

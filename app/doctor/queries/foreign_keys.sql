@@ -15,8 +15,11 @@ select key.conname as name, namespace.nspname as schema, class.relname as table,
       from pg_index
       join pg_class as index_class on index_class.oid = indexrelid
       join pg_am on pg_am.oid = index_class.relam
-      where indrelid = leaf.oid and indisvalid and indisready and indpred is null
-        and amname in ('btree', 'hash')
+      where indrelid = leaf.oid and indisvalid and indisready and amname in ('btree', 'hash')
+        -- A comparison with the column implies that it is not null.
+        and (indpred is null or pg_get_expr(indpred, indrelid) in (
+          select '(' || quote_ident(name) || ' IS NOT NULL)' from unnest(columns.columns) as name
+        ))
     )), '[]')
     from (
       select conrelid::oid where class.relkind <> 'p'
