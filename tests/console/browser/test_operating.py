@@ -50,7 +50,7 @@ def check(page: "Page", path: str) -> None:
 
 @pytest.fixture
 def relay_with_dead(starter: RelayStarter) -> Iterator[Relay]:
-    """A relay with two dead users, whose Supabase has just become unavailable."""
+    """A relay with two dead users, whose cause is fixed."""
     with serve(starter) as served:
         relay = Relay(served)
         refuse_rows(relay.postgrest)
@@ -58,7 +58,6 @@ def relay_with_dead(starter: RelayStarter) -> Iterator[Relay]:
             user_id = f"00000000-0000-4000-8000-00000000000{number}"
             relay.send(make_body("user.created", id=user_id), f"evt_dead_{number}")
         relay.postgrest.heal()
-        relay.postgrest.respond_with(503)
         yield relay
         relay.close()
 
@@ -66,6 +65,7 @@ def relay_with_dead(starter: RelayStarter) -> Iterator[Relay]:
 def test_dead_group_is_replayed_and_its_progress_is_live(
     chromium: "Browser", relay_with_dead: Relay
 ) -> None:
+    relay_with_dead.postgrest.respond_with(503)
     contexts: list[BrowserContext] = []
     page = open_console(chromium, relay_with_dead, contexts, scope=SCOPE, viewport=PHONE)
     page.goto("/console/dead")
@@ -85,11 +85,16 @@ def test_dead_group_is_replayed_and_its_progress_is_live(
 
 
 def test_check_is_requested_and_its_plan_repaired(
-    open_page: OpenPage, relay_in_trouble: Relay
+    chromium: "Browser", relay_with_dead: Relay
 ) -> None:
-    relay_in_trouble.postgrest.heal()
-    relay_in_trouble.postgrest.tables["users"].clear()
-    page = open_page(scope=SCOPE, viewport=PHONE)
+    relay_with_dead.postgrest.tables["trip_memberships"][TRIP, USER] = {
+        "trip_id": TRIP,
+        "user_id": USER,
+        "role": "OWNER",
+        "status": "ACTIVE",
+    }
+    contexts: list[BrowserContext] = []
+    page = open_console(chromium, relay_with_dead, contexts, scope=SCOPE, viewport=PHONE)
     page.goto("/console/drift")
     page.get_by_role("button", name="Check now").click()
     page.get_by_role("link", name="Repair this plan…").click()
@@ -97,6 +102,7 @@ def test_check_is_requested_and_its_plan_repaired(
     page.get_by_role("button", name="Repair").click()
     page.get_by_text("queued for repair").wait_for()
     check(page, page.url)
+    contexts[0].close()
 
 
 def test_events_are_filtered_by_the_form(open_page: OpenPage) -> None:
