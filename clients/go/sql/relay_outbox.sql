@@ -9,7 +9,7 @@ create table if not exists relay_outbox (
                 || left(replace(gen_random_uuid()::text, '-', ''), 20),
   type          text not null,
   -- clock_timestamp(), not now(): now() is when the transaction began, before it waited for the row.
-  occurred_at   timestamptz not null default clock_timestamp(),
+  occurred_at   timestamptz not null default clock_timestamp() check (isfinite(occurred_at)),
   data          jsonb not null,
   parked_at     timestamptz,
   parked_reason text
@@ -28,7 +28,7 @@ alter table relay_outbox
 drop index if exists relay_outbox_unsent_idx;
 create index if not exists relay_outbox_due_idx on relay_outbox (priority, id) where priority is not null;
 
--- Wakes the senders at the commit.
+-- Wakes the senders at the commit. Without this trigger, they poll.
 -- +goose StatementBegin
 create or replace function relay_outbox_notify() returns trigger language plpgsql as $$
 begin
