@@ -198,6 +198,55 @@ def test_message_deleted_softly_is_told_as_deleted_and_its_reactions_no_more(tri
     assert set(trip.read_sent()) == tell_both("message.created", trip)
 
 
+@only_published
+def test_trip_deleted_softly_gives_no_access_and_tells_nothing(trip: Trip) -> None:
+    trip.database.run("update trips set deleted_at = now() where id = $1", trip.id)
+    trip.forget()
+
+    say(trip)
+
+    assert trip.read_sent() == []
+    with trip.database.as_caller("authenticated", trip.caller_id):
+        for table in ("trips", "supabase_chat_messages", "locations"):
+            assert trip.database.run(f"select 1 from {table}") == []  # noqa: S608 - ours
+        (row,) = trip.database.run("select is_trip_member($1) as result", trip.id)
+        assert row["result"] is False
+
+
+@only_published
+def test_membership_deleted_softly_is_a_revocation(trip: Trip) -> None:
+    trip.database.run(
+        "update trip_memberships set deleted_at = now() where user_id = $1", trip.caller_id
+    )
+    assert set(trip.read_sent()) == {
+        ("access.revoked", trip.caller_id),
+        ("member.removed", trip.fellow_id),
+    }
+
+    say(trip)
+
+    assert trip.read_sent() == [("message.created", trip.fellow_id)]
+
+
+@only_ours
+def test_batch_of_revocations_too_large_to_tell_in_full_tells_those_who_lost_access(
+    trip: Trip,
+) -> None:
+    users = [uuid4() for _ in range(200)]
+    for user_id in users:
+        trip.insert("account", trip.instance.account(user_id))
+    trip.database.run(
+        "insert into trip_memberships select $1, id, 'MEMBER', 'ACTIVE' from users"
+        " on conflict do nothing",
+        trip.id,
+    )
+    assert trip.read_sent() == []
+
+    trip.database.run("delete from trip_memberships where user_id = any ($1::uuid[])", users[:100])
+
+    assert set(trip.read_sent()) == {("access.revoked", user_id) for user_id in users[:100]}
+
+
 SHARING = [
     ({"is_sharing_enabled": True}, True),
     ({"is_sharing_enabled": True, "sharing_expires_at": "2100-01-01"}, True),
