@@ -9,8 +9,8 @@
 -- Sends the changes of one table to the ACTIVE members of their trips.
 --   changes   {"event": "created", "trip_id": "…", "row": {…}}, in order; null: too many
 --   ids       the columns that are left of a row too large to send
--- A statement sends at most 500 messages. If its changes would need more, each member receives one
--- `refetch`; if there are more than 500 members, nobody does.
+-- A statement sends at most 500 messages. If it changes more rows than that, or its changes would
+-- need more messages, each member receives one `refetch`; if there are more members, nobody does.
 create or replace function trip_access.send_changes(
   relation regclass, noun text, ids text[], changed_trips uuid[], changes jsonb[]
 ) returns void

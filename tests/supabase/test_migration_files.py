@@ -87,14 +87,15 @@ def test_docker_context_holds_what_the_dockerfile_copies() -> None:
     assert {f"!{source}" for source in read_copied()} <= set(lines)
 
 
-def test_command_of_the_image_prints_the_files_of_the_package(image: Path, tmp_path: Path) -> None:
+def run_sql_of_image(image: Path, folder: Path, *options: str) -> bytes:
+    """Run `relay sql` with the files of the image alone."""
     script = (
         "import app.cli.relay, sys; print(app.cli.relay.__file__, file=sys.stderr);"
-        " app.cli.relay.main(['sql', '--all'])"
+        f" app.cli.relay.main(['sql', *{options!r}])"
     )
     done = subprocess.run(  # noqa: S603 - ours
         [sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(image)},
         capture_output=True,
         check=False,
@@ -102,5 +103,17 @@ def test_command_of_the_image_prints_the_files_of_the_package(image: Path, tmp_p
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.decode().startswith(str(image))
+    return done.stdout
+
+
+def test_command_of_the_image_prints_the_files_of_the_package(image: Path, tmp_path: Path) -> None:
     wanted = (f"-- supabase/migrations/{name}\n".encode() + FILES[name] for name in sorted(FILES))
-    assert done.stdout == b"".join(wanted)
+    assert run_sql_of_image(image, tmp_path, "--all") == b"".join(wanted)
+
+
+def test_command_of_the_image_generates_policies(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables.toml").write_text('[chat_messages]\ntable = "messages"\n')
+
+    printed = run_sql_of_image(image, tmp_path, "--tables", "tables.toml")
+
+    assert b"function trip_access.broadcast_messages()" in printed

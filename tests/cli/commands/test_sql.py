@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from app.demo.local_supabase import CHECKOUT, LITE
+from tests.cli.process import run_relay_command
 from tests.postgres import PostgresServer
 
 RELAY = Path(sys.executable).with_name("relay")
@@ -60,6 +61,38 @@ def test_sql_all_prints_every_migration_in_order(tmp_path: Path) -> None:
     places = [printed.index(f"-- supabase/migrations/{path.name}\n") for path in MIGRATIONS]
     assert places == sorted(places)
     assert places[0] == 0
+
+
+def test_sql_for_tables_of_their_own_prints_their_policies_before_the_functions(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tables.toml").write_text('[chat_messages]\ntable = "Chat"\n')
+
+    printed = print_sql(tmp_path, "--tables", "tables.toml").decode()
+
+    policy = printed.index('create policy "members read"\n  on public."Chat" for select')
+    assert policy < printed.index("-- supabase/migrations/")
+    assert printed.endswith(print_sql(tmp_path).decode())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--tables", "tables.toml"), "tables.toml: chats: is unknown."),
+        (("--tables", "missing.toml"), "missing.toml"),
+        (("--tables", "tables.toml", "--all"), "--all and --tables exclude each other"),
+    ],
+)
+def test_sql_with_a_mistake_prints_no_sql_and_names_it(
+    tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    (tmp_path / "tables.toml").write_text("[chats]\n")
+
+    done = run_relay_command(tmp_path, {}, "sql", *options)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_sql_is_the_same_in_a_terminal_without_utf_8(tmp_path: Path) -> None:
