@@ -19,8 +19,10 @@ MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"
 PUBLISHED: Final = Path(__file__).with_name("published.sql")
 """The tables of a backend that writes them itself."""
 REFUSED: Final = "42501"
+HOSTED: Final = Path(__file__).with_name("hosted.sql")
+"""What a bare PostgreSQL lacks of hosted Supabase."""
 # What hosted Supabase has before the first migration.
-_HOSTED: Final = (LITE / "hosted_defaults.sql", Path(__file__).with_name("hosted.sql"))
+_HOSTED: Final = (LITE / "hosted_defaults.sql", HOSTED)
 
 Rows = list[dict[str, Any]]
 
