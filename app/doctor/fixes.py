@@ -10,6 +10,11 @@ from app.supabase.targets import Target, Targets
 
 # Hosted projects reload by themselves; elsewhere PostgREST would keep the old schema.
 RELOAD: Final = "notify pgrst, 'reload schema';"
+SAFE_USER_ID: Final = (
+    "(case when auth.jwt() ->> 'sub' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'"
+    " then (auth.jwt() ->> 'sub')::uuid end)"
+)
+"""auth.uid(), but null for a sub that is no UUID."""
 _UUID_FIELDS: Final = ("id", "trip_id", "user_id", "created_by")
 
 
@@ -179,6 +184,27 @@ def is_member(targets: Targets, trip_id: str) -> str:
         f" where membership.{column['trip_id']} = {trip_id}"
         f" and membership.{column['user_id']}::text = (select auth.jwt() ->> 'sub')"
         f" and membership.{column['status']} = 'ACTIVE')"
+    )
+
+
+def is_member_of_topic(targets: Targets) -> str:
+    """Write the condition that the caller is an ACTIVE member of the trip that ends the topic."""
+    memberships = targets.memberships
+    column = {field: quote(name) for field, name in memberships.columns.items()}
+    return (
+        f"exists (select 1 from {name_target(memberships)} as membership"  # noqa: S608 - text
+        f" where membership.{column['trip_id']}::text = right(realtime.topic(), 36)"
+        f" and membership.{column['user_id']}::text = (select auth.jwt() ->> 'sub')"
+        f" and membership.{column['status']} = 'ACTIVE')"
+    )
+
+
+def limit_topic(targets: Targets) -> str:
+    """Write the condition that limits topics of trips to members, and of users to themselves."""
+    return (
+        f"(realtime.topic() not like 'trip%' or {is_member_of_topic(targets)})\n"
+        "    and (realtime.topic() not like 'user:%'"
+        " or realtime.topic() = 'user:' || (select auth.jwt() ->> 'sub'))"
     )
 
 

@@ -1,15 +1,26 @@
 """Check a Supabase project without changing it: over HTTP, and in its database if inspected."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from app.doctor import client_access, foreign_keys, functions, policies, privileges, tables
+from app.doctor import (
+    client_access,
+    foreign_keys,
+    functions,
+    policies,
+    privileges,
+    publication,
+    raising_policies,
+    tables,
+    topic_checks,
+)
 from app.doctor.connectivity import check_connectivity
 from app.doctor.database import Role
 from app.doctor.findings import Finding, Status, command, skipped
 from app.doctor.inspection import Inspection
 from app.doctor.project import Project
 from app.domain.entities import Kind
+from app.supabase.targets import Targets
 
 _UNREACHABLE: Final = skipped(
     "tables",
@@ -48,10 +59,19 @@ async def check_project(
         findings += await client_access.check_access(
             project, role, catalog, plans_upserts=plans_upserts
         )
+    if inspection is not None:
+        # Before the policies of trip tables: their fixes contain the fix of a policy that raises.
+        findings += raising_policies.evaluate_raising(inspection.raising)
     report_progress("the access of former members")
     findings += await policies.check_trip_tables(project, trip_tables, inspection)
     if inspection is not None:
-        tables_of_trips = inspection.trip_tables
-        findings += privileges.evaluate_privileges(inspection.catalog, tables_of_trips, targets)
-        findings += foreign_keys.evaluate_foreign_keys(inspection.catalog.foreign_keys, targets)
+        findings += _evaluate_database(inspection, targets)
     return findings
+
+
+def _evaluate_database(inspection: Inspection, targets: Targets) -> Iterator[Finding]:
+    catalog, trip_tables = inspection.catalog, inspection.trip_tables
+    yield from publication.evaluate_publication(catalog, trip_tables, targets)
+    yield from topic_checks.evaluate_topics(catalog, inspection.topics, targets)
+    yield from privileges.evaluate_privileges(catalog, trip_tables, targets)
+    yield from foreign_keys.evaluate_foreign_keys(catalog.foreign_keys, targets)

@@ -16,6 +16,7 @@ from typing import Final
 from app.doctor.database import Caller, CallerUnavailable, StatementFailed, Transaction
 from app.supabase.identifiers import quote_text
 
+SCHEMA: Final = "realtime"
 MESSAGES: Final = "realtime.messages"
 _LACKS_PRIVILEGE: Final = "42501"
 _NO_PARTITION: Final = "23514"

@@ -17,6 +17,7 @@ from app.doctor.database import (
 from app.doctor.fixes import list_words, name_target
 from app.doctor.realtime import (
     MESSAGES,
+    SCHEMA,
     Answer,
     Extension,
     Permissions,
@@ -26,7 +27,6 @@ from app.doctor.realtime import (
 from app.supabase.identifiers import quote, quote_text
 from app.supabase.targets import Targets
 
-SCHEMA: Final = "realtime"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _USER: Final = "user:"
 _CHANNEL_ERROR: Final = "Realtime answers CHANNEL_ERROR, with the reason Unauthorized."

@@ -27,7 +27,8 @@ _VERBS: Final = {
     Action.MOVE: "move rows into any trip",
 }
 _OR: Final = (
-    "If clients do not need this, revoke the privilege instead; relay sql has policies for all."
+    "If clients do not need this, revoke the privilege instead. relay sql --tables writes policies"
+    " for all tables of a trip."
 )
 
 
@@ -179,7 +180,14 @@ class _TableCheck:
 
     def _add_condition(self, policy: PolicyFacts, holes: Iterable[_Hole]) -> Fix:
         condition = self.trip_table.write_condition(self.targets)
-        return fixes.alter_policies(self._name, {policy.name: _narrow(policy, holes, condition)})
+        clauses = _narrow(policy, holes, condition)
+        if self.trip_table.table.is_published:
+            # A fix that raises would silence Realtime.
+            clauses = {
+                clause: text.replace("auth.uid()", fixes.SAFE_USER_ID)
+                for clause, text in clauses.items()
+            }
+        return fixes.alter_policies(self._name, {policy.name: clauses})
 
 
 def _narrow(policy: PolicyFacts, holes: Iterable[_Hole], condition: str) -> dict[str, str]:
