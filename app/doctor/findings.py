@@ -37,7 +37,8 @@ class Finding:
         what: one sentence: what is the case, and of which thing.
         why: the consequence; empty if the status is ok.
         fix: what to do about it; None if the status is ok.
-        needs_optional_key: the check was skipped because an optional key was not given.
+        needs_optional_key: the check was skipped because an optional key was not given, or because
+            only a person can do it.
     """
 
     check: str

@@ -9,6 +9,7 @@ from app.doctor import (
     functions,
     policies,
     privileges,
+    public_channels,
     publication,
     raising_policies,
     tables,
@@ -64,6 +65,8 @@ async def check_project(
         findings += raising_policies.evaluate_raising(inspection.raising)
     report_progress("the access of former members")
     findings += await policies.check_trip_tables(project, trip_tables, inspection)
+    report_progress("what Realtime sends")
+    findings.append(await public_channels.check_public_channels(project))
     if inspection is not None:
         findings += _evaluate_database(inspection, targets)
     return findings

@@ -29,6 +29,11 @@ PUBLISHABLE_KEY: Final = "sb_publishable_hosted"
 JWT_SECRET: Final = "the secret of the hosted project's tokens"
 URL: Final = "https://project.supabase.test"
 
+PRIVATE_ONLY: Final = {
+    "status": "error",
+    "response": {"reason": "PrivateOnly: This project only allows private channels"},
+}
+
 _BASE: Final = (
     LITE / "hosted_defaults.sql",
     CHECKOUT / "tests" / "contract" / "hosted.sql",
@@ -46,6 +51,7 @@ class HostedProject:
         requests: every request that PostgREST received.
         ahead_seconds: how far PostgREST's clock is ahead.
         refuses_connections: whether requests fail.
+        join_reply: Realtime's reply to the join of a public channel; None if it does not answer.
     """
 
     def __init__(self, db_url: str) -> None:
@@ -53,6 +59,7 @@ class HostedProject:
         self.requests: list[httpx.Request] = []
         self.ahead_seconds = 0.0
         self.refuses_connections = False
+        self.join_reply: dict[str, Any] | None = PRIVATE_ONLY
         self._connections = ExitStack()
 
     def close(self) -> None:
@@ -92,7 +99,8 @@ class HostedProject:
         if self.refuses_connections:
             raise httpx.ConnectError("refused")
         self.requests.append(request)
-        response = self._route(request)
+        is_poll = request.url.path == "/realtime/v1/longpoll"
+        response = self._poll(request) if is_poll else self._route(request)
         response.headers["date"] = formatdate(time.time() + self.ahead_seconds, usegmt=True)
         return response
 
@@ -127,6 +135,20 @@ class HostedProject:
         if name.startswith("rpc/"):
             return httpx.Response(200, json=rows[0])
         return httpx.Response(200, json=rows if request.method == "GET" else None)
+
+    def _poll(self, request: httpx.Request) -> httpx.Response:
+        """Answer as Phoenix does, which Realtime runs on: a session, an acceptance, messages."""
+        if self.join_reply is None:
+            return httpx.Response(404, text="404 page not found")
+        if "token" not in request.url.params:
+            return httpx.Response(200, json={"status": 410, "token": "session", "messages": []})
+        if request.method == "POST":
+            join = json.loads(request.content)
+            assert (join["event"], join["payload"]["config"]["private"]) == ("phx_join", False)
+            return httpx.Response(200, json={"status": 200})
+        reply = {"event": "phx_reply", "ref": "1", "payload": self.join_reply}
+        messages = [json.dumps({"topic": "realtime:x", **reply})]
+        return httpx.Response(200, json={"status": 200, "token": "session", "messages": messages})
 
     def _describe(self) -> httpx.Response:
         columns = self.run(
