@@ -82,7 +82,7 @@ func jitter(backoff time.Duration) time.Duration {
 	return time.Duration(rand.Float64() * float64(backoff))
 }
 
-// sleep waits, and returns false if ctx ends first.
+// sleep waits, and returns false if ctx ends first, at once if its deadline says so.
 func sleep(ctx context.Context, wait time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 		return false

@@ -47,8 +47,8 @@ const (
 	claimDuration  = time.Minute      // longer than a batch can take
 	batchTimeout   = 30 * time.Second // with all of its retries
 	settleTimeout  = 5 * time.Second
-	longestBackoff = time.Minute
-	longestRefusal = 5 * time.Minute // bounds a Retry-After
+	longestBackoff = 10 * time.Second // so soon after an outage, revocations are sent
+	longestRefusal = 5 * time.Minute  // bounds a Retry-After
 )
 
 // Runner sends the outbox to the relay. Run one in every process of the backend.
@@ -110,24 +110,24 @@ func (r *Runner) Run(ctx context.Context) {
 				wait = max(wait, min(unavailable.RetryAfter, longestRefusal))
 			}
 			r.config.Logger.WarnContext(ctx, "events stay in the outbox", "retry_in", wait, "error", err)
-			sleep(ctx, wait)
+			pause(ctx, wait, nil)
 			backoff = min(2*backoff, longestBackoff)
 		case count > 0: // there may be more
 			backoff = firstBackoff
 		default:
 			backoff = firstBackoff
-			r.pause(ctx)
+			pause(ctx, r.config.PollInterval, r.wake)
 		}
 	}
 }
 
-// pause waits for the next poll, or until the runner is woken.
-func (r *Runner) pause(ctx context.Context) {
-	timer := time.NewTimer(r.config.PollInterval)
+// pause waits until it is woken or ctx ends, and no longer than limit.
+func pause(ctx context.Context, limit time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-r.wake:
+	case <-wake:
 	case <-timer.C:
 	}
 }
@@ -146,7 +146,7 @@ func (r *Runner) listen(ctx context.Context) {
 		}
 		r.config.Logger.WarnContext(ctx, "no notifications of new events; polling",
 			"interval", r.config.PollInterval, "error", err)
-		sleep(ctx, jitter(backoff))
+		pause(ctx, jitter(backoff), nil)
 		backoff = min(2*backoff, longestBackoff)
 	}
 }

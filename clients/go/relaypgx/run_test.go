@@ -3,6 +3,7 @@ package relaypgx_test
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +96,23 @@ func TestRun_OutageThatEnds_CatchesUp(t *testing.T) {
 	<-failures
 	relay.Intercept(nil)
 	awaitEmpty(t, pool)
+}
+
+func TestRun_OutageUntilTheDeadline_IsNoBusyLoop(t *testing.T) {
+	pool, relay := openPool(t), relaytest.NewServer(t)
+	grant(t, pool, 1)
+	var requests atomic.Int64
+	relay.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		requests.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	running, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	newRunner(t, pool, relay, supabasesync.RunnerConfig{}).Run(running)
+	if count := requests.Load(); count == 0 || count > 20 {
+		t.Fatal(count)
+	}
 }
 
 func TestRun_Stop_FinishesTheRequestInFlight(t *testing.T) {
