@@ -27,7 +27,11 @@ $$;
 alter table public.chat_messages enable row level security;
 revoke all on public.chat_messages from public, anon, authenticated;
 grant select, insert, update, delete on public.chat_messages to service_role;
-grant select, insert (id, trip_id, user_id, body), update (body), delete on public.chat_messages to authenticated;
+grant select,
+    insert (id, trip_id, user_id, body),
+    update (body),
+    delete
+  on public.chat_messages to authenticated;
 
 create policy "members read"
   on public.chat_messages for select to authenticated
@@ -54,7 +58,10 @@ create policy "members delete their own"
 alter table public.chat_reactions enable row level security;
 revoke all on public.chat_reactions from public, anon, authenticated;
 grant select, insert, update, delete on public.chat_reactions to service_role;
-grant select, insert (id, message_id, trip_id, user_id, emoji), delete on public.chat_reactions to authenticated;
+grant select,
+    insert (id, message_id, trip_id, user_id, emoji),
+    delete
+  on public.chat_reactions to authenticated;
 
 create policy "members read"
   on public.chat_reactions for select to authenticated
@@ -74,7 +81,11 @@ create policy "members delete their own"
 alter table public.chat_read_receipts enable row level security;
 revoke all on public.chat_read_receipts from public, anon, authenticated;
 grant select, insert, update, delete on public.chat_read_receipts to service_role;
-grant select, insert (trip_id, user_id, message_id), update (trip_id, user_id, message_id), delete on public.chat_read_receipts to authenticated;
+grant select,
+    insert (trip_id, user_id, message_id),
+    update (trip_id, user_id, message_id),
+    delete
+  on public.chat_read_receipts to authenticated;
 
 create policy "members read"
   on public.chat_read_receipts for select to authenticated
@@ -101,7 +112,11 @@ create policy "members delete their own"
 alter table public.user_presence enable row level security;
 revoke all on public.user_presence from public, anon, authenticated;
 grant select, insert, update, delete on public.user_presence to service_role;
-grant select, insert (trip_id, user_id, status, is_typing), update (trip_id, user_id, status, is_typing), delete on public.user_presence to authenticated;
+grant select,
+    insert (trip_id, user_id, status, is_typing),
+    update (trip_id, user_id, status, is_typing),
+    delete
+  on public.user_presence to authenticated;
 
 create policy "members read"
   on public.user_presence for select to authenticated

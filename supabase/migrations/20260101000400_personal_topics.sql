@@ -122,9 +122,11 @@ begin
   else
     select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
     from (
-      select after.trip_id from new_rows as after
+      select after.trip_id
+      from new_rows as after
       union all
-      select before.trip_id from old_rows as before
+      select before.trip_id
+      from old_rows as before
     ) as changed (trip_id)
     into changed_trips, row_count;
   end if;
@@ -231,9 +233,11 @@ begin
   else
     select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
     from (
-      select after.trip_id from new_rows as after
+      select after.trip_id
+      from new_rows as after
       union all
-      select before.trip_id from old_rows as before
+      select before.trip_id
+      from old_rows as before
     ) as changed (trip_id)
     into changed_trips, row_count;
   end if;
@@ -340,9 +344,11 @@ begin
   else
     select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
     from (
-      select after.trip_id from new_rows as after
+      select after.trip_id
+      from new_rows as after
       union all
-      select before.trip_id from old_rows as before
+      select before.trip_id
+      from old_rows as before
     ) as changed (trip_id)
     into changed_trips, row_count;
   end if;
@@ -449,9 +455,11 @@ begin
   else
     select array_agg(distinct changed.trip_id), (select count(*) from new_rows)
     from (
-      select after.trip_id from new_rows as after
+      select after.trip_id
+      from new_rows as after
       union all
-      select before.trip_id from old_rows as before
+      select before.trip_id
+      from old_rows as before
     ) as changed (trip_id)
     into changed_trips, row_count;
   end if;

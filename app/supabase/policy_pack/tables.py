@@ -157,13 +157,13 @@ class TripTable(Table):
     def _trip(self) -> Sequence[str]:
         return ("trip_id",) if "trip_id" in self.c else ("message_id",)
 
-    def visible(self, prefix: str) -> str:
-        """Write the condition on a row that members may read, apart from their membership."""
-        return f"{prefix}{self.c['deleted_at']} is null" if "deleted_at" in self.c else ""
+    def visible(self, prefix: str) -> Names:
+        """Write the conditions on a row that members may read, apart from their membership."""
+        return (f"{prefix}{self.c['deleted_at']} is null",) if "deleted_at" in self.c else ()
 
     @property
-    def own_or_visible(self) -> str:
-        """Write the same condition for the policy."""
+    def own_or_visible(self) -> Names:
+        """Write the same conditions for the policy."""
         return self.visible("")
 
 
@@ -220,19 +220,19 @@ class Locations(TripTable):
     followed: ClassVar[Names] = ("trip_id", "user_id")
     event: str = "location"
 
-    def visible(self, prefix: str) -> str:
-        """Write the condition that a location is shared."""
+    def visible(self, prefix: str) -> Names:
+        """Write the conditions on a location that is shared."""
         enabled = f"{prefix}{self.c['is_sharing_enabled']}"
         expires_at = f"{prefix}{self.c['sharing_expires_at']}"
-        shared = f"{enabled} and ({expires_at} is null or {expires_at} > now())"
-        return " and ".join(filter(None, (shared, super().visible(prefix))))
+        shared = (enabled, f"({expires_at} is null or {expires_at} > now())")
+        return (*shared, *super().visible(prefix))
 
     @property
-    def own_or_visible(self) -> str:
-        """Write the condition that a location is shared, or the caller's."""
+    def own_or_visible(self) -> Names:
+        """Write the conditions on a location that is shared, or the caller's."""
         own = f"{self.c['user_id']} = (select trip_access.caller_id())"
-        standing = f"{self.c['deleted_at']} is null and " if "deleted_at" in self.c else ""
-        return f"{standing}({own} or {self.visible('')})"
+        enabled, unexpired, *standing = self.visible("")
+        return (*standing, f"({own} or {enabled} and {unexpired})")
 
 
 class PackTables(BaseModel):
