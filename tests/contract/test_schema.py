@@ -88,6 +88,15 @@ def test_every_function_has_a_fixed_search_path_and_is_closed_to_anon(database: 
         assert not function["is_open"], function
 
 
+def test_no_function_that_the_api_exposes_runs_with_its_owners_rights(database: Database) -> None:
+    # Supabase's database linter warns of one that a client may execute.
+    functions = database.run("""
+        select proname as name from pg_catalog.pg_proc
+        where pronamespace = 'public'::regnamespace and prosecdef
+    """)
+    assert functions == []
+
+
 def test_every_policy_is_for_signed_in_users_only(database: Database) -> None:
     policies = database.run("""
         select policyname, roles::text as roles from pg_catalog.pg_policies
