@@ -253,19 +253,21 @@ def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, 
 
 
 def write_functions() -> str:
-    """List the public functions of the migrations, with the comment above each."""
+    """List the functions of the migrations that a policy or a client calls, with their comments."""
     rows = []
     for path in sorted((CHECKOUT / "supabase" / "migrations").glob("*.sql")):
         for comment, name, given, result in re.findall(
-            r"((?:^-- .*\n)*)^create (?:or replace )?function public\.(\w+)\(([^)]*)\)"
-            r"\s+returns ((?:setof )?\w+)",
+            r"((?:^-- .*\n)*)^create (?:or replace )?function ((?:public|trip_access)\.\w+)"
+            r"\(([^)]*)\)\s+returns ((?:setof )?\w+)",
             path.read_text(),
             re.MULTILINE,
         ):
+            if name.startswith("trip_access.") and (result == "trigger" or "send_" in name):
+                continue
             meaning = " ".join(line[3:] for line in comment.splitlines() if line[3] != " ")
             arguments = " ".join(given.split())
             file = f"[`…{path.name[14:]}`](../../supabase/migrations/{path.name})"
-            rows.append((f"`{name}({arguments})`", result, meaning, file))
+            rows.append((f"`{name.removeprefix('public.')}({arguments})`", result, meaning, file))
     return _table(("Function", "Returns", "What it does", "Migration"), rows)
 
 

@@ -39,7 +39,7 @@ as $$
     and membership.status = 'ACTIVE';
 $$;
 
--- The same rule for one trip.
+-- Whether the caller is an ACTIVE member of one trip, by the same rule.
 create or replace function trip_access.is_trip_member(trip_id uuid) returns boolean
 language sql
 stable
