@@ -66,7 +66,7 @@ async def check_project(
     report_progress("the access of former members")
     findings += await policies.check_trip_tables(project, trip_tables, inspection)
     report_progress("what Realtime sends")
-    findings.append(await public_channels.check_public_channels(project))
+    findings.append(await public_channels.check_public_channels(project, catalog))
     if inspection is not None:
         findings += _evaluate_database(inspection, targets)
     return findings

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import httpx
 
+from app.doctor.catalog import Catalog
 from app.doctor.findings import Finding, command, ok, problem, setting, skipped
 from app.doctor.project import Project
+from app.doctor.realtime import MESSAGES
 
 _CHECK: Final = "public-channels"
 _WHY: Final = (
@@ -26,8 +28,10 @@ _SWITCH: Final = setting("Supabase dashboard, Realtime, Settings: switch off All
 _PRIVATE_ONLY: Final = "PrivateOnly"
 
 
-async def check_public_channels(project: Project) -> Finding:
-    """Try to join a public channel as a signed-out user."""
+async def check_public_channels(project: Project, catalog: Catalog | None) -> Finding:
+    """Try to join a public channel as a signed-out user, unless the catalog shows no Realtime."""
+    if catalog is not None and not any(t.full_name == MESSAGES for t in catalog.tables):
+        return ok(_CHECK, "The project has no Realtime, and so no public channels.")
     key = (project.app_headers or {}).get("apikey")
     if key is None:
         return skipped(
