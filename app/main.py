@@ -31,7 +31,8 @@ from app.domain.failpoints import FailpointHook, noop
 from app.domain.traces import Tracer
 from app.observability.start_line import log_start
 from app.observability.trace_environment import close_tracer
-from app.relay.background import cancel, start
+from app.relay.account_closer import AccountCloser
+from app.relay.background import start, stop_within
 from app.relay.batch_traces import BatchTraces
 from app.relay.dispatch import Dispatcher
 from app.relay.health import HealthReporter
@@ -50,6 +51,7 @@ from app.settings import Settings
 from app.store import notifications
 from app.store.store import Store
 from app.store.store_url import describe_store, read_store_url
+from app.supabase.auth_admin import AccountPolicy, AuthAdmin
 from app.supabase.client import SupabaseClient, open_http_client
 from app.supabase.keys import read_key
 
@@ -91,20 +93,23 @@ def create_app(
             if tracer is not None:
                 seconds = settings.shutdown_seconds
                 resources.push_async_callback(close_tracer, tracer, stop_began_at, seconds)
+            closes_accounts = settings.auth_on_user_deleted is not AccountPolicy.KEEP
             measurements = Measurements(VERSION)
             store = await Store.open(
                 settings.store_url, hit=hit, observe_commit=measurements.commit.observe
             )
             resources.push_async_callback(store.close)
             _, key_headers = read_key(settings.supabase_service_role_key.get_secret_value())
-            http = await resources.enter_async_context(
-                open_http_client(
-                    settings.supabase_url,
-                    key_headers,
-                    timeout_seconds=settings.supabase_timeout_seconds,
-                    transport=transport,
-                )
+            open_client = partial(
+                open_http_client,
+                settings.supabase_url,
+                key_headers,
+                timeout_seconds=settings.supabase_timeout_seconds,
+                transport=transport,
             )
+            http = await resources.enter_async_context(open_client())
+            # Its connections are its own: it never delays the dispatcher.
+            auth_http = await resources.enter_async_context(open_client(service="auth"))
             await resources.enter_async_context(key_set_client)
 
             notifier = OutcomeNotifier()
@@ -120,6 +125,7 @@ def create_app(
                 hit=hit,
                 measurements=measurements,
                 traces=None if tracer is None else BatchTraces(store, tracer),
+                closes_accounts=closes_accounts,
             )
             leadership = _make_leadership(store, dispatcher)
             leader = LeaderReader(dispatcher, leadership)
@@ -162,9 +168,13 @@ def create_app(
             start(resources, "replayer", replayer.run())
             task = asyncio.create_task(dispatcher.run(), name="dispatcher")
             dispatching.push_async_callback(
-                _stop_dispatcher, dispatcher, task, settings.shutdown_seconds
+                stop_within, settings.shutdown_seconds, dispatcher.stop, task
             )
             start(dispatching, "reconciler", reconciler.run())
+            if closes_accounts:
+                auth = AuthAdmin(auth_http, settings.auth_on_user_deleted, clock=clock)
+                closer = AccountCloser(store, auth, clocks=clocks, is_leader=leader.is_leader)
+                start(dispatching, "account closer", closer.run())
 
             @cache
             def begin_stop() -> asyncio.Task[None]:
@@ -191,7 +201,9 @@ def create_app(
                 replayer=replayer,
                 reconciler=reconciler,
                 access=AccessReader(ProbeClient(http, {}), settings.targets),
-                health=HealthReporter(store, dispatcher, clocks, leadership),
+                health=HealthReporter(
+                    store, dispatcher, clocks, leadership, closes_accounts=closes_accounts
+                ),
                 leader=leader,
                 status=StatusReporter(store, leader, clocks),
                 store=store,
@@ -285,13 +297,3 @@ def _make_leadership(store: Store, dispatcher: Dispatcher) -> Leadership | None:
     )
     dispatcher.require_leadership(leadership)
     return leadership
-
-
-async def _stop_dispatcher(
-    dispatcher: Dispatcher, task: asyncio.Task[None], limit_seconds: float
-) -> None:
-    dispatcher.stop()
-    done, _ = await asyncio.wait([task], timeout=limit_seconds)
-    if not done:
-        logger.warning("the open batch was abandoned; it stays pending")
-        await cancel(task)

@@ -23,6 +23,7 @@ from app.api.webhook_log import LogWebhooks
 from app.auth.authentication import WebhookAuth
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
+from app.supabase.auth_admin import AccountPolicy
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
 
@@ -137,9 +138,7 @@ class Settings(StoreSettings, MembershipSettings, SecretSettings):
     supabase_timeout_seconds: float = Field(
         10.0, gt=0, le=120, description="Timeout of one request to Supabase."
     )
-    jwt_jwks_url: str | None = Field(
-        None, description="URL of the key set for RS256 and ES256 tokens."
-    )
+    jwt_jwks_url: str | None = Field(None, description="Key set URL of RS256 and ES256 tokens.")
     # After the settings that it depends on, which its validator reads.
     webhook_auth: WebhookAuth = Field(
         WebhookAuth.HMAC, description="How senders authenticate: hmac, jwt, any or both."
@@ -162,6 +161,9 @@ class Settings(StoreSettings, MembershipSettings, SecretSettings):
     target_memberships: Annotated[
         TargetSetting, BeforeValidator(partial(_read_target, Kind.MEMBERSHIP))
     ] = Field(None, description="How memberships map to a table.")
+    auth_on_user_deleted: AccountPolicy = Field(
+        AccountPolicy.KEEP, description="The Auth account of a removed user: keep, ban or delete."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

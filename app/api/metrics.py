@@ -52,5 +52,7 @@ def _show_health(services: Services, health: Health) -> None:
     if health.backlog is not None:
         measurements.pending.set(health.backlog.pending)
         measurements.dead.set(health.backlog.dead)
+    if health.closures is not None:
+        measurements.pending_accounts.set(health.closures.pending)
     if health.drift is not None:
         measurements.show_drift(health.drift)

@@ -10,6 +10,8 @@ from typing import Any
 from app.domain.degradation import Degradation
 from app.domain.errors import StoreUnavailable
 
+logger = logging.getLogger(__name__)
+
 
 class OutageLog:
     """Logs an outage of the store, with its effect on one task."""
@@ -74,3 +76,14 @@ async def cancel(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait until it has ended."""
     task.cancel()
     await asyncio.wait([task])
+
+
+async def stop_within(
+    limit_seconds: float, stop: Callable[[], None], dispatching: asyncio.Task[None]
+) -> None:
+    """Stop the dispatcher and wait until it has ended; after the limit, cancel it."""
+    stop()
+    done, _ = await asyncio.wait([dispatching], timeout=limit_seconds)
+    if not done:
+        logger.warning("the open batch was abandoned; it stays pending")
+        await cancel(dispatching)

@@ -51,9 +51,8 @@ _NOT_DISPATCHING: Final = RequestFailure(
 class Dispatcher:
     """The only writer to Supabase.
 
-    If replicas share the store, only the leader dispatches. It checks its lease before every
-    request, and the store checks it in every transaction that records outcomes. If a process was
-    paused for longer than its lease, its request is stale.
+    If replicas share the store, only the leader dispatches. It checks its lease before a request,
+    the store in each transaction that records outcomes. After a longer pause, a request is stale.
     """
 
     def __init__(
@@ -67,6 +66,7 @@ class Dispatcher:
         hit: FailpointHook = noop,
         measurements: Measurements | None = None,
         traces: BatchTraces | None = None,
+        closes_accounts: bool = False,
     ) -> None:
         self._clocks = clocks
         self._targets = targets
@@ -81,10 +81,11 @@ class Dispatcher:
         self._failed_batch: tuple[Batch, RequestFailure] | None = None
         self._outcomes = OutcomeReader(clocks, measurements)
         self._evidence = self._outcomes.evidence
-        self._policy = ClaimPolicy(
-            self._evidence, deletes_inactive=targets.memberships.inactive is Inactive.REMOVE
+        deletes_inactive = targets.memberships.inactive is Inactive.REMOVE
+        self._policy = ClaimPolicy(self._evidence, deletes_inactive=deletes_inactive)
+        self._queue = PendingQueue(
+            store, notifier, measurements, clocks, traces, closes_accounts=closes_accounts
         )
-        self._queue = PendingQueue(store, notifier, measurements, clocks, traces)
         self._crash: str | None = None
         self._crashes = 0
         self._crash_log = Degradation(logger, "the dispatcher no longer crashes")

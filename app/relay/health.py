@@ -18,7 +18,8 @@ from app.relay.heartbeat import Heartbeat
 from app.relay.leader_reader import LeaderReader
 from app.relay.leadership import Leadership
 from app.relay.single_flight import SingleFlight
-from app.store import backlog_queries, reconcile_queries
+from app.store import backlog_queries, closure_queries, reconcile_queries
+from app.store.closure_queries import ClosureBacklog
 from app.store.store import Store
 
 # A report does not wait longer for the store to be read.
@@ -54,6 +55,7 @@ class Health:
         backlog: None if the store cannot be read.
         drift: the result of the checks of Supabase; None if the store cannot be read.
         drift_age_seconds: since the newest completed check; None without any.
+        closures: the Auth accounts that are to be closed; None if the store cannot be read.
     """
 
     store: Check
@@ -64,6 +66,7 @@ class Health:
     oldest_removal_seconds: float
     drift: DriftStatus | None
     drift_age_seconds: float | None
+    closures: ClosureBacklog | None
 
     @property
     def status(self) -> HealthStatus:
@@ -107,11 +110,14 @@ class HealthReporter:
         dispatcher: Dispatcher,
         clocks: Clocks,
         leadership: Leadership | None = None,
+        *,
+        closes_accounts: bool = False,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._leader = LeaderReader(dispatcher, leadership)
         self._clocks = clocks
+        self._closes_accounts = closes_accounts
         self._heartbeat = Heartbeat(store, clocks)
         self._read_backlog = SingleFlight(self._measure_backlog, timeout_seconds=READ_SECONDS)
         self._read_status = SingleFlight(self._read_dispatcher_status, timeout_seconds=READ_SECONDS)
@@ -131,9 +137,9 @@ class HealthReporter:
             # The last commit may have been just before the store stalled.
             failure = await self._heartbeat.find_failure()
         status = self._dispatcher.status if isinstance(read_status, BaseException) else read_status
-        backlog = drift = None
+        backlog = drift = closures = None
         if not isinstance(read_backlog, BaseException):
-            backlog, drift = read_backlog
+            backlog, drift, closures = read_backlog
         pending_seconds = removal_seconds = 0.0
         if backlog is not None:
             now = self._clocks.now()
@@ -146,12 +152,13 @@ class HealthReporter:
         return Health(
             _check_store(failure, read_backlog, read_status),
             _degrade(_describe_dispatcher(status)),
-            _degrade(_describe_supabase(status, backlog, drift)),
+            _degrade(_describe_supabase(status, backlog, drift, closures)),
             backlog,
             pending_seconds,
             removal_seconds,
             drift,
             self._measure_drift_age(drift),
+            closures,
         )
 
     def _measure_drift_age(self, drift: DriftStatus | None) -> float | None:
@@ -160,10 +167,15 @@ class HealthReporter:
         now = self._clocks.now()
         return max(0.0, seconds_between(drift.completed.finished_at, now))
 
-    async def _measure_backlog(self) -> tuple[Backlog, DriftStatus]:
+    async def _measure_backlog(self) -> tuple[Backlog, DriftStatus, ClosureBacklog]:
         now = self._clocks.now()
         backlog = await self._store.read(backlog_queries.measure_backlog, now)
-        return backlog, await self._store.read(reconcile_queries.read_drift_status)
+        drift = await self._store.read(reconcile_queries.read_drift_status)
+        closures = ClosureBacklog()
+        # Accounts of a time with another setting are kept now.
+        if self._closes_accounts:
+            closures = await self._store.read(closure_queries.measure_closures, now)
+        return backlog, drift, closures
 
     async def _read_dispatcher_status(self) -> DispatcherStatus | None:
         leader = await self._leader.read()
@@ -203,15 +215,21 @@ def _describe_dispatcher(status: DispatcherStatus | None) -> str | None:
 
 
 def _describe_supabase(
-    status: DispatcherStatus | None, backlog: Backlog | None, drift: DriftStatus | None
+    status: DispatcherStatus | None,
+    backlog: Backlog | None,
+    drift: DriftStatus | None,
+    closures: ClosureBacklog | None,
 ) -> str:
     if status is None or (status.failure is None and not status.has_contact):
         return "not reached yet"
-    return "; ".join(_list_supabase_problems(status, backlog, drift))
+    return "; ".join(_list_supabase_problems(status, backlog, drift, closures))
 
 
 def _list_supabase_problems(
-    status: DispatcherStatus, backlog: Backlog | None, drift: DriftStatus | None
+    status: DispatcherStatus,
+    backlog: Backlog | None,
+    drift: DriftStatus | None,
+    closures: ClosureBacklog | None,
 ) -> Iterator[str]:
     if status.failure is not None:
         yield _describe_failure(status.failure)
@@ -229,6 +247,8 @@ def _list_supabase_problems(
             f"access that no event explains, {drift.completed.leaks_left} in all:"
             " `relay reconcile` shows it"
         )
+    if closures is not None and closures.overdue:
+        yield f"{closures.overdue} Auth accounts of removed users are not closed: {closures.error}"
 
 
 def _describe_failure(failure: RequestFailure) -> str:

@@ -128,6 +128,10 @@ class Measurements:
         self.oldest_removal = self._gauge(
             "relay_oldest_pending_removal_seconds", "Age of the oldest pending revocation."
         )
+        self.pending_accounts = self._gauge(
+            "relay_pending_accounts",
+            "Auth accounts of removed users that are still to be banned or deleted.",
+        )
         self.drift_rows = self._gauge(
             "relay_drift_rows",
             "Rows of Supabase that differ from the desired state, at the newest completed check.",

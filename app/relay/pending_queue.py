@@ -45,9 +45,12 @@ class PendingQueue:
         measurements: Measurements,
         clocks: Clocks,
         traces: BatchTraces | None = None,
+        *,
+        closes_accounts: bool = False,
     ) -> None:
         self._store = store
         self._traces = traces
+        self._closes_accounts = closes_accounts
         self._notifier = notifier
         self._measurements = measurements
         self._clocks = clocks
@@ -97,7 +100,12 @@ class PendingQueue:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 batch = await self._store.write(
-                    outcome_queries.record_and_claim, now, recorded, wanted, token=token
+                    outcome_queries.record_and_claim,
+                    now,
+                    recorded,
+                    wanted,
+                    token=token,
+                    closes_accounts=self._closes_accounts,
                 )
         except (StoreUnavailable, TimeoutError):
             self.note_store_failure()

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from app.domain.entities import EntityRef, EntityState, Kind, PendingEntity, Priority
 from app.domain.instants import Instant
 from app.domain.retry import RetryDecision
+from app.store.closure_queries import REQUEST_CLOSURES
 from app.store.dispatch_queries import Batch, Wanted, claim
 from app.store.lease import require_lease
 from app.store.notifications import SETTLED, notify
@@ -159,6 +160,7 @@ def record_and_claim(
     wanted: Wanted | None,
     *,
     token: int | None = None,
+    closes_accounts: bool = False,
 ) -> Batch | None:
     """Record outcomes and claim the next batch, in one transaction; None if nothing is due.
 
@@ -169,6 +171,7 @@ def record_and_claim(
         outcomes: of any number of batches.
         wanted: the batch to claim; None claims nothing.
         token: of the lease; None for a store of one relay.
+        closes_accounts: whether the Auth accounts of removed users are to be closed.
 
     Raises:
         LeaseLost: the lease is not held under this token; nothing is recorded.
@@ -176,12 +179,14 @@ def record_and_claim(
     if token is not None:
         require_lease(connection, token)
     if outcomes:
-        _record(connection, outcomes, now)
+        _record(connection, outcomes, now, closes_accounts=closes_accounts)
         notify(connection, SETTLED)
     return None if wanted is None else claim(connection, now, wanted)
 
 
-def _record(connection: Connection, outcomes: Sequence[Outcome], now: Instant) -> None:
+def _record(
+    connection: Connection, outcomes: Sequence[Outcome], now: Instant, *, closes_accounts: bool
+) -> None:
     applications = [
         (outcome.entity, now if outcome.applied_at is None else outcome.applied_at)
         for outcome in outcomes
@@ -199,6 +204,7 @@ def _record(connection: Connection, outcomes: Sequence[Outcome], now: Instant) -
             [_identify(each) | {"applied_at": at} for each, at in applications],
         ),
         *record_revocations(applications),
+        (REQUEST_CLOSURES, deleted[Kind.USER] if closes_accounts else []),
         (_RECORD_FAILURE, [_describe(each) for each in failed]),
         (
             _POSTPONE,

@@ -115,6 +115,17 @@ revocations = Table(
     Index("revocations_applied", "applied_at"),
 )
 
+account_closures = Table(
+    "account_closures",
+    metadata,
+    Column("user_id", _Key, primary_key=True),
+    Column("requested_at", BigInteger, nullable=False, comment="when Supabase held the removal"),
+    Column("due_at", BigInteger, nullable=False, comment="0: at once, on any clock"),
+    Column("attempts", Integer, nullable=False),
+    Column("code", Text, comment="of the last failure"),
+    Column("message", Text, comment="without personal data"),
+)
+
 heartbeat = Table(
     "heartbeat",
     metadata,

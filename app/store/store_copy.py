@@ -19,6 +19,7 @@ from app.store.database_errors import DATABASE_ERRORS, describe_failure
 from app.store.engine import open_engine
 from app.store.lease import read_lease
 from app.store.schema import (
+    account_closures,
     differences,
     entities,
     events,
@@ -37,6 +38,7 @@ TABLES: Final = (
     events,
     entities,
     revocations,
+    account_closures,
     replays,
     reconciliations,
     differences,

@@ -53,10 +53,11 @@ def open_http_client(
     *,
     timeout_seconds: float,
     transport: httpx.AsyncBaseTransport | None = None,
+    service: str = "rest",
 ) -> httpx.AsyncClient:
-    """Open the HTTP client for Supabase."""
+    """Open the HTTP client for one of Supabase's services: rest or auth."""
     return httpx.AsyncClient(
-        base_url=f"{url}/rest/v1",
+        base_url=f"{url}/{service}/v1",
         headers=headers,
         timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
         limits=httpx.Limits(max_connections=4, max_keepalive_connections=4),

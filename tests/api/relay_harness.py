@@ -23,6 +23,7 @@ from app.domain.traces import Tracer
 from app.main import create_app
 from app.settings import Settings
 from tests.auth.issuer import KEY_SET_URL, Clock, KeyServer, mint
+from tests.fake_auth import FakeAuth
 from tests.fake_postgrest import FakePostgrest
 
 NOW: Final = 1_767_323_045.0
@@ -239,6 +240,7 @@ class RelayStarter:
         folder: where the store is.
         postgrest: the Supabase.
         key_server: the issuer's key set, at `KEY_SET_URL`.
+        auth: the Auth of the same project.
         clock: the time.
         hit: called at each named failpoint.
         make_tracer: makes the tracer of each relay.
@@ -247,6 +249,7 @@ class RelayStarter:
     folder: Path
     postgrest: FakePostgrest
     key_server: KeyServer = field(default_factory=KeyServer)
+    auth: FakeAuth = field(default_factory=lambda: FakeAuth(api_key=SUPABASE_KEY))
     clock: Clock = field(default_factory=lambda: Clock(NOW))
     hit: FailpointHook = noop
     make_tracer: Callable[[], Tracer | None] = lambda: None
@@ -292,6 +295,8 @@ class RelayStarter:
     async def _carry(self, request: httpx.Request) -> httpx.Response:
         if str(request.url) == KEY_SET_URL:
             return self.key_server(request)
+        if request.url.path.startswith("/auth/"):
+            return await self.auth.respond(request)
         return await self.postgrest.respond(request)
 
 

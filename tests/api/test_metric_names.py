@@ -13,7 +13,17 @@ from tests.docs.pages import CHECKOUT
 from tests.server.served import serve
 
 # Base units, and what is counted. Source: https://prometheus.io/docs/practices/naming/.
-_UNITS: Final = ("seconds", "bytes", "entities", "rows", "webhooks", "connections", "fds", "info")
+_UNITS: Final = (
+    "seconds",
+    "bytes",
+    "entities",
+    "accounts",
+    "rows",
+    "webhooks",
+    "connections",
+    "fds",
+    "info",
+)
 # 1 or 0.
 _STATES: Final = {"relay_up", "relay_leader", "relay_circuit_breaker_open"}
 

@@ -68,9 +68,13 @@ async def claim(store: Store, now: Instant, limit: int) -> list[PendingEntity]:
     return entities
 
 
-async def record(store: Store, outcomes: Sequence[Outcome], now: Instant) -> None:
+async def record(
+    store: Store, outcomes: Sequence[Outcome], now: Instant, *, closes_accounts: bool = False
+) -> None:
     """Record what became of entities, and claim nothing."""
-    await store.write(outcome_queries.record_and_claim, now, outcomes, None)
+    await store.write(
+        outcome_queries.record_and_claim, now, outcomes, None, closes_accounts=closes_accounts
+    )
 
 
 def fail(
@@ -94,10 +98,11 @@ def fail(
     return Failed(entity, code, "violates a constraint", decision)
 
 
-async def have_applied(store: Store, *, now: Instant = NOW) -> None:
+async def have_applied(store: Store, *, now: Instant = NOW, closes_accounts: bool = False) -> None:
     """Record for all that is due that Supabase holds it."""
     picked = await claim(store, now, 100_000)
-    await record(store, [Applied(entity) for entity in picked], now)
+    outcomes = [Applied(entity) for entity in picked]
+    await record(store, outcomes, now, closes_accounts=closes_accounts)
 
 
 async def have_refused(store: Store, *, now: Instant = NOW, code: str = "23514") -> None:

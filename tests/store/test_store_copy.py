@@ -63,6 +63,8 @@ async def source_url(store_url: str, world: World) -> str:
     people = [world.user("created", user, name=f"n{user}") for user in range(USERS)]
     await store.store_events([*people, world.trip("created")], NOW)
     await store_steps.have_applied(store)
+    await store.store_events([world.user("deleted", 4, at=1)], NOW)
+    await store_steps.have_applied(store, closes_accounts=True)
     await store.store_events([world.membership("created", 0, user) for user in range(USERS)], NOW)
     await store.store_events([world.user("deleted", 3, at=1)], NOW)
     await store_steps.have_refused(store)

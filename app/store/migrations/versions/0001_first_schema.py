@@ -85,6 +85,16 @@ def upgrade() -> None:
         ["received_at", "sequence"],
     )
     op.create_table(
+        "account_closures",
+        sa.Column("user_id", _KEY, nullable=False),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("code", sa.Text()),
+        sa.Column("message", sa.Text()),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
         "heartbeat",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("beaten_at", sa.BigInteger(), nullable=False),
