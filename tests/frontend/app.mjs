@@ -6,17 +6,26 @@ const [library, url, key, realtimeUrl, compiled] = process.argv.slice(2);
 const { createClient } = await import(library);
 const realtime = realtimeUrl && (await import("./realtime_commands.mjs"));
 const clients = new Map();
+const storages = new Map();
 
 function clientOf(name) {
-  if (!clients.has(name)) {
-    const auth = { persistSession: false, autoRefreshToken: false };
-    const options = realtime && {
-      transport: realtime.transportTo(realtimeUrl),
-      reconnectAfterMs: () => 50,
-    };
-    clients.set(name, createClient(url, key, { auth, realtime: options }));
-  }
+  if (!clients.has(name)) clients.set(name, openClient(name));
   return clients.get(name);
+}
+
+function openClient(name) {
+  // As on a phone, the session outlives the client.
+  const session = storages.get(name) ?? new Map();
+  storages.set(name, session);
+  const storage = {
+    getItem: (key) => session.get(key) ?? null,
+    setItem: (key, value) => session.set(key, value),
+    removeItem: (key) => session.delete(key),
+  };
+  return createClient(url, key, {
+    auth: { persistSession: true, storage, autoRefreshToken: false },
+    ...realtime?.optionsOf(name, realtimeUrl),
+  });
 }
 
 const commands = {
@@ -39,6 +48,7 @@ const commands = {
     supabase.from(table).update(change).match(filter).select(),
   delete: (supabase, { table, filter }) => supabase.from(table).delete().match(filter).select(),
   rpc: (supabase, { function: name, parameters }) => supabase.rpc(name, parameters),
+  reopen: async (_supabase, { as }) => ({ data: clients.delete(as) }),
   ...realtime?.makeRealtimeCommands(compiled),
 };
 

@@ -23,13 +23,27 @@ class Listener:
     def topic(self) -> str:
         return f"user:{self.person.id}"
 
-    def start_updates(self) -> None:
-        """Start the example, and wait until it has joined."""
+    def start_updates(self) -> Entry:
+        """Start the example; return the status of its first join."""
         self._do("start", userId=str(self.person.id))
-        self.wait_for(kind="status", status="SUBSCRIBED")
+        return self.wait_for(kind="status")[-1]
 
     def stop_updates(self) -> None:
         self._do("stop")
+
+    def reopen(self) -> None:
+        """Open the app again: a new client that finds the session in the phone's storage."""
+        self._do("reopen")
+
+    def refetch(self) -> None:
+        self._do("refetch")
+
+    def hold_reads(self) -> None:
+        """Keep the last page of every read of messages back; it is logged as `held`."""
+        self._do("hold")
+
+    def release_reads(self) -> None:
+        self._do("release")
 
     def follow(self, trip_id: UUID) -> None:
         """Open a trip in the example."""

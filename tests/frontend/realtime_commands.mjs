@@ -43,8 +43,28 @@ async function awaitEntry(name, wanted) {
   }
 }
 
-/** A client's connections go to the Realtime of the tests: the local Supabase has none. */
-export function transportTo(realtimeUrl) {
+const gates = new Map();
+
+/** Options of a client: its Realtime is the tests' own, and the end of a read can be held. */
+export function optionsOf(name, realtimeUrl) {
+  const record = recorder(name);
+  return {
+    global: {
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        const isRead = String(input).includes("/chat_messages?");
+        if (gates.has(name) && isRead && (await response.clone().text()) === "[]") {
+          record({ kind: "held" });
+          await gates.get(name).promise;
+        }
+        return response;
+      },
+    },
+    realtime: { transport: transportTo(realtimeUrl), reconnectAfterMs: () => 50 },
+  };
+}
+
+function transportTo(realtimeUrl) {
   return class extends WebSocket {
     constructor(address, protocols) {
       super(realtimeUrl + new URL(address).search, protocols);
@@ -86,6 +106,19 @@ export function makeRealtimeCommands(compiled) {
         onRefetch: () => record({ kind: "refetch", tripId }),
         onRevoked: () => record({ kind: "revoked", tripId }),
       });
+      return {};
+    },
+    refetch: async (_supabase, { as }) => {
+      updates.get(as).refetch();
+      return {};
+    },
+    hold: async (_supabase, { as }) => {
+      gates.set(as, Promise.withResolvers());
+      return {};
+    },
+    release: async (_supabase, { as }) => {
+      gates.get(as).resolve();
+      gates.delete(as);
       return {};
     },
     join: async (supabase, { as, topic, isPrivate }) => {
@@ -140,8 +173,8 @@ export function makeRealtimeCommands(compiled) {
       globalThis.IS_REACT_ACT_ENVIRONMENT = true;
       function Screen() {
         const { messages, isRevoked } = useTripUpdates(updates.get(as), tripId, {
-          onUpdate: ({ event }) => record({ kind: "update", event }),
-          onRefetch: () => record({ kind: "refetch" }),
+          onUpdate: ({ event }) => record({ kind: "update", screen: tripId, event }),
+          onRefetch: () => record({ kind: "refetch", screen: tripId }),
         });
         record({ kind: "screen", bodies: messages.map((each) => each.body), isRevoked });
         return null;

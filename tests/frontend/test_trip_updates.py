@@ -1,83 +1,19 @@
 """The example of docs/snippets/typescript, used by members, removed members and strangers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 
 from tests.frontend.listener import Listener
+from tests.frontend.scene import FIRST, Scene, open_scene
 from tests.frontend.stack import RealtimeStack
-from tests.frontend.trip import ONE_A_MEMBER, Trip
-
-FIRST = "Tram 28 at nine?"
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Bo is a member of Ana's trip, and listens by the example."""
-
-    trip: Trip
-    bo: Listener
-    stack: RealtimeStack
-
-    def listen_without_example(self) -> Listener:
-        """Join Bo's topic with another client, which hides nothing."""
-        listener = Listener(self.bo.person.sign_in_elsewhere())
-        assert listener.join(listener.topic)["status"] == "SUBSCRIBED"
-        return listener
-
-    def hear_until_now(self, listener: Listener) -> list[str]:
-        """Return the events that Bo's client received about the trip since the last wait.
-
-        A topic is in order, so a message of another trip shows that all before it has arrived.
-        """
-        other_id = uuid4()
-        self.run(
-            "insert into trips (id, name, created_by) values (%s, 'Porto', %s)",
-            *(other_id, self.trip.ana.id),
-        )
-        self.run(
-            "insert into trip_memberships (trip_id, user_id, role, status)"
-            " values (%s, %s, 'MEMBER', 'ACTIVE')",
-            *(other_id, self.bo.person.id),
-        )
-        self.write_many(other_id, "marker", 1)
-        entries = listener.wait_for(event="message.created", payload={"trip_id": str(other_id)})
-        return [
-            each["event"]
-            for each in entries
-            if each["kind"] == "broadcast" and each["payload"]["trip_id"] == str(self.trip.id)
-        ]
-
-    def write_many(self, trip_id: UUID, body: str, count: int) -> None:
-        """Write messages by one statement, numbered from 1."""
-        self.run(
-            "insert into chat_messages (trip_id, user_id, body)"
-            " select %s, %s, %s || n from generate_series(1, %s) as n",
-            *(trip_id, self.trip.ana.id, body, count),
-        )
-
-    def run(self, sql: str, *parameters: object) -> None:
-        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
-            connection.execute(sql.encode(), parameters)
+from tests.frontend.trip import ONE_A_MEMBER
 
 
 @pytest.fixture
 def scene(stack: RealtimeStack) -> Iterator[Scene]:
-    trip = Trip(stack.relay, stack.app)
-    trip.add_member(trip.bo)
-    bo = Listener(trip.bo)
-    bo.start_updates()
-    bo.follow(trip.id)
-    assert bo.wait_for(kind="refetch", tripId=trip.id)[-2]["bodies"] == [FIRST]
-    yield Scene(trip, bo, stack)
-    bo.stop_updates()
-
-
-def await_bodies(scene: Scene, *bodies: str) -> None:
-    scene.bo.wait_for(kind="messages", tripId=scene.trip.id, bodies=list(bodies))
+    with open_scene(stack) as scene:
+        yield scene
 
 
 def test_member_sees_messages_come_change_and_go(scene: Scene) -> None:
@@ -115,6 +51,28 @@ def test_member_is_told_of_reactions_receipts_presence_members_and_signals(scene
     trip.tell("user.created", id=carla.id, email=carla.email, username="carla")
     trip.add_member(carla)
     bo.wait_for(kind="update", event="member.added", user_id=str(carla.id))
+
+
+def test_app_that_finds_its_session_in_storage_joins_with_the_users_token(scene: Scene) -> None:
+    scene.bo.stop_updates()
+    scene.bo.wait_for(kind="status", status="CLOSED")
+    scene.bo.reopen()
+
+    assert scene.bo.start_updates()["status"] == "SUBSCRIBED"
+
+
+def test_change_that_arrives_during_a_read_is_kept(scene: Scene) -> None:
+    trip, bo = scene.trip, scene.bo
+    bo.hold_reads()
+    bo.refetch()
+    bo.wait_for(kind="held")
+
+    trip.write(trip.ana, "Or ten?")
+    scene.await_bodies(FIRST, "Or ten?")
+    bo.release_reads()
+
+    entries = bo.wait_for(kind="refetch", tripId=trip.id)
+    assert entries[-2]["bodies"] == [FIRST, "Or ten?"]
 
 
 def test_removed_member_is_deaf_from_the_next_message_on_without_joining_again(
@@ -193,6 +151,7 @@ def test_messages_missed_while_disconnected_are_read_from_the_table(scene: Scene
     scene.write_many(trip.id, "message ", 250)
     scene.stack.realtime.is_down = False
 
+    bo.wait_for(kind="status", status="SUBSCRIBED")
     entries = bo.wait_for(kind="refetch", tripId=trip.id)
     bodies = [each["bodies"] for each in entries if each.get("bodies")][-1]
     assert bodies[:2] == [FIRST, "Or half past?"]
@@ -205,12 +164,12 @@ def test_channel_that_realtime_closed_is_built_again(scene: Scene) -> None:
     trip.write(trip.ana, "Or ten?")
 
     entries = bo.wait_for(kind="status", status="SUBSCRIBED")
-    await_bodies(scene, FIRST, "Or ten?")
+    scene.await_bodies(FIRST, "Or ten?")
 
     statuses = [(each["status"], each.get("reason")) for each in entries if "status" in each]
     assert statuses[:2] == [("system error", "Too many messages per second"), ("CLOSED", None)]
     trip.write(trip.ana, "Yes")
-    await_bodies(scene, FIRST, "Or ten?", "Yes")
+    scene.await_bodies(FIRST, "Or ten?", "Yes")
 
 
 def test_renewed_token_is_checked_once_and_keeps_the_topic(scene: Scene) -> None:
@@ -218,7 +177,7 @@ def test_renewed_token_is_checked_once_and_keeps_the_topic(scene: Scene) -> None
 
     bo.renew_token()
     trip.write(trip.ana, "Or ten?")
-    await_bodies(scene, FIRST, "Or ten?")
+    scene.await_bodies(FIRST, "Or ten?")
 
     assert scene.stack.realtime.policies.list_questions(bo.topic) == ["read", "read"]
 
@@ -231,7 +190,7 @@ def test_expired_token_closes_the_topic_and_a_valid_one_opens_it_again(scene: Sc
     trip.write(trip.ana, "Or ten?")
 
     entries += bo.wait_for(kind="status", status="SUBSCRIBED")
-    await_bodies(scene, FIRST, "Or ten?")
+    scene.await_bodies(FIRST, "Or ten?")
 
     reasons = [str(each["reason"]) for each in entries if each.get("reason")]
     assert reasons[0].startswith("Token has expired ")
@@ -251,20 +210,34 @@ def test_message_too_large_to_send_is_read_from_the_table(scene: Scene) -> None:
     body = "\x01" * 8000  # six bytes each as JSON
     assert scene.trip.write(scene.trip.ana, body).status == 201
 
-    await_bodies(scene, FIRST, body)
+    scene.await_bodies(FIRST, body)
 
 
-def test_screen_shows_the_messages_reads_again_in_the_foreground_and_ends_with_access(
-    scene: Scene,
-) -> None:
+def test_screen_shows_the_messages_and_reads_again_in_the_foreground(scene: Scene) -> None:
     trip, bo = scene.trip, scene.bo
     bo.open_screen(trip.id)
     bo.wait_for(kind="screen", bodies=[FIRST], isRevoked=False)
     trip.write(trip.ana, "Or ten?")
     bo.wait_for(kind="screen", bodies=[FIRST, "Or ten?"])
     bo.come_to_foreground()
-    bo.wait_for(kind="refetch")
+    bo.wait_for(kind="refetch", screen=str(trip.id))
+
+    trip.ana.delete("chat_reactions", trip_id=trip.id)
+    bo.wait_for(kind="update", screen=str(trip.id), event="reaction.deleted")
+
+    bo.close_screen()
+    trip.join_in(trip.ana)
+    trip.write(trip.ana, "Yes")
+    entries = bo.wait_for(kind="messages", bodies=[FIRST, "Or ten?", "Yes"])
+    assert [each for each in entries if "screen" in each] == []
+
+
+def test_screen_ends_with_access(scene: Scene) -> None:
+    trip, bo = scene.trip, scene.bo
+    bo.open_screen(trip.id)
+    bo.wait_for(kind="screen", bodies=[FIRST], isRevoked=False)
 
     trip.tell("membership.deleted", trip_id=trip.id, user_id=trip.bo.id)
+
     bo.wait_for(kind="screen", bodies=[], isRevoked=True)
     bo.close_screen()

@@ -9,6 +9,7 @@ export interface Message {
   created_at: string;
 }
 
+const TABLE = "chat_messages";
 const COLUMNS = "id, trip_id, user_id, body, created_at";
 const PAGE = 100;
 
@@ -75,7 +76,7 @@ export class TripMessages {
   }
 
   private query() {
-    return this.supabase.from("chat_messages").select(COLUMNS).eq("trip_id", this.tripId);
+    return this.supabase.from(TABLE).select(COLUMNS).eq("trip_id", this.tripId);
   }
 }
 

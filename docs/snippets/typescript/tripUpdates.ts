@@ -96,13 +96,11 @@ export class TripUpdates {
       if (channel !== this.channel) return;
       this.onStatus(status, error?.message);
       if (status === "SUBSCRIBED") this.catchUp();
-      else if (status === "CLOSED") {
-        // After a "system" error Realtime closes the channel, and the library gives it up.
+      // After a lost connection or a refusal the library joins again. After a "system" error Realtime
+      // closes the channel, and the library gives it up.
+      if (status === "CLOSED") {
         this.channel = undefined;
         this.recover();
-      } else {
-        // After a refusal or a lost connection the library joins again, with the token it has then.
-        void this.supabase.realtime.setAuth();
       }
     });
   }
