@@ -89,6 +89,14 @@ def bind_sockets(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def write_address(listener: socket.socket) -> str:
+    """Return the URL that a socket listens at."""
+    host, port = listener.getsockname()[:2]
+    return (
+        f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    )
+
+
 def describe_bind_error(host: str, port: int, error: OSError) -> str:
     """Say why the relay cannot listen, and what to do."""
     reason = (error.strerror or "the name is unknown").lower()

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from app.server.server import bind_sockets, describe_bind_error
+from app.server.server import bind_sockets, describe_bind_error, write_address
 
 
 def test_bind_on_a_port_in_use_is_described_with_what_to_do() -> None:
@@ -40,3 +40,13 @@ def test_bind_to_a_name_of_several_addresses_binds_each() -> None:
     assert {each.getsockname()[0] for each in sockets} == addresses
     for each in sockets:
         each.close()
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_address_of_a_listener_is_a_url(host: str, shown: str) -> None:
+    try:
+        (listener,) = bind_sockets(host, 0)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with listener:
+        assert write_address(listener) == f"http://{shown}:{listener.getsockname()[1]}"

@@ -21,7 +21,7 @@ from app.observability.trace_environment import open_tracer
 from app.relay.leadership import name_replica
 from app.server.connections import bound_connections
 from app.server.limits import Limits
-from app.server.server import RelayServer, bind_sockets, describe_bind_error
+from app.server.server import RelayServer, bind_sockets, describe_bind_error, write_address
 from app.settings import Settings, read_settings
 from app.store.schema_upgrade import upgrade_store
 
@@ -51,8 +51,7 @@ class _Server(RelayServer):
         gc.freeze()
         for server in self.servers:
             for listener in server.sockets:
-                host, port = listener.getsockname()[:2]
-                logger.info("listening on http://%s:%d", host, port)
+                logger.info("listening on %s", write_address(listener))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop gracefully, or abruptly if that hangs."""

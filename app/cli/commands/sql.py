@@ -35,7 +35,7 @@ def sql(
 
     Examples:
       relay sql | psql -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"
-      relay sql --tables tables.toml | psql -v ON_ERROR_STOP=1 -1 "$SUPABASE_DB_URL"
+      relay sql --tables trip.toml | psql -1 -v ON_ERROR_STOP=1 "$SUPABASE_DB_URL"
     """
     if everything and tables is not None:
         raise UsageError(
