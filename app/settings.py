@@ -1,8 +1,9 @@
 """The settings of a deployment. Variables of the environment win over those of `.env`."""
 
+import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import httpx
 from pydantic import (
@@ -15,23 +16,16 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.api.webhook_log import LogWebhooks
 from app.auth.authentication import WebhookAuth
 from app.domain.entities import Kind
 from app.domain.errors import ConfigurationInvalid
+from app.settings_problems import describe_problem
 from app.supabase.auth_admin import AccountPolicy
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Target, Targets
-
-_MISSING: Final = {
-    "supabase_url": "SUPABASE_URL is not set; copy the project URL from the Supabase dashboard",
-    "supabase_service_role_key": "SUPABASE_SECRET_KEY is not set, and neither is"
-    " SUPABASE_SERVICE_ROLE_KEY; copy the key from the Supabase dashboard, Settings, API keys",
-}
 
 
 def _split_at_commas(value: object) -> object:
@@ -75,6 +69,16 @@ class StoreSettings(BaseSettings):
     def _require_utf_8(cls, value: object) -> object:
         if isinstance(value, str) and value != value.encode(errors="replace").decode():
             raise ValueError("must be UTF-8 text")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _reject_quotes(cls, value: object) -> object:
+        if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] in ("'", '"'):
+            raise ValueError(
+                "begins and ends with a quotation mark: remove both;"
+                " an env-file of a container needs no quotes and keeps them"
+            )
         return value
 
 
@@ -262,39 +266,19 @@ def read_settings(model: type[S], *, env_file: Path | None = Path(".env")) -> S:
     Raises:
         ConfigurationInvalid: names every setting that is missing or invalid, never its value.
     """
+    # Not Path.is_file, which raises where the folder may not be entered, as in a container whose
+    # uid the platform chooses.
+    if env_file is not None and not os.path.isfile(env_file):  # noqa: PTH113
+        env_file = None
     try:
         return model(_env_file=env_file)
+    except PermissionError as error:
+        raise ConfigurationInvalid(
+            f"{env_file} cannot be read by uid {os.getuid()}; change its owner or mode"
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationInvalid(f"{env_file} is not UTF-8; save it as UTF-8") from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
-        raise ConfigurationInvalid(*(_describe(problem, model) for problem in problems)) from error
-
-
-def _describe(problem: ErrorDetails, model: type[BaseSettings]) -> str:
-    """Write one problem as a sentence that names the environment variable."""
-    name = str(problem["loc"][0])
-    match problem["type"]:
-        case "missing":
-            return _MISSING[name]
-        case "value_error":
-            rule = str(problem["ctx"]["error"])
-        case "enum" | "literal_error":
-            rule = "must be " + problem["ctx"]["expected"].replace("'", "")
-        case "too_short":
-            rule = "must contain at least one name"
-        case _:
-            rule = _describe_number(model.model_fields[name])
-    return f"{name.upper()} {rule}"
-
-
-def _describe_number(field: FieldInfo) -> str:
-    noun = "a whole number" if field.annotation is int else "a number"
-    words = {"gt": "more than", "ge": "at least", "le": "at most"}
-    limits = [
-        f"{words[name]} {getattr(constraint, name)}"
-        for constraint in field.metadata
-        for name in words
-        if hasattr(constraint, name)
-    ]
-    return f"must be {noun}, {' and '.join(limits)}"
+        sentences = [describe_problem(problem, model.model_fields) for problem in problems]
+        raise ConfigurationInvalid(*sentences) from error

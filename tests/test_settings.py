@@ -1,5 +1,6 @@
 """Which values each setting accepts, and how the start reports invalid ones."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -372,6 +373,19 @@ def test_setting_that_is_not_utf_8_is_reported_by_name(
     assert read_sentence() == f"{name} must be UTF-8 text"
 
 
+@pytest.mark.parametrize("mark", ["'", '"'])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SUPABASE_URL", MINIMUM["SUPABASE_URL"]), ("PORT", "8080"), ("TARGET_USERS", "{}")],
+)
+def test_setting_in_quotes_of_a_containers_env_file_says_to_remove_them(
+    set_environment: SetEnvironment, name: str, value: str, mark: str
+) -> None:
+    set_environment({name: f"{mark}{value}{mark}"})
+    sentence = read_sentence()
+    assert sentence.startswith(f"{name} begins and ends with a quotation mark: remove both")
+
+
 def test_settings_that_are_invalid_are_reported_all_at_once(
     set_environment: SetEnvironment,
 ) -> None:
@@ -497,6 +511,24 @@ def test_file_that_is_not_utf_8_says_so(tmp_path: Path, encoding: str) -> None:
     file.write_bytes("PORT=1234 # für später\n".encode(encoding))
     with pytest.raises(ConfigurationInvalid, match="UTF-8"):
         read_settings(StoreSettings, env_file=file)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    file = write_file(tmp_path, {"PORT": "1234"})
+    file.chmod(0)
+    with pytest.raises(ConfigurationInvalid, match="cannot be read by uid"):
+        read_settings(StoreSettings, env_file=file)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_file_in_a_folder_that_may_not_be_entered_counts_as_missing(
+    set_environment: SetEnvironment, tmp_path: Path
+) -> None:
+    set_environment()
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    assert read_settings(Settings, env_file=folder / ".env").port == 8080
 
 
 # Parts, for commands that need no more

@@ -3,7 +3,9 @@
 Two relays on one file would both dispatch and take the fence in Supabase from each other for ever.
 """
 
+import errno
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +31,9 @@ def hold_store_lock(url: URL) -> Iterator[None]:
     try:
         file = open_private(path, "ab")
     except OSError as error:
+        user = f" for uid {os.getuid()}, gid {os.getgid()}" if error.errno == errno.EACCES else ""
         raise ConfigurationInvalid(
-            f"STORE_URL cannot be opened: {path.parent.resolve()}: {error.strerror}"
+            f"STORE_URL cannot be opened: {path.parent.resolve()}: {error.strerror}{user}"
         ) from error
     with file:
         try:
