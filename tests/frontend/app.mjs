@@ -5,6 +5,9 @@ import { createInterface } from "node:readline";
 const [library, url, key, realtimeUrl, compiled] = process.argv.slice(2);
 const { createClient } = await import(library);
 const realtime = realtimeUrl && (await import("./realtime_commands.mjs"));
+// Standard output is for answers.
+console.log = console.error;
+
 const clients = new Map();
 const storages = new Map();
 

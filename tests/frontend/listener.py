@@ -64,6 +64,14 @@ class Listener:
     def renew_token(self) -> None:
         assert self._do("renewToken").code is None
 
+    def listen(self) -> None:
+        """Run the guide's lines that join the personal topic."""
+        self._do("listen", userId=str(self.person.id))
+
+    def signal(self, trip_id: UUID) -> None:
+        """Run the guide's lines that send a signal."""
+        assert self._do("signal", tripId=str(trip_id)).code is None
+
     def diagnose(self, trip_id: UUID) -> list[list[Any]]:
         """Run the guide's questions; return what they log."""
         lines: list[list[Any]] = self._do("diagnose", tripId=str(trip_id)).data

@@ -75,7 +75,7 @@ function transportTo(realtimeUrl) {
 export function makeRealtimeCommands(compiled) {
   const require = createRequire(`${compiled}/`);
   const { TripUpdates } = require("./tripUpdates.js");
-  const { diagnose } = require("./realtime.js");
+  const { diagnose, listen, signal } = require("./realtime.js");
   const updates = new Map();
   const channels = new Map();
   const screens = new Map();
@@ -159,6 +159,12 @@ export function makeRealtimeCommands(compiled) {
         if (renewed.data.session.access_token !== data.session.access_token) return {};
       }
     },
+    listen: async (supabase, { as, userId }) => {
+      const record = recorder(as);
+      listen(supabase, userId, (event, payload) => record({ kind: "heard", event, payload }));
+      return {};
+    },
+    signal: async (supabase, { tripId }) => ({ error: await signal(supabase, tripId) }),
     diagnose: async (supabase, { tripId }) => {
       const lines = [];
       await diagnose(supabase, tripId, (...parts) => lines.push(parts));

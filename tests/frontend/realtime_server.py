@@ -45,12 +45,12 @@ class RealtimeServer:
 
     Attributes:
         policies: of the database, with what it was asked.
-        is_down: new connections are refused.
     """
 
     def __init__(self, database_url: str, jwt_secret: str) -> None:
         self.policies = RealtimePolicies(database_url)
-        self.is_down = False
+        self._is_down = False
+        self._has_public_channels = True
         self._secret = jwt_secret
         self._lock = threading.RLock()
         self._connections: set[ServerConnection] = set()
@@ -63,6 +63,26 @@ class RealtimeServer:
             connections = list(self._connections)
         for connection in connections:
             connection.close(_SERVICE_RESTART)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Close every connection, and refuse new ones until the block ends."""
+        self._is_down = True
+        try:
+            self.close_connections()
+            yield
+        finally:
+            self._is_down = False
+
+    @contextmanager
+    def no_public_access(self) -> Iterator[None]:
+        """Turn "Allow public access" off until the block ends, which closes every connection."""
+        self._has_public_channels = False
+        try:
+            self.close_connections()
+            yield
+        finally:
+            self._has_public_channels = True
 
     def stop_channels(self, topic: str, text: str) -> None:
         """Send a system error to all that have joined a topic, and close their channels."""
@@ -83,7 +103,7 @@ class RealtimeServer:
 
     def refuse_connections(self, connection: ServerConnection, request: Request) -> Response | None:
         """Check a request for a WebSocket."""
-        if self.is_down:
+        if self._is_down:
             return connection.respond(503, "")
         query = parse_qs(urlsplit(request.path).query)
         if query.get("vsn") != [VERSION] or "apikey" not in query:
@@ -150,6 +170,11 @@ class RealtimeServer:
         if (earlier := self._topics.get(key)) is not None:
             self._topics.remove(key)
             earlier.close()
+        config = message.payload.get("config", {})
+        if not (self._has_public_channels or config.get("private")):
+            reason = "PrivateOnly: This project only allows private channels"
+            _reply(connection, message, "error", {"reason": reason})
+            return
         token = message.payload.get("access_token", "")
         if not token or token.startswith("sb_"):
             token = self._mint_anon_token()
@@ -165,7 +190,7 @@ class RealtimeServer:
             return
         self._topics.add(key, channel)
         _reply(connection, message, "ok", {"postgres_changes": []})
-        if message.payload.get("config", {}).get("broadcast", {}).get("replication_ready"):
+        if config.get("broadcast", {}).get("replication_ready"):
             channel.send_system("ok", "Replication connection established")
         if channel.has_presence and channel.can_hear(PRESENCE):
             channel.send("presence_state", self._topics.list_presence(channel))

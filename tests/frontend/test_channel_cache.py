@@ -7,6 +7,7 @@ too: without it, a test in which a removed member hears nothing would prove noth
 import pytest
 
 from tests.docs.pages import GUIDES
+from tests.e2e.conftest import await_that
 from tests.frontend.listener import Listener
 from tests.frontend.stack import RealtimeStack
 from tests.frontend.trip import Trip
@@ -104,6 +105,31 @@ def test_signed_out_client_and_stranger_are_refused(stack: RealtimeStack, trip: 
                 "Unauthorized: You do not have permissions to read from this Channel topic:"
                 f" {topic}"
             )
+
+
+def test_clients_of_public_channels_are_refused_once_public_access_is_off(
+    stack: RealtimeStack, trip: Trip
+) -> None:
+    ana, bo = Listener(trip.ana), Listener(trip.bo)
+    ana.join("lobby", private=False)
+    bo.join(bo.topic)
+
+    refusal = "PrivateOnly: This project only allows private channels"
+    with stack.realtime.no_public_access():
+        ana.wait_for(kind="status", topic="lobby", status="CHANNEL_ERROR", reason=refusal)
+        bo.wait_for(kind="status", topic=bo.topic, status="SUBSCRIBED")
+
+    assert f"`{refusal}`" in (GUIDES / "realtime.md").read_text()
+
+
+def test_guides_lines_hear_a_signal_of_another_member(stack: RealtimeStack, trip: Trip) -> None:
+    ana, bo = Listener(trip.ana), Listener(trip.bo)
+    bo.listen()
+    await_that(lambda: stack.realtime.policies.list_questions(bo.topic) == ["read"], 20)
+
+    ana.signal(trip.id)
+
+    bo.wait_for(kind="heard", event="signal.typing", payload={"user_id": str(trip.ana.id)})
 
 
 def test_guide_has_the_texts_of_the_refusals(stack: RealtimeStack, trip: Trip) -> None:

@@ -126,12 +126,9 @@ def test_member_removed_while_disconnected_loses_the_trip_after_joining_again(
     scene: Scene,
 ) -> None:
     trip, bo = scene.trip, scene.bo
-    scene.stack.realtime.is_down = True
-    scene.stack.realtime.close_connections()
-    bo.wait_for(kind="status", status="CHANNEL_ERROR")
-
-    trip.tell("membership.deleted", trip_id=trip.id, user_id=trip.bo.id)
-    scene.stack.realtime.is_down = False
+    with scene.stack.realtime.outage():
+        bo.wait_for(kind="status", status="CHANNEL_ERROR")
+        trip.tell("membership.deleted", trip_id=trip.id, user_id=trip.bo.id)
 
     bo.wait_for(kind="revoked", tripId=trip.id)
 
@@ -141,15 +138,13 @@ def test_messages_missed_while_disconnected_are_read_from_the_table(scene: Scene
     edited = trip.write(trip.ana, "Or ten?").data[0]["id"]
     deleted = trip.write(trip.ana, "No, nine").data[0]["id"]
     bo.wait_for(kind="messages", tripId=trip.id, bodies=[FIRST, "Or ten?", "No, nine"])
-    scene.stack.realtime.is_down = True
-    scene.stack.realtime.close_connections()
-    bo.wait_for(kind="status", status="CHANNEL_ERROR")
 
-    trip.ana.update("chat_messages", {"body": "Or half past?"}, id=edited)
-    trip.ana.delete("chat_messages", id=deleted)
-    # Several pages of them, of one moment.
-    scene.write_many(trip.id, "message ", 250)
-    scene.stack.realtime.is_down = False
+    with scene.stack.realtime.outage():
+        bo.wait_for(kind="status", status="CHANNEL_ERROR")
+        trip.ana.update("chat_messages", {"body": "Or half past?"}, id=edited)
+        trip.ana.delete("chat_messages", id=deleted)
+        # Several pages of them, of one moment.
+        scene.write_many(trip.id, "message ", 250)
 
     bo.wait_for(kind="status", status="SUBSCRIBED")
     entries = bo.wait_for(kind="refetch", tripId=trip.id)
