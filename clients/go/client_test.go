@@ -202,7 +202,7 @@ func TestSendBatch_ResultsThatAreNotTheEvents_AreRetried(t *testing.T) {
 	one.ID, two.ID, invalid.ID = "evt_1", "evt_2", "evt 3"
 	right := `{"results":[{"event_id":"evt_1","status":"accepted"},` +
 		`{"event_id":"evt_2","status":"conflict"},` +
-		`{"event_id":null,"status":"invalid","errors":[{"pointer":"/id","detail":"has spaces"}]}]}`
+		`{"event_id":null,"status":"invalid","errors":[{"pointer":"/events/2/id","detail":"has spaces"}]}]}`
 	for name, wrong := range map[string]string{
 		"one missing":  strings.Replace(right, `{"event_id":"evt_2","status":"conflict"},`, ``, 1),
 		"swapped":      strings.NewReplacer("evt_1", "evt_2", "evt_2", "evt_1").Replace(right),

@@ -3,6 +3,7 @@ package supabasesync
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -42,8 +43,15 @@ func (r Result) reason() string {
 	if r.Status == Conflict {
 		return "conflict: this event id was sent before with another body"
 	}
-	return "invalid: " + joinErrors(r.Errors)
+	problems := make([]FieldError, len(r.Errors))
+	for i, each := range r.Errors {
+		// The position in the batch means nothing to the reader.
+		problems[i] = FieldError{positionPattern.ReplaceAllString(each.Pointer, ""), each.Detail}
+	}
+	return "invalid: " + joinErrors(problems)
 }
+
+var positionPattern = regexp.MustCompile(`^/events/\d+`)
 
 // readResults reads the answer to a batch, and checks that it is about exactly these events.
 func readResults(answer []byte, events []Event) ([]Result, error) {

@@ -232,7 +232,8 @@ func TestFlush_NoTransactionIsOpenDuringTheRequest(t *testing.T) {
 func TestFlush_LargeEvents_AreSplitOverRequests(t *testing.T) {
 	pool, relay := openPool(t), relaytest.NewServer(t)
 	execute(t, pool, `insert into relay_outbox (type, data)
-		select 'user.updated', jsonb_build_object('id', '`+ana+`', 'email', repeat('x', 60000), 'username', 'a')
+		select 'user.updated', jsonb_build_object('id', '`+ana+`', 'email', 'a', 'username', 'a',
+		  'bio', repeat('x', 60000))
 		from generate_series(1, 20)`)
 	runner := newRunner(t, pool, relay, supabasesync.RunnerConfig{})
 	if first, second := flush(t, runner), flush(t, runner); first != 15 || second != 5 || relay.Count() != 20 {

@@ -111,14 +111,14 @@ func TestWaitApplied_RelayThatHangs_IsPendingInTime(t *testing.T) {
 func TestWaitApplied_EventThatIsRefused_IsDeadAndParkedByTheRunner(t *testing.T) {
 	pool, relay := openPool(t), relaytest.NewServer(t)
 	runner := newRunner(t, pool, relay, supabasesync.RunnerConfig{})
-	nameless := inTx(t, pool, func(tx pgx.Tx) (supabasesync.Event, error) {
-		return relaypgx.SyncTrip(ctx, tx, relaypgx.TripData{ID: trip})
+	nobody := inTx(t, pool, func(tx pgx.Tx) (supabasesync.Event, error) {
+		return relaypgx.SyncUser(ctx, tx, relaypgx.UserData{ID: ana, Username: "ana"})
 	})
-	if status := wait(t, runner, nameless); status != supabasesync.Dead {
+	if status := wait(t, runner, nobody); status != supabasesync.Dead {
 		t.Fatal(status)
 	}
 	flush(t, runner)
-	if reason := read(t, pool, `select parked_reason from relay_outbox`); reason != "invalid: /data/name must be a non-empty string" {
+	if reason := read(t, pool, `select parked_reason from relay_outbox`); reason != "invalid: /data/email must have 1 to 320 characters" {
 		t.Fatal(reason)
 	}
 }

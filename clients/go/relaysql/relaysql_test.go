@@ -87,7 +87,7 @@ func TestRunner_Outbox_IsSentParkedAndWaitedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nameless, err := relaysql.SyncTrip(ctx, tx, relaysql.TripData{ID: trip})
+		refused, err := relaysql.SyncUser(ctx, tx, relaysql.UserData{ID: ana, Username: "ana"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestRunner_Outbox_IsSentParkedAndWaitedFor(t *testing.T) {
 		if err != nil || status.Parked != 1 || status.Waiting != 0 || relay.Count() != 2 {
 			t.Fatal(status, err, relay.Count())
 		}
-		if _, ok := relay.Event(nameless.ID); ok {
+		if _, ok := relay.Event(refused.ID); ok {
 			t.Fatal("a refused event was accepted")
 		}
 	})

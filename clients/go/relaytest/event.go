@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	supabasesync "github.com/nomadcrew/supabase-sync"
 )
@@ -26,11 +27,39 @@ var fields = map[supabasesync.Type][]string{
 var (
 	uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	idPattern   = regexp.MustCompile(`^[!-~]{1,255}$`)
-	uuidFields  = []string{"id", "trip_id", "user_id", "created_by"}
 )
 
-// readEvent reads an event as the relay does, and says what is invalid.
-func readEvent(id string, body []byte) (supabasesync.Event, []supabasesync.FieldError) {
+// problemOf says what is wrong with a field of the data, with the relay's default settings.
+func problemOf(field string, value any) string {
+	text, isText := value.(string)
+	switch field {
+	case "id", "trip_id", "user_id", "created_by":
+		if !uuidPattern.MatchString(text) {
+			return "must be a UUID"
+		}
+	case "role":
+		if !slices.Contains([]string{"OWNER", "ADMIN", "MEMBER"}, text) {
+			return "must be OWNER, ADMIN or MEMBER"
+		}
+	case "status":
+		if text != "ACTIVE" && text != "INACTIVE" {
+			return "must be ACTIVE or INACTIVE"
+		}
+	case "email":
+		if text == "" || utf8.RuneCountInString(text) > 320 {
+			return "must have 1 to 320 characters"
+		}
+	default:
+		if !isText || utf8.RuneCountInString(text) > 1000 {
+			return "must have at most 1000 characters"
+		}
+	}
+	return ""
+}
+
+// readEvent reads an event as the relay does, and says what is invalid. In a batch, pointers have a
+// prefix.
+func readEvent(id string, body []byte, prefix string) (supabasesync.Event, []supabasesync.FieldError) {
 	var read struct {
 		Type      supabasesync.Type
 		Timestamp string
@@ -38,11 +67,15 @@ func readEvent(id string, body []byte) (supabasesync.Event, []supabasesync.Field
 	}
 	var problems []supabasesync.FieldError
 	add := func(pointer, detail string) {
-		problems = append(problems, supabasesync.FieldError{Pointer: pointer, Detail: detail})
+		problems = append(problems, supabasesync.FieldError{Pointer: prefix + pointer, Detail: detail})
 	}
 	if !idPattern.MatchString(id) {
 		id = ""
-		add("/id", "must be 1 to 255 visible ASCII characters")
+		if prefix != "" {
+			add("/id", "must be 1 to 255 visible ASCII characters")
+		} else {
+			add("", "the header webhook-id must be 1 to 255 visible ASCII characters")
+		}
 	}
 	if json.Unmarshal(body, &read) != nil {
 		add("", "must be an event")
@@ -56,19 +89,20 @@ func readEvent(id string, body []byte) (supabasesync.Event, []supabasesync.Field
 	case time.Until(timestamp) > 5*time.Minute:
 		add("/timestamp", "is more than 5 minutes in the future")
 	}
-	names, ok := fields[read.Type]
-	if !ok {
+	names, isKnown := fields[read.Type]
+	if !isKnown {
 		add("/type", "is not a known type")
 	}
 	var data map[string]any
-	_ = json.Unmarshal(read.Data, &data)
+	if json.Unmarshal(read.Data, &data) != nil || data == nil {
+		if isKnown {
+			add("/data", "must be an object")
+		}
+		names = nil
+	}
 	for _, name := range names {
-		text, ok := data[name].(string)
-		switch {
-		case !ok || text == "":
-			add("/data/"+name, "must be a non-empty string")
-		case slices.Contains(uuidFields, name) && !uuidPattern.MatchString(text):
-			add("/data/"+name, "must be a UUID")
+		if problem := problemOf(name, data[name]); problem != "" {
+			add("/data/"+name, problem)
 		}
 	}
 	return supabasesync.Event{ID: id, Type: read.Type, Timestamp: timestamp, Data: read.Data}, problems

@@ -18,7 +18,7 @@ import (
 // Secret is the secret of every [Server].
 const Secret = "whsec_cmVsYXl0ZXN0LXJlbGF5dGVzdC1yZWxheXRlc3Q="
 
-// Server is a relay in memory. It verifies signatures, and answers as the relay does.
+// Server is a relay in memory. It verifies signatures, and answers as a relay with default settings.
 type Server struct {
 	// URL of the server.
 	URL string
@@ -144,7 +144,7 @@ func (s *Server) isAuthentic(r *http.Request, body []byte) bool {
 }
 
 func (s *Server) receiveEvent(w http.ResponseWriter, r *http.Request, body []byte) {
-	event, problems := readEvent(r.Header.Get("Webhook-Id"), body)
+	event, problems := readEvent(r.Header.Get("Webhook-Id"), body, "")
 	wait := readWait(r.Header.Get("Prefer"))
 	if len(problems) > 0 {
 		answerProblem(w, http.StatusUnprocessableEntity, "input-invalid", problems)
@@ -182,7 +182,7 @@ func (s *Server) receiveBatch(w http.ResponseWriter, r *http.Request, body []byt
 	for i, raw := range batch.Events {
 		var identified struct{ ID string }
 		_ = json.Unmarshal(raw, &identified)
-		event, problems := readEvent(identified.ID, raw)
+		event, problems := readEvent(identified.ID, raw, "/events/"+strconv.Itoa(i))
 		request.Events = append(request.Events, event)
 		results[i] = map[string]any{"event_id": event.ID, "status": supabasesync.Invalid, "errors": problems}
 		if len(problems) == 0 {
