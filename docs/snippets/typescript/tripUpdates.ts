@@ -1,5 +1,5 @@
-// One private channel per signed-in user, `user:<user id>`. The database sends it the changes of the
-// user's trips. Realtime keeps no message for a client that is away: after each join, read the table.
+// One private channel per signed-in user, `user:<user id>`. The database sends it the changes of
+// the user's trips. Realtime delivers at most once: after each join, the table is read.
 import type { RealtimeChannel, SupabaseClient } from "@supabase/supabase-js";
 import { TripMessages, type Message } from "./tripMessages";
 
@@ -38,6 +38,7 @@ export class TripUpdates {
   private channel: RealtimeChannel | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private failures = 0;
+  private failedAt = 0;
   private isStopped = false;
 
   constructor(
@@ -96,8 +97,8 @@ export class TripUpdates {
       if (channel !== this.channel) return;
       this.onStatus(status, error?.message);
       if (status === "SUBSCRIBED") this.catchUp();
-      // After a lost connection or a refusal the library joins again. After a "system" error Realtime
-      // closes the channel, and the library gives it up.
+      // After a lost connection or a refusal the library joins again. After a "system" error
+      // Realtime closes the channel, and the library gives it up.
       if (status === "CLOSED") {
         this.channel = undefined;
         this.recover();
@@ -126,12 +127,11 @@ export class TripUpdates {
 
   private async refetchTrip(trip: OpenTrip): Promise<void> {
     try {
-      // To a former member an empty list says nothing: Row Level Security hides rows, without an error.
+      // Row Level Security hides rows without an error: an empty list does not tell a revocation.
       const member = await this.supabase.rpc("is_trip_member", { trip_id: trip.id });
       if (member.error) throw member.error;
       if (!member.data) return this.revoke(trip);
       if (!(await trip.messages.read()) || !this.open.has(trip)) return;
-      this.failures = 0;
       trip.listener.onMessages(trip.messages.list());
       trip.listener.onRefetch?.();
     } catch {
@@ -145,6 +145,9 @@ export class TripUpdates {
 
   private recover(): void {
     if (this.isStopped || this.timer) return;
+    // Not each success: of two trips, one may fail every time.
+    if (Date.now() - this.failedAt > 60_000) this.failures = 0;
+    this.failedAt = Date.now();
     const seconds = Math.min(30, 2 ** this.failures++) * (0.5 + Math.random() / 2);
     this.timer = setTimeout(() => {
       this.timer = undefined;
