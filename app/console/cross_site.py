@@ -41,11 +41,18 @@ def require_same_origin(headers: Mapping[str, str]) -> None:
     if site is not None or origin is None:
         raise CrossSiteRequest("The request was not sent by a page of this console.")
     host = headers.get("host")
-    if not host or urlsplit(origin).netloc.lower() != host.lower():
+    if not host or _read_host(origin) != host.lower():
         raise CrossSiteRequest(
             f"The request was sent by a page of another host ({origin}). A proxy before the relay"
             " must keep the header Host."
         )
+
+
+def _read_host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # it is no URL
+        return ""
 
 
 def derive_csrf_token(secret: str) -> str:

@@ -1,7 +1,8 @@
 """The view Now: what `relay status` shows."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
@@ -20,6 +21,9 @@ from app.domain.status_text import Sentence, Tone
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
+# As long as the health takes at most.
+_STATUS_SECONDS: Final = 5.0
+
 
 class Fact(NamedTuple):
     """A line of the overview."""
@@ -32,7 +36,7 @@ class Overview(NamedTuple):
     """What the view shows.
 
     Attributes:
-        status: None while the store cannot be read.
+        status: None while the store cannot be read in time.
         problems: why the relay is not ok.
         other_dead: dead entities of other causes than the listed ones.
     """
@@ -74,16 +78,12 @@ def make_live_overview(app: FastAPI) -> LiveFragment:
     return LiveFragment(compute)
 
 
-async def read_overview(services: Services) -> Overview:
-    """Read the state of the relay.
-
-    While the store cannot be read, the health alone.
-    """
-    health = make_health_body(await services.health.report())
-    try:
-        status = make_status_body(await services.status.report())
-    except StoreUnavailable:
-        status = None
+async def read_overview(services: Services, *, limit_seconds: float = _STATUS_SECONDS) -> Overview:
+    """Read the state of the relay; the health alone if the store cannot be read in time."""
+    report, status = await asyncio.gather(
+        services.health.report(), _read_status(services, limit_seconds)
+    )
+    health = make_health_body(report)
     dead = health.backlog.dead or 0
     shown = 0 if status is None else sum(cause.entities for cause in status.dead)
     return Overview(
@@ -93,6 +93,14 @@ async def read_overview(services: Services) -> Overview:
         facts=list(_list_facts(health, status)),
         other_dead=max(0, dead - shown),
     )
+
+
+async def _read_status(services: Services, limit_seconds: float) -> StatusBody | None:
+    try:
+        async with asyncio.timeout(limit_seconds):
+            return make_status_body(await services.status.report())
+    except (StoreUnavailable, TimeoutError):
+        return None
 
 
 def _list_problems(health: HealthBody) -> Iterator[Fact]:

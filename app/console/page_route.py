@@ -1,9 +1,10 @@
 """The class of the console's routes: checks the origin, and responds to errors with pages."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -19,13 +20,24 @@ from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyU
 
 logger = logging.getLogger(__name__)
 
-LOG_IN_PATH = "/console/login"
+LOG_IN_PATH: Final = "/console/login"
 
-_SAFE_METHODS = ("GET", "HEAD")
+_SAFE_METHODS: Final = ("GET", "HEAD")
+_SLOW: Final = (
+    "The relay could not make this page in time, so its store is probably slow. What the form asked"
+    " for may still happen. GET /health says more."
+)
+_FAILED: Final = "Internal error, which the relay's log describes."
 
 
 class ConsoleRoute(APIRoute):
-    """A route of the console."""
+    """A route of the console.
+
+    Attributes:
+        limit_seconds: how long a handler may take. A view with a limit of its own has a lower one.
+    """
+
+    limit_seconds: ClassVar[float] = 15.0
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Handle errors around FastAPI's own handler."""
@@ -38,7 +50,8 @@ class ConsoleRoute(APIRoute):
                 request.app.state.services.authenticator.require_operator_access()
                 if request.method not in _SAFE_METHODS:
                     require_same_origin(request.headers)
-                return await handle(request)
+                async with asyncio.timeout(self.limit_seconds):
+                    return await handle(request)
             except LogInRequired:
                 return _request_log_in(request)
             except CrossSiteRequest as error:
@@ -49,6 +62,13 @@ class ConsoleRoute(APIRoute):
             except RelayError as error:
                 logger.info("rejected %s: %s", path, find_reason(error))
                 return _show_relay_error(request, error)
+            except TimeoutError:
+                logger.warning("%s took longer than %.0f s", path, self.limit_seconds)
+                return show_error(request, HTTPStatus.SERVICE_UNAVAILABLE, _SLOW)
+            except Exception as error:
+                logger.exception("%s failed", path)
+                status, code = find_status(error)
+                return show_error(request, status, _FAILED, code=code)
 
         return handle_request
 

@@ -1,4 +1,7 @@
-"""`GET /console/static/…`: the style and the scripts of the console."""
+"""`GET /console/static/…`: the style and the scripts of the console.
+
+Open to all: the pages of errors need them too.
+"""
 
 from typing import Final
 
@@ -6,9 +9,8 @@ from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
 from app.console.assets import load_assets
-from app.console.page_route import ConsoleRoute
 
-router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
+router = APIRouter(include_in_schema=False)
 
 _KEEP: Final = "public, max-age=31536000, immutable"
 

@@ -19,6 +19,9 @@ HOST = "relay.test"
         {"origin": f"https://{HOST}.evil.test"},
         {"origin": f"https://{HOST}:8443"},
         {"origin": "null"},
+        {"origin": "http://["},
+        {"sec-fetch-site": "same-origin, same-origin"},
+        {"origin": f"https://{HOST}, https://{HOST}"},
         {"origin": ""},
     ],
 )
