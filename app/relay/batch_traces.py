@@ -1,9 +1,12 @@
 """Spans of requests to Supabase, and of events from their receipt until their outcome."""
 
+import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
+from app.domain.degradation import Degradation
 from app.domain.entities import EntityRef, EntityState
 from app.domain.errors import StoreUnavailable
 from app.domain.failures import RequestFailure
@@ -16,7 +19,13 @@ from app.store.trace_queries import SettledEvent
 from app.supabase.client import ApplyResult
 from app.supabase.planning import Operation
 
+logger = logging.getLogger(__name__)
+
 MAXIMUM_LINKS: Final = 128
+# The dispatcher waits for it.
+_READ_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 
 class SentRequest(NamedTuple):
@@ -33,12 +42,22 @@ class BatchTraces:
     """Records the spans of a dispatcher's batches.
 
     The spans of events are read from the store, so that a restart or another replica continues
-    their traces. Without the store there are no spans.
+    their traces. While the store is unavailable or slow there are no spans. Nothing here raises:
+    dispatching does not depend on traces.
+
+    Args:
+        read_seconds: how long a read may take.
     """
 
-    def __init__(self, store: Store, tracer: Tracer) -> None:
+    def __init__(
+        self, store: Store, tracer: Tracer, *, read_seconds: float = _READ_SECONDS
+    ) -> None:
         self._store = store
         self._tracer = tracer
+        self._read_seconds = read_seconds
+        self._reading: asyncio.Task[Any] | None = None
+        self._request_failures = Degradation(logger, "the spans of requests are recorded again")
+        self._event_failures = Degradation(logger, "the spans of events are recorded again")
         # Of the latest request of each entity, until its outcome is recorded.
         self._requests: dict[EntityRef, SpanContext] = {}
 
@@ -47,11 +66,22 @@ class BatchTraces:
 
         It belongs to the trace of the oldest of these events, and links to all of them.
         """
+        with _log_failures(self._request_failures, "the span of a request"):
+            await self._record_request(sent, operations)
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome], now: Instant) -> None:
+        """Record the events that recorded outcomes have settled."""
+        with _log_failures(self._event_failures, "the spans of events"):
+            await self._record_outcomes(outcomes, now)
+
+    def forget_requests(self) -> None:
+        """Forget the requests whose outcomes are not recorded: another replica dispatches."""
+        self._requests.clear()
+
+    async def _record_request(self, sent: SentRequest, operations: Sequence[Operation]) -> None:
         entities = [entity for operation in operations for entity in operation.entities]
-        events: dict[int, SpanContext] = {}
-        with contextlib.suppress(StoreUnavailable):
-            sequences = {entity.version.sequence for entity in entities}
-            events = await self._store.read(trace_queries.find_spans, sequences)
+        sequences = {entity.version.sequence for entity in entities}
+        events = await self._read(trace_queries.find_spans, sequences) or {}
         # A request may bring many events.
         links = list(dict.fromkeys(events.values()))
         if not links:
@@ -69,11 +99,11 @@ class BatchTraces:
                 is_error=is_error,
             )
         )
+        self._request_failures.end()
         if context is not None:
             self._requests |= {entity.ref: context for entity in entities}
 
-    async def record_outcomes(self, outcomes: Sequence[Outcome], now: Instant) -> None:
-        """Record the events that recorded outcomes have settled."""
+    async def _record_outcomes(self, outcomes: Sequence[Outcome], now: Instant) -> None:
         settled: dict[tuple[EntityRef, int], tuple[Instant, SpanContext | None]] = {}
         for outcome in outcomes:
             entity = outcome.entity
@@ -84,19 +114,35 @@ class BatchTraces:
                 settled[entity.ref, entity.revision] = now, request
         if not settled:
             return
-        events: list[SettledEvent] = []
-        with contextlib.suppress(StoreUnavailable):
-            refs = {ref for ref, _ in settled}
-            events = await self._store.read(trace_queries.find_settled, refs)
-        for event in events:
+        refs = {ref for ref, _ in settled}
+        for event in await self._read(trace_queries.find_settled, refs) or ():
             # A newer revision has not been tried: its events wait for their own outcome.
             if (event.ref, event.revision) in settled:
                 ended_at, request = settled[event.ref, event.revision]
                 self._tracer.record(_make_event_span(event, ended_at, request))
+                self._event_failures.end()
 
-    def forget_requests(self) -> None:
-        """Forget the requests whose outcomes are not recorded: another replica dispatches."""
-        self._requests.clear()
+    async def _read(self, query: Callable[[Any, Any], T], ids: object) -> T | None:
+        """Read from the store; None if it is unavailable or slow, or an earlier read still runs."""
+        if self._reading is not None and not self._reading.done():
+            return None
+        self._reading = reading = asyncio.create_task(self._run(query, ids))
+        await asyncio.wait({reading}, timeout=self._read_seconds)
+        return reading.result() if reading.done() else None
+
+    async def _run(self, query: Callable[[Any, Any], T], ids: object) -> T | None:
+        with contextlib.suppress(StoreUnavailable):
+            return await self._store.read(query, ids)
+        return None
+
+
+@contextlib.contextmanager
+def _log_failures(failures: Degradation, subject: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - logged with its traceback
+        cause = type(error).__name__
+        failures.note(f"could not record {subject}", cause=cause, error=error)
 
 
 def _describe_request(
