@@ -63,8 +63,8 @@ func (o *Outbox) claim(ctx context.Context, limit int, duration time.Duration) (
 	return rows, wrap("claiming events", err)
 }
 
-// claimEvent takes the row of one event, if it is there and nobody else has it. It also reads what
-// became of the transaction that recorded the event: committed, aborted or in progress.
+// claimEvent takes the row of one event, if it is there and unclaimed. It also reads the status of
+// the transaction that recorded the event: committed, aborted or in progress.
 func (o *Outbox) claimEvent(
 	ctx context.Context, event Event, duration time.Duration,
 ) (id int64, transaction string, err error) {

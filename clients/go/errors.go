@@ -63,7 +63,7 @@ func joinErrors(problems []FieldError) string {
 
 var errNoRow = errors.New("the statement returned no row")
 
-// wrap says what the outbox was doing.
+// wrap names the operation that failed.
 func wrap(doing string, err error) error {
 	if err == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	supabasesync "github.com/nomadcrew/supabase-sync"
 )
 
-// A revocation that somebody waits for, without an outbox.
+// A revocation without an outbox, whose caller waits for the answer.
 func ExampleClient_SendAndWait() {
 	// A relay that has applied every event at once.
 	relay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -65,7 +65,7 @@ func (r *Runner) settle(ctx context.Context, work *delivery) error {
 	return err
 }
 
-// delivery sorts claimed rows by what became of them.
+// delivery sorts claimed rows by their outcome.
 type delivery struct {
 	runner     *Runner
 	sent       []row

@@ -53,7 +53,7 @@ type OutboxStatus struct {
 	Waiting     int       // to be sent
 	Revocations int       // of these
 	Oldest      time.Time // of the waiting; zero if there is none
-	Parked      int       // refused by the relay: a person has to look at parked_reason
+	Parked      int       // refused by the relay: parked_reason says why
 }
 
 // Status reads the status of the outbox, for metrics and alerts.

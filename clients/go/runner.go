@@ -18,15 +18,15 @@ type RunnerConfig struct {
 	BatchSize int
 	// StopTimeout is how long a request in flight may continue when Run's ctx ends; 0 means 5 seconds.
 	StopTimeout time.Duration
-	// OnBatch receives what became of each batch, for metrics.
+	// OnBatch receives the outcome of each batch, for metrics.
 	OnBatch func(Batch)
-	// OnParked receives each event that the relay refused: a person has to look.
+	// OnParked receives each event that the relay refused: an operator has to look.
 	OnParked func(Parked)
 	// Logger receives failures and parked events; nil uses [slog.Default].
 	Logger *slog.Logger
 }
 
-// Batch is what became of the events of one batch.
+// Batch counts the events of one batch by their outcome.
 type Batch struct {
 	Revocations int // of the claimed events
 	Sent        int // received by the relay, and removed from the outbox
@@ -36,7 +36,7 @@ type Batch struct {
 	Err         error // why events are unsent
 }
 
-// Parked is an event that stays in the outbox until a person acts.
+// Parked is an event that stays in the outbox until an operator acts.
 type Parked struct {
 	EventID string
 	Type    Type
@@ -47,7 +47,7 @@ const (
 	claimDuration  = time.Minute      // longer than a batch can take
 	batchTimeout   = 30 * time.Second // with all of its retries
 	settleTimeout  = 5 * time.Second
-	longestBackoff = 10 * time.Second // so soon after an outage, revocations are sent
+	longestBackoff = 10 * time.Second // revocations are sent so soon after an outage
 	longestRefusal = 5 * time.Minute  // bounds a Retry-After
 )
 

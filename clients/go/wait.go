@@ -13,7 +13,7 @@ const (
 )
 
 // WaitApplied sends one event alone, after the commit of its transaction, and waits until Supabase
-// holds the change. Call it after a revocation that somebody waits for. It returns
+// holds the change. Call it after a revocation whose caller waits for the answer. It returns
 //
 //   - Applied: in force.
 //   - Superseded: a newer change of the same row is in force.

@@ -111,10 +111,10 @@ func TestWaitApplied_RelayThatHangs_IsPendingInTime(t *testing.T) {
 func TestWaitApplied_EventThatIsRefused_IsDeadAndParkedByTheRunner(t *testing.T) {
 	pool, relay := openPool(t), relaytest.NewServer(t)
 	runner := newRunner(t, pool, relay, supabasesync.RunnerConfig{})
-	nobody := inTx(t, pool, func(tx pgx.Tx) (supabasesync.Event, error) {
+	invalid := inTx(t, pool, func(tx pgx.Tx) (supabasesync.Event, error) {
 		return relaypgx.SyncUser(ctx, tx, relaypgx.UserData{ID: ana, Username: "ana"})
 	})
-	if status := wait(t, runner, nobody); status != supabasesync.Dead {
+	if status := wait(t, runner, invalid); status != supabasesync.Dead {
 		t.Fatal(status)
 	}
 	flush(t, runner)

@@ -29,7 +29,7 @@ var (
 	idPattern   = regexp.MustCompile(`^[!-~]{1,255}$`)
 )
 
-// problemOf says what is wrong with a field of the data, with the relay's default settings.
+// problemOf describes the problem of a field of the data, by the relay's default settings; empty: none.
 func problemOf(field string, value any) string {
 	text, isText := value.(string)
 	switch field {
@@ -57,8 +57,8 @@ func problemOf(field string, value any) string {
 	return ""
 }
 
-// readEvent reads an event as the relay does, and says what is invalid. In a batch, pointers have a
-// prefix.
+// readEvent reads an event as the relay does, and lists its problems. In a batch, pointers have
+// a prefix.
 func readEvent(id string, body []byte, prefix string) (supabasesync.Event, []supabasesync.FieldError) {
 	var read struct {
 		Type      supabasesync.Type

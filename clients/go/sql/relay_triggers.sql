@@ -29,7 +29,8 @@ $$ select relay_membership(m) from trip_memberships m
    where case kind when 'trip' then m.trip_id = id::uuid when 'user' then m.user_id = id::uuid end
      and relay_membership(m) is not null $$;
 
--- Part 2: unchanged. The functions may write to the outbox whoever writes to the tables.
+-- Part 2: unchanged. The triggers write to the outbox with the rights of their owner, so a role that
+-- writes to the tables needs none.
 
 create or replace function relay_key(kind text, data jsonb) returns jsonb language sql immutable as
 $$ select case kind
