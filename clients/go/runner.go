@@ -44,8 +44,8 @@ type Parked struct {
 }
 
 const (
-	claimDuration  = time.Minute      // longer than a batch can take
-	batchTimeout   = 30 * time.Second // with all of its retries
+	claimDuration  = 25 * time.Second // longer than batchTimeout and settleTimeout together
+	batchTimeout   = 15 * time.Second // with all of its retries
 	settleTimeout  = 5 * time.Second
 	longestBackoff = 10 * time.Second // revocations are sent so soon after an outage
 	longestRefusal = 5 * time.Minute  // bounds a Retry-After
