@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # uvicorn brings it
+import yaml
 
 from app.api.problems import PROBLEMS
 from app.domain.drift import Effect
