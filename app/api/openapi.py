@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.examples import EXAMPLES
-from app.api.reconcile import ReconcileBody
-from app.api.replay import ReplayBody
+from app.api.reconcile_bodies import ReconcileBody
+from app.api.replay_bodies import ReplayBody
 from app.api.webhook_docs import FieldError, Problem
 
 _DESCRIPTION: Final = """\

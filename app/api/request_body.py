@@ -77,7 +77,15 @@ def parse_body(model: type[M], content: bytes) -> M:
     Raises:
         InputInvalid: names every invalid field.
     """
-    document = read_json(content)
+    return read_model(model, read_json(content))
+
+
+def read_model(model: type[M], document: object) -> M:
+    """Read a document into a model.
+
+    Raises:
+        InputInvalid: names every invalid field.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -5,18 +5,17 @@ from typing import NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from app.api.dependencies import ServicesDependency
 from app.api.events import EventBody, EventQuery, read_events
-from app.api.problems import describe_fields
+from app.api.request_body import read_model
 from app.api.services import Services
 from app.console.event_filters import read_given
 from app.console.page_route import ConsoleRoute
 from app.console.pages import render
 from app.console.session import ConsoleSession
 from app.doctor.access import Access, Desired
-from app.domain.errors import InputInvalid
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
@@ -52,10 +51,7 @@ async def show_access(
 
 
 async def _answer(services: Services, given: dict[str, str]) -> Answer:
-    try:
-        question = Question.model_validate(given)
-    except ValidationError as error:
-        raise InputInvalid(describe_fields(error.errors())) from error
+    question = read_model(Question, given)
     user_id, trip_id = str(question.user), str(question.trip)
     query = EventQuery.model_validate({"entity": f"membership/{trip_id}/{user_id}", "limit": 1})
     events = (await read_events(services, query)).events

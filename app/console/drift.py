@@ -4,17 +4,18 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel
 
 from app.api.dependencies import ServicesDependency
-from app.api.reconcile import (
+from app.api.reconcile import read_differences, read_reconciliation, read_reconciliations
+from app.api.reconcile_bodies import (
     DifferenceList,
     DifferenceQuery,
     PageQuery,
+    PlanId,
     ReconcileReport,
-    read_differences,
-    read_reconciliation,
-    read_reconciliations,
 )
+from app.api.request_body import read_model
 from app.api.services import Services
 from app.auth.claims import Scope
 from app.console.forms import ReplayForm, SessionForm
@@ -23,12 +24,16 @@ from app.console.pages import HEADERS, render
 from app.console.session import ConsoleSession
 from app.domain.drift import ReconcileRequest, ReconcileStatus
 from app.domain.drift_text import EFFECTS, ORIGINS
-from app.domain.errors import FieldError, InputInvalid
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
 _PATH: Final = "/console/drift"
-_PLAN_LENGTH: Final = 100
+
+
+class ApprovedPlan(BaseModel):
+    """The plan that a repair must find."""
+
+    plan_id: PlanId
 
 
 @router.get(_PATH)
@@ -109,10 +114,8 @@ async def repair(
     form: ReplayForm, session: ConsoleSession, services: ServicesDependency
 ) -> Response:
     """Check again and repair if exactly the approved plan is found, and lead to that check."""
-    plan_id = form.get("plan_id", "")
-    if not plan_id or len(plan_id) > _PLAN_LENGTH:
-        raise InputInvalid([FieldError("/plan_id", "must be the id of a plan")])
-    return await _request(services, session, ReconcileRequest(repair=True, plan_id=plan_id))
+    plan = read_model(ApprovedPlan, dict(form))
+    return await _request(services, session, ReconcileRequest(repair=True, plan_id=plan.plan_id))
 
 
 async def _request(

@@ -3,11 +3,10 @@
 import re
 from typing import Any, Final
 
-from pydantic import ValidationError
 from starlette.datastructures import ImmutableMultiDict
 
 from app.api.events import EventQuery
-from app.api.problems import describe_fields
+from app.api.request_body import read_model
 from app.console.cross_site import CSRF_FIELD
 from app.domain.criteria import Criteria
 from app.domain.entities import EventStatus
@@ -48,10 +47,7 @@ def read_query(given: Given) -> EventQuery:
             document[name] = f"{local[1]}T{local[2]}{local[3] or ':00'}Z"
     if "types" in given:
         document["types"] = [given["types"]]
-    try:
-        return EventQuery.model_validate(document)
-    except ValidationError as error:
-        raise InputInvalid(describe_fields(error.errors())) from error
+    return read_model(EventQuery, document)
 
 
 def read_replay_criteria(given: Given) -> Criteria:

@@ -1,22 +1,19 @@
 """Replaying from the console: what would be replayed, and the progress of a replay."""
 
-import re
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.api.dependencies import ServicesDependency
-from app.api.replay import ReplayReport
+from app.api.replay import read_replay
 from app.auth.claims import Scope
 from app.console.event_filters import read_given, read_replay_criteria
 from app.console.forms import ReplayForm
 from app.console.page_route import ConsoleRoute
 from app.console.pages import HEADERS, render
 from app.console.session import ConsoleSession
-from app.domain.contract import UUID_PATTERN
-from app.domain.errors import ReplayNotFound
-from app.domain.history import ReplayId, ReplayStatus
+from app.domain.history import ReplayStatus
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
@@ -53,11 +50,7 @@ async def show_replay(
 ) -> Response:
     """Show how far a replay is."""
     session.claims.require(Scope.REPLAY_WRITE)
-    # PostgreSQL does not accept every string.
-    if re.fullmatch(UUID_PATTERN, replay_id) is None:
-        raise ReplayNotFound
-    found = await services.replayer.find(ReplayId(replay_id.lower()))
-    report = ReplayReport.model_validate(found).shorten()
+    report = (await read_replay(services, replay_id)).shorten()
     settled = report.applied + report.dead + report.superseded
     is_settled = report.status is ReplayStatus.FAILED or (
         report.status is ReplayStatus.COMPLETED and report.waiting == 0

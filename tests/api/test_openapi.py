@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from starlette.routing import BaseRoute, Route, compile_path
 
 from app.api.problems import MEDIA_TYPE, PROBLEMS
-from app.api.replay import ReplayBody
+from app.api.replay_bodies import ReplayBody
 from app.api.request_body import parse_body
 from app.api.routes import create_api
 from app.domain.errors import InputInvalid

@@ -150,6 +150,8 @@ async def test_repair_needs_the_scope_of_a_replay(relay: RunningRelay) -> None:
         ({"max_removals": "many"}, "/max_removals"),
         ({"max_removals": "101%"}, "/max_removals"),
         ({"max_removals": 5}, "/max_removals"),
+        ({"plan_id": "\0"}, "/plan_id"),
+        ({"plan_id": ""}, "/plan_id"),
         ({"repair": "yes"}, "/repair"),
         ({"fix": True}, "/fix"),
     ],

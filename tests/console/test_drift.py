@@ -108,7 +108,7 @@ async def test_repair_needs_its_scope_and_a_plan(reader: Visitor, replayer: Visi
     location, _ = await check_now(reader)
     assert (await reader.get(f"{location}/repair")).status_code == 403
     csrf = (await replayer.open("/console/drift")).read_fields()["csrf"]
-    for plan in ({}, {"plan_id": ""}, {"plan_id": "x" * 101}):
+    for plan in ({}, {"plan_id": ""}, {"plan_id": "x" * 101}, {"plan_id": "\0"}):
         response = await replayer.post("/console/drift/repair", {"csrf": csrf, **plan})
         assert response.status_code == 422
     assert "Nothing to repair" in (await replayer.open(f"{location}/repair")).text

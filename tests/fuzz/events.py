@@ -6,7 +6,7 @@ An input is a webhook-id and a body; the body is read as an event, as a batch an
 import json
 from typing import Final
 
-from app.api.replay import ReplayBody
+from app.api.replay_bodies import ReplayBody
 from app.api.request_body import parse_body
 from app.domain.contract import MAXIMUM_AHEAD_SECONDS, MAXIMUM_BATCH_EVENTS
 from app.domain.documents import write_row
