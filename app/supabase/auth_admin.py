@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.errors import read_request_failure
+from app.supabase.errors import REFERENCED_CODES, read_request_failure
 
 # A hundred years; the API knows no longer unit than hours, and no ban without an end.
 _BAN: Final = {"ban_duration": "876000h"}
@@ -99,9 +99,11 @@ class AuthAdmin:
             response.content,
             now_seconds=self._clock(),
         )
+        message = f"Supabase Auth responded {response.status_code}"
+        if failure.code in REFERENCED_CODES:
+            return replace(failure, message=f"{message}: another table references the account")
         code = _find_code(document)
-        status = f"Supabase Auth responded {response.status_code}"
-        return replace(failure, message=status if code is None else f"{status} ({code})")
+        return replace(failure, message=message if code is None else f"{message} ({code})")
 
 
 def _find_code(document: dict[str, Any] | None) -> str | None:

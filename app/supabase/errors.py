@@ -61,7 +61,7 @@ _ROW_KINDS: Final[Mapping[str, RowFailureKind]] = {
 }
 
 # PostgreSQL 18 has a separate code for ON DELETE RESTRICT.
-_REFERENCED_CODES: Final = ("23503", "23001")
+REFERENCED_CODES: Final = ("23503", "23001")
 
 _NAME = r'(?:"[^"\x00-\x1f\x7f\ud800-\udfff]{1,130}"|[\w.]{1,130})'
 # Messages that hold names of tables, columns, constraints and types, but no row values.
@@ -161,7 +161,7 @@ def read_row_failure(document: Mapping[str, Any], operation: Operation) -> RowFa
 
 
 def _classify_row(code: str, verb: Verb) -> RowFailureKind:
-    if verb is Verb.DELETE and code in _REFERENCED_CODES:
+    if verb is Verb.DELETE and code in REFERENCED_CODES:
         return RowFailureKind.STILL_REFERENCED
     if verb is Verb.UPDATE and code == "P0002":
         return RowFailureKind.INCOMPLETE

@@ -74,6 +74,7 @@ async def test_account_that_auth_does_not_know_is_closed(auth: FakeAuth, body: o
         (404, b"404 page not found\n", UNAVAILABLE, "HTTP 404", "responded 404"),
         (429, {"code": "over_request_rate_limit"}, UNAVAILABLE, "HTTP 429", "(over_request"),
         (500, {"code": 500, "error_code": "unexpected_failure"}, UNAVAILABLE, "HTTP 500", "(unexp"),
+        (500, {"code": "23503", "message": "m"}, UNAVAILABLE, "23503", "another table references"),
         (502, b"<html>", UNAVAILABLE, "HTTP 502", "responded 502"),
         (307, None, MISCONFIGURED, "HTTP 307", "responded 307"),
         (200, b"<html>Welcome", MISCONFIGURED, "HTTP 200", "not that of Supabase Auth"),
