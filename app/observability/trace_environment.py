@@ -28,7 +28,8 @@ def open_tracer(environ: Mapping[str, str], *, version: str, replica: str) -> Tr
         replica: the name of this process among those that share the store.
 
     Raises:
-        ConfigurationInvalid: OpenTelemetry is not installed, or its exporter is another one.
+        ConfigurationInvalid: OpenTelemetry is not installed or does not accept its variables, or
+            its exporter is another one.
     """
     reason = _find_request(environ)
     if reason is None:
@@ -49,7 +50,13 @@ def open_tracer(environ: Mapping[str, str], *, version: str, replica: str) -> Tr
             f"{reason} asks for traces, but OpenTelemetry is not installed"
             f" ({error.name} is missing): run {_INSTALL}, or unset {reason}"
         ) from error
-    return OpenTelemetryTracer(version=version, replica=replica)
+    try:
+        return OpenTelemetryTracer(version=version, replica=replica)
+    except Exception as error:  # of the library and of its plugins
+        raise ConfigurationInvalid(
+            f"OpenTelemetry does not accept the OTEL_* variables: {error}; correct the variable, or"
+            f" unset {reason}"
+        ) from error
 
 
 async def close_tracer(

@@ -45,6 +45,8 @@ _OTHER_METHOD: Final = "_OTHER"
 _SERVER_ERROR: Final = 500
 # The parents: an empty context, so that no span of the surrounding code becomes one.
 _NO_CONTEXT: Final = Context()
+# It logs malformed headers with their values, which are secrets.
+_HEADERS_LOG: Final = "opentelemetry.util.re"
 
 
 class OpenTelemetryTracer:
@@ -188,8 +190,11 @@ class _LibraryLog(logging.Handler):
         self._warnings = Degradation(logger, "")
 
     def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.name == _HEADERS_LOG:
+            message = str(record.msg).replace("%s", "(hidden)")
         self._warnings.note(
-            f"OpenTelemetry: {record.getMessage()}",
+            f"OpenTelemetry: {message}",
             cause=(record.name, record.lineno),
             level=logging.WARNING,
         )

@@ -93,6 +93,30 @@ def test_missing_extra_is_named_with_the_command_that_installs_it(
         opens(**{ENDPOINT: URL})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "max_queue_size must be a positive integer"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be"),
+    ],
+)
+def test_variable_that_the_library_does_not_accept_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationInvalid, match=f"OTEL_.* variables: {reason}.*; correct"):
+        opens(**{ENDPOINT: URL})
+
+
+def test_headers_of_the_collector_are_never_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key:secret-of-the-vendor")
+    assert opens(**{ENDPOINT: URL})
+    assert "Header format invalid" in caplog.text
+    assert "secret-of-the-vendor" not in caplog.text
+
+
 class HangingTracer:
     """Notes how long it may take to close."""
 
