@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from app.domain.errors import StoreUnavailable
 from app.domain.events import Event
+from app.domain.instants import after
+from app.store import console_links
 from app.store.outcome_queries import Applied
 from app.store.receive import Receipt
 from app.store.store import Store
@@ -170,3 +172,14 @@ def await_waiting(store_url: str) -> None:
             " AND wait_event_type = 'Lock'"
         ).fetchall():
             pass
+
+
+async def test_link_that_both_replicas_are_asked_to_open_is_opened_once(
+    stores: list[Store],
+) -> None:
+    for number in range(20):
+        digest = bytes([number]) * 32
+        await stores[0].write(console_links.add_link, digest, b"sealed", after(NOW, 60), NOW)
+        takes = (store.write(console_links.take_link, digest, NOW) for store in stores)
+        taken = await asyncio.gather(*takes)
+        assert sorted(taken, key=lambda each: each is None) == [b"sealed", None]
