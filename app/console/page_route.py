@@ -17,16 +17,13 @@ from app.console.cross_site import CrossSiteRequest, require_same_origin
 from app.console.pages import HEADERS, prepare_templates, render
 from app.console.session import LogInRequired
 from app.domain.errors import FieldError, InputInvalid, RelayError, TemporarilyUnavailable
+from app.domain.wording import write_duration
 
 logger = logging.getLogger(__name__)
 
 LOG_IN_PATH: Final = "/console/login"
 
 _SAFE_METHODS: Final = ("GET", "HEAD")
-_SLOW: Final = (
-    "The relay could not make this page in time, so its store is probably slow. What the form asked"
-    " for may still happen. GET /health says more."
-)
 _FAILED: Final = "Internal error, which the relay's log describes."
 
 
@@ -37,7 +34,7 @@ class ConsoleRoute(APIRoute):
         limit_seconds: how long a handler may take. A view with a limit of its own has a lower one.
     """
 
-    limit_seconds: ClassVar[float] = 15.0
+    limit_seconds: ClassVar[float] = 30.0
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Handle errors around FastAPI's own handler."""
@@ -64,7 +61,7 @@ class ConsoleRoute(APIRoute):
                 return _show_relay_error(request, error)
             except TimeoutError:
                 logger.warning("%s took longer than %.0f s", path, self.limit_seconds)
-                return show_error(request, HTTPStatus.SERVICE_UNAVAILABLE, _SLOW)
+                return _show_timeout(request, self.limit_seconds)
             except Exception as error:
                 logger.exception("%s failed", path)
                 status, code = find_status(error)
@@ -93,6 +90,16 @@ def show_error(
         code=code,
         fields=fields,
     )
+
+
+def _show_timeout(request: Request, seconds: float) -> Response:
+    sentence = (
+        f"The relay could not make this page within {write_duration(seconds)}: its store is slow,"
+        " or the filters match very many events."
+    )
+    if request.method not in _SAFE_METHODS:
+        sentence += " Before you send the form again, see whether it had its effect."
+    return show_error(request, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
 
 
 def _show_relay_error(request: Request, error: RelayError) -> Response:
