@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,7 +74,7 @@ def render_fragment(template: str, now: datetime, **values: Any) -> str:
 
 
 async def prepare_templates() -> None:
-    """Import Jinja and make its environment, in a thread: both take longer than an event may."""
+    """Import Jinja and compile the templates, in a thread: both take longer than an event may."""
     if not _load_templates.cache_info().currsize:
         await asyncio.to_thread(_load_templates)
 
@@ -95,16 +95,17 @@ def _load_templates() -> "Environment":
         "count": count,
         "duration": write_duration,
         "state": lambda state: "OK" if state == "ok" else state.capitalize(),
-        "time": partial(_write_time, form="%Y-%m-%d %H:%M:%S"),
+        "time": _write_time,
         "exact": _write_exact,
-        "clock": partial(_write_time, form="%H:%M:%S"),
     }
+    for name in environment.list_templates():
+        environment.get_template(name)
     return environment
 
 
-def _write_time(moment: datetime, form: str) -> Markup:
+def _write_time(moment: datetime) -> Markup:
     """Write a moment in UTC, to the second."""
-    return _mark_time(moment, moment.strftime(form))
+    return _mark_time(moment, f"{moment:%Y-%m-%d %H:%M:%S}")
 
 
 def _write_exact(moment: datetime) -> Markup:

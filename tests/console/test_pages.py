@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from app.console import assets
-from app.console.pages import NAVIGATION
+from app.console import assets, pages
+from app.console.pages import NAVIGATION, prepare_templates
 from tests.api.relay_harness import HISTORY, refuse_rows
 from tests.console.browsing import Page, Visitor
 from tests.supabase.test_migration_files import build_wheel
@@ -113,6 +113,15 @@ def test_wheel_holds_the_templates_and_the_static_files(tmp_path: Path) -> None:
         assert {path.name: path.read_bytes() for path in (shipped / folder).iterdir()} == {
             path.name: path.read_bytes() for path in (CONSOLE / folder).iterdir()
         }
+
+
+async def test_templates_are_compiled_before_the_event_loop_needs_them() -> None:
+    pages._load_templates.cache_clear()
+    await prepare_templates()
+    environment = pages._load_templates()
+    assert environment.cache is not None
+    compiled = {name for _, name in environment.cache}
+    assert compiled == {path.name for path in (CONSOLE / "templates").iterdir()}
 
 
 async def test_unknown_page_is_a_page(operator: Visitor) -> None:
