@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from app.supabase.policy_pack.description import read_tables
 from app.supabase.policy_pack.rendering import render_pack
-from app.supabase.policy_pack.tables import read_tables
 
 HERE: Final = Path(__file__).parent
 FILES: Final[Mapping[str, str]] = {

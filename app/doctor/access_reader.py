@@ -3,8 +3,9 @@
 import asyncio
 from typing import Final
 
-from app.doctor.access import Access, Desired, Outcome, explain_rows
+from app.doctor.access import Access, Desired, explain_rows
 from app.doctor.probes import ProbeClient
+from app.doctor.trip_reading import Outcome
 from app.supabase.targets import Targets
 
 # An operator waits for it.

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from app.doctor.access import Outcome, read_trip
 from app.doctor.findings import USE_DB_URL, Finding, Status, ok, problem, skipped
 from app.doctor.inspection import Inspection
 from app.doctor.project import Project
 from app.doctor.trip_policies import HOW, REMOVE, evaluate_trip_tables
+from app.doctor.trip_reading import Outcome, read_trip
 from app.domain.failures import RequestFailure
 from app.supabase.targets import Inactive, Targets
 

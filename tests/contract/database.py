@@ -11,8 +11,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from app.demo.local_supabase import CHECKOUT, LITE
+from app.supabase.policy_pack.description import read_tables
 from app.supabase.policy_pack.rendering import render_pack
-from app.supabase.policy_pack.tables import read_tables
 from tests.postgres import PostgresServer
 
 MIGRATIONS: Final = CHECKOUT / "supabase" / "migrations"

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.supabase.policy_pack.description import read_tables
 from app.supabase.policy_pack.rendering import render_pack
-from app.supabase.policy_pack.tables import read_tables
 from tests.contract.database import (
     PUBLISHED,
     REFUSED,

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.doctor.access import Access, Desired, Outcome, check_access
+from app.doctor.access import Access, Desired, check_access
 from app.doctor.access_reader import AccessReader
+from app.doctor.trip_reading import Outcome
 from app.domain.entities import Kind
 from app.supabase.mapping import read_target
 from app.supabase.targets import MINIMAL_TARGETS, Targets

@@ -27,10 +27,11 @@ from app.cli.supabase_project import (
     open_project,
     read_supabase_settings,
 )
-from app.doctor.access import Access, Desired, Outcome, check_access
+from app.doctor.access import Access, Desired, check_access
 from app.doctor.project import read_subject
 from app.doctor.realtime import Answer
 from app.doctor.topic_access import TopicAccess, explain_topics
+from app.doctor.trip_reading import Outcome
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings
 

@@ -8,7 +8,8 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.supabase.identifiers import list_names, quote_text
-from app.supabase.policy_pack.tables import PackTables, Table
+from app.supabase.policy_pack.description import PackTables
+from app.supabase.policy_pack.tables import Table
 
 PARTS: Final = ("trip_access", "trip_tables", "personal_topics")
 LIMIT: Final = 500

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import ConfigurationInvalid
-from app.supabase.policy_pack.tables import PackTables, read_tables
+from app.supabase.policy_pack.description import PackTables, read_tables
 
 
 def read(folder: Path, text: str) -> PackTables:
