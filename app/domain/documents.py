@@ -3,10 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NoReturn
+from itertools import chain
+from typing import Final, NoReturn
 
 from app.domain.entities import RowText
 from app.domain.errors import FieldError, InputInvalid
+
+# Below what every Python reads and writes in any place: 3.11 by its recursion limit, later ones by
+# limits of their own. One for all, so that an event is not accepted by one and rejected by another.
+_LEVELS: Final = 500
 
 
 class _NotStrict(ValueError):
@@ -41,7 +46,11 @@ def read_json(body: bytes) -> object:
     """
     try:
         # json.loads would guess UTF-16 and UTF-32 from bytes; RFC 8259 allows UTF-8 only.
-        return _DECODER.decode(body.decode())
+        document: object = _DECODER.decode(body.decode())
+        # Most bodies have fewer brackets than levels that are allowed.
+        if body.count(b"[") + body.count(b"{") > _LEVELS and _is_deep(document):
+            raise RecursionError
+        return document
     except _NotStrict as error:
         raise InputInvalid([FieldError("", str(error))]) from error
     except UnicodeDecodeError as error:
@@ -51,6 +60,17 @@ def read_json(body: bytes) -> object:
     except ValueError as error:
         # Includes integers with more digits than Python converts.
         raise InputInvalid([FieldError("", "is not valid JSON")]) from error
+
+
+def _is_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(_LEVELS + 1):
+        arrays = (each for each in level if isinstance(each, list))
+        objects = (each.values() for each in level if isinstance(each, dict))
+        level = list(chain(chain.from_iterable(arrays), chain.from_iterable(objects)))
+        if not level:
+            return False
+    return True
 
 
 def write_row(row: Mapping[str, object]) -> RowText:

@@ -106,6 +106,22 @@ def test_json_of_any_bytes_is_read_or_rejected(body: bytes) -> None:
         assert len(digest_document(read_json(body))) == 32
 
 
+@pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"":', b"}]")])
+def test_json_of_500_levels_is_read_by_every_python_and_one_more_by_none(
+    start: bytes, end: bytes
+) -> None:
+    times = 500 // (start.count(b"[") + start.count(b"{"))
+    deepest = start * times + b"1" + end * times
+    digest_document(read_json(deepest))
+    with pytest.raises(InputInvalid) as caught:
+        read_json(b"[" + deepest + b"]")
+    assert caught.value.errors == (FieldError("", "is nested too deeply"),)
+
+
+def test_json_of_many_brackets_beside_each_other_is_read() -> None:
+    assert read_json(b"[" + b"[{}]," * 2000 + b"1]") == [*([{}] for _ in range(2000)), 1]
+
+
 def test_json_key_in_two_objects_is_accepted() -> None:
     assert read_json(b'[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
 
