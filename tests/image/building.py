@@ -47,6 +47,9 @@ def find_obstacle() -> str | None:
         return f"{' and '.join(missing)} is not installed"
     if os.geteuid() != 0:
         return "only root can build the stand-in for the base image"
+    unshare = ["unshare", "--mount", "--pid", "--fork", "true"]
+    if subprocess.run(unshare, capture_output=True, check=False).returncode:  # noqa: S603
+        return "this user may not create namespaces"
     if _read_release().get("ID") != "debian":
         return "the stand-in for the base image needs a Debian"
     return None
