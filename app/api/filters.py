@@ -11,6 +11,7 @@ from app.domain.contract import UUID_PATTERN
 from app.domain.entities import EntityKey, EntityRef, Kind, membership_key, split_membership_key
 from app.domain.events import EventType
 from app.domain.instants import Instant, parse_timestamp, to_datetime
+from app.store.outcome_queries import MESSAGE_CHARACTERS
 
 MAXIMUM_TYPES: Final = 50
 
@@ -147,7 +148,9 @@ EntityPath = Annotated[
 
 # PostgreSQL does not accept NUL.
 ErrorCode = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
-ErrorMessage = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+ErrorMessage = Annotated[
+    str, Field(min_length=1, max_length=MESSAGE_CHARACTERS, pattern=r"^[^\x00]*$")
+]
 
 ERROR_CODE: Final = "Events whose entity is pending or dead with this `last_error_code`."
 ERROR: Final = "Events whose entity is pending or dead with exactly this `last_error`."

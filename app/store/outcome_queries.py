@@ -18,6 +18,8 @@ from app.store.revocation_queries import Step, record_revocations
 from app.store.schema import OF_TRIP, OF_USER
 
 _UNIQUE_CONFLICT: Final = "23505"
+# A trigger may raise a message of any length, and PostgreSQL indexes at most 2,700 bytes.
+MESSAGE_CHARACTERS: Final = 500
 # SQLAlchemy parses the parameters of a text each time.
 _prepare = cache(text)
 
@@ -263,7 +265,7 @@ def _describe(failed: Failed) -> dict[str, Any]:
         "awaits_parent": decision.awaits_parent,
         "waiting_since": decision.waiting_since,
         "code": failed.code,
-        "message": failed.message,
+        "message": failed.message[:MESSAGE_CHARACTERS],
     }
 
 

@@ -1,13 +1,20 @@
 """Dead entities are counted by cause."""
 
+import random
+from dataclasses import replace
+
 from sqlalchemy import insert
 
+from app.domain.criteria import Criteria
 from app.domain.entities import EntityState, Kind
 from app.domain.history import DeadCause
 from app.domain.instants import Instant
 from app.store.dead_queries import count_dead
+from app.store.event_queries import read_event_page
 from app.store.schema import entities
 from app.store.store import Store
+from tests.histories import NOW, World
+from tests.store.store_steps import claim, fail, record
 
 CHECK = 'violates check constraint "c"'
 
@@ -54,6 +61,19 @@ async def test_dead_are_counted_by_kind_and_error_most_frequent_first(store: Sto
     ]
     assert await store.read(count_dead, 5) == causes
     assert await store.read(count_dead, 2) == causes[:2]
+
+
+async def test_dead_with_an_error_of_any_length_is_recorded_and_found_by_it(store: Store) -> None:
+    await store.store_events([World().user("created")], NOW)
+    (entity,) = await claim(store, NOW, 1)
+    # Random, so that no compression makes it fit into an index.
+    message = "".join(random.Random(1).choices("⊕⊗⊙⊚⊛⊜⊝🜀🜁🜂🜃🜄🜅🜆🜇🜈", k=5000))  # noqa: S311
+    await record(store, [replace(fail(entity), message=message)], NOW)
+    (cause,) = await store.read(count_dead, 5)
+    assert message.startswith(cause.message)
+    criteria = Criteria(error_code=cause.code, error=cause.message)
+    page = await store.read(read_event_page, criteria, None, 5)
+    assert [event.entity.ref for event in page.events] == [entity.ref]
 
 
 async def test_dead_beyond_the_examined_ones_are_not_counted(store: Store) -> None:
