@@ -91,7 +91,7 @@ Token = Annotated[
         "--token",
         envvar="RELAY_TOKEN",
         metavar="TOKEN",
-        help="An operator's token; default: one signed with JWT_SECRET, valid for five minutes.",
+        help="An operator's token; default: one signed with JWT_SECRET.",
     ),
 ]
 Since = Annotated[

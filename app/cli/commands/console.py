@@ -49,5 +49,5 @@ def console(
     scopes = (Scope.EVENTS_READ,) if read_only else (Scope.EVENTS_READ, Scope.REPLAY_WRITE)
     with open_relay(url, token, *scopes, token_seconds=round(hours * 3600)) as relay:
         link = relay.read(relay.post("/console/links"), _Link)
-    typer.echo(f"{url}{link.path}")
+    typer.echo(f"{url.rstrip('/')}{link.path}")
     errors.print("Open it within a minute; it works once.", style="dim")

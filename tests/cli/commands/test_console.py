@@ -25,6 +25,12 @@ def test_console_prints_the_link_alone(wire: Wire, run: RunCommand) -> None:
     assert [(asked.method, asked.path) for asked in wire.asked] == [("POST", "/console/links")]
 
 
+def test_console_of_a_url_that_ends_with_a_slash_prints_one(wire: Wire, run: RunCommand) -> None:
+    wire.answers = [LINK]
+    done = run("console", "--url", f"{wire.url}/")
+    assert done.out == f"{wire.url}/console/links/code\n"
+
+
 @pytest.mark.parametrize(
     ("options", "scopes", "hours"),
     [
