@@ -109,11 +109,20 @@ def run_relay(folder: Path, store_url: str, supabase_url: str) -> Iterator[int]:
 
 @contextmanager
 def serve_relay(
-    folder: Path, store_url: str, supabase_url: str, supabase_key: str = "sb_secret_benchmark"
+    folder: Path,
+    store_url: str,
+    supabase_url: str,
+    supabase_key: str = "sb_secret_benchmark",
+    *,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Run a relay."""
+    """Run a relay.
+
+    Args:
+        settings: more of them, and others than the benchmarks' own.
+    """
     port = find_free_port()
-    settings = {
+    environment = {
         "PORT": str(port),
         "STORE_URL": store_url,
         "SUPABASE_URL": supabase_url,
@@ -125,9 +134,10 @@ def serve_relay(
         "RETENTION_DAYS": "36500",
         # Only when it is measured.
         "DRIFT_CHECK_SECONDS": "0",
+        **(settings or {}),
     }
     command = Path(sys.executable).with_name("relay")
-    with _run([str(command), "serve"], port, folder, settings) as run:
+    with _run([str(command), "serve"], port, folder, environment) as run:
         yield run
 
 

@@ -26,6 +26,11 @@ _QUICK_CONNECTIONS: Final = (1, 32)
 _CEILING, _ASGI, _BARE = "load's own ceiling", "raw ASGI on uvicorn", "bare FastAPI"
 _RELAY, _STORING = "relay", "relay, Supabase away"
 _RANDOM = "relay, Supabase away, random ids"
+# With the other lines of level INFO, of which an unavailable Supabase brings few.
+_LOGGING = {
+    f"relay, Supabase away, LOG_WEBHOOKS={mode}": {"LOG_LEVEL": "INFO", "LOG_WEBHOOKS": mode}
+    for mode in ("rejected", "all")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,10 @@ def measure_receiving(scene: Scene) -> list[Measurement]:
             _STORING: stack.enter_context(serve_relay(folder, storing, NOWHERE)),
             _RANDOM: stack.enter_context(serve_relay(folder, at_random, NOWHERE)),
         }
+        for number, (name, settings) in enumerate(_LOGGING.items()):
+            store_url = f"sqlite:///{folder / f'logging{number}.db'}"
+            relay = serve_relay(folder, store_url, NOWHERE, settings=settings)
+            servers[name] = stack.enter_context(relay)
         measurements = []
         rate = 0.0
         for connections in _QUICK_CONNECTIONS if scene.is_quick else _CONNECTIONS:
@@ -92,6 +101,8 @@ def _measure_rates(
         measurement.add_ratio(f"{name} / {_BARE}, processor time", costs[name], costs[_BARE])
     if _RANDOM in names:
         measurement.add_ratio("random ids / ids that grow", rates[_RANDOM], rates[_STORING])
+        for name in _LOGGING:
+            measurement.add_ratio(f"{name} / without a log", rates[name], rates[_STORING])
     if _ASGI in names:
         measurement.add_ratio(f"{_BARE} / {_ASGI}", rates[_BARE], rates[_ASGI])
         measurement.add_ratio(f"{_BARE} / {_CEILING}", rates[_BARE], rates[_CEILING])

@@ -1,8 +1,8 @@
 """The users that may join a trip's private channel, checked as Realtime does.
 
 Realtime answers a join (and a new token) by a rehearsal in a transaction that it rolls back: it
-writes a row of each extension, becomes the caller with the topic set, looks which of them he can
-read, and tries to write his own (`Realtime.Tenants.Authorization` in its published source).
+writes a row of each extension, becomes the caller with the topic set, looks which of them it can
+read, and tries to write its own (`Realtime.Tenants.Authorization` in its published source).
 """
 
 from uuid import UUID, uuid4
