@@ -3,9 +3,9 @@
 Source: https://www.w3.org/TR/trace-context/#traceparent-header
 """
 
-import random
 import re
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Final, NamedTuple
 
 from app.domain.traces import Trace
@@ -18,7 +18,7 @@ _TRACEPARENT: Final = re.compile(
     rb"(-[\x21-\x7e]{0,200})?"
 )
 _FIRST_VERSION: Final = b"00"
-_ID_BITS: Final = 128
+_ID_BYTES: Final = 16
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -50,8 +50,7 @@ def read_trace(headers: Mapping[bytes, bytes]) -> RequestTrace:
         request_id = given or trace_id
         echoed: Headers = ((b"x-request-id", request_id), (b"traceparent", traceparent))
     else:
-        # A made id only has to be unlikely to repeat.
-        request_id = given or b"%032x" % random.getrandbits(_ID_BITS)
+        request_id = given or token_hex(_ID_BYTES).encode()
         echoed = ((b"x-request-id", request_id),)
     stored = None
     if given is not None or trace_id is not None:

@@ -1,9 +1,9 @@
 """The clocks of one relay, which tests advance."""
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import SystemRandom
 
 from app.domain.instants import Instant, from_seconds
 
@@ -20,7 +20,8 @@ class Clocks:
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
+    # Without a state that threads and forked processes share.
+    jitter: Callable[[], float] = SystemRandom().random
 
     def now(self) -> Instant:
         """Return the present instant by the wall clock."""

@@ -17,7 +17,7 @@ def app(local_supabase: LocalSupabase, tmp_path_factory: pytest.TempPathFactory)
         yield app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealtimeStack]:

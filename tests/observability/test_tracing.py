@@ -64,9 +64,10 @@ async def test_event_has_a_span_from_its_receipt_until_it_is_applied(
     assert (apply.trace_id, apply.parent, apply.kind) == (*request.context, "CLIENT")
     assert apply.links == [request.context]
     assert event.links == [apply.context]
+    # The first request after a claim may be a probe.
+    assert apply.attributes.pop("relay.sequence") in (1, 2)
     assert apply.attributes == {
         "relay.epoch": 1,
-        "relay.sequence": 2,
         "relay.operations": 1,
         "relay.rows": 1,
         "relay.outcome": "applied",
