@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,36 +16,10 @@ from app.api.html_pages import make_page
 from app.api.reference import list_operation_groups
 from app.api.routes import create_api
 from app.api.templating import TEMPLATES
+from tests.html_page import Page
 from tests.supabase.test_migration_files import build_wheel
 
-VOID: Final = {"meta", "link"}
 CHECKOUT: Final = Path(__file__).parents[2]
-
-Element = tuple[str, dict[str, str]]
-
-
-class Page(HTMLParser):
-    """Reads a page, and holds its tags to be closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.elements: list[Element] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, self.getpos()
-
-    def list_values(self, name: str) -> Iterator[str]:
-        return (given[name] for _, given in self.elements if name in given)
 
 
 @pytest.fixture(scope="module")

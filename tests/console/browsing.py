@@ -1,59 +1,16 @@
 """A visitor of the console without JavaScript: follows links, posts forms, keeps cookies."""
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import unescape
-from html.parser import HTMLParser
 from typing import Any, Final
 
 import httpx
 
 from app.console.session import COOKIE
 from tests.api.relay_harness import RunningRelay
+from tests.html_page import Page
 
 ORIGIN: Final = "https://relay.test"
 SAME_ORIGIN: Final = {"sec-fetch-site": "same-origin"}
-VOID: Final = {"meta", "link", "input", "br"}
-
-Element = tuple[str, dict[str, str]]
-
-
-class Page(HTMLParser):
-    """Reads a page, and checks that its elements are closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.elements: list[Element] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag, self.getpos()
-
-    @property
-    def text(self) -> str:
-        """The words of the page, separated by single spaces."""
-        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.html)).split())
-
-    def list_values(self, tag: str, name: str) -> Iterator[str]:
-        return (given[name] for each, given in self.elements if each == tag and name in given)
-
-    def read_fields(self) -> dict[str, str]:
-        """Read the hidden fields of the forms."""
-        return {
-            given["name"]: given["value"]
-            for tag, given in self.elements
-            if tag == "input" and given.get("type") == "hidden"
-        }
 
 
 @dataclass

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.api.relay_harness import HISTORY, TRIP, USER, RunningRelay, make_body
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
 from tests.console.test_events import find_link
+from tests.html_page import Page
 
 PATH = f"/console/access?user={USER}&trip={TRIP}"
 STRANGER = "99999999-e89b-12d3-a456-426614174009"

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.api.relay_harness import HISTORY, RunningRelay, make_body, refuse_rows
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
 from tests.console.test_events import find_link, list_ids
+from tests.html_page import Page
 
 CHECK = 'new row violates check constraint "c"'
 OTHER = 'new row violates check constraint "d"'

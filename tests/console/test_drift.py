@@ -7,8 +7,9 @@ import pytest
 from tests.api.relay_harness import TRIP, USER, RunningRelay
 from tests.api.replaying import settle
 from tests.api.test_reconcile import add_stranger
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
 from tests.console.test_events import find_link
+from tests.html_page import Page
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ async def watch(visitor: Visitor, path: str, form: dict[str, str]) -> tuple[str,
     location = response.headers["location"]
     async with asyncio.timeout(60):
         while "The check is running" in (page := await visitor.open(location)).text:
-            assert location in page.list_values("div", "hx-get")
-    assert list(page.list_values("div", "hx-get")) == []
+            assert location in page.list_values("hx-get", tag="div")
+    assert list(page.list_values("hx-get", tag="div")) == []
     return location, page
 
 

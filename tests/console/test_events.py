@@ -12,8 +12,9 @@ from tests.api.relay_harness import (
     make_body,
     refuse_rows,
 )
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
 from tests.fake_postgrest import is_write
+from tests.html_page import Page
 
 LATE = make_body("trip.updated", at="2026-01-02T02:59:59Z", name="Rome")
 
@@ -44,13 +45,14 @@ def replayer(dated: RunningRelay) -> Visitor:
 
 def list_ids(page: Page) -> list[str]:
     """List the events that a page links to, in order."""
-    links = page.list_values("a", "href")
+    links = page.list_values("href", tag="a")
     prefix = "/console/events/"
     return [link.removeprefix(prefix) for link in links if link.startswith(prefix)]
 
 
 def find_link(page: Page, start: str) -> str | None:
-    return next((link for link in page.list_values("a", "href") if link.startswith(start)), None)
+    links = page.list_values("href", tag="a")
+    return next((link for link in links if link.startswith(start)), None)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ async def test_events_are_listed_page_after_page(reader: Visitor) -> None:
 
 async def test_events_form_keeps_what_is_filled_in(reader: Visitor) -> None:
     page = await reader.open('/console/events?error="><b>&status=dead&types=trip.*,user.*')
-    assert '"><b>' in list(page.list_values("input", "value"))
+    assert '"><b>' in list(page.list_values("value", tag="input"))
     assert "<b>" not in page.html
     chosen = [given for tag, given in page.elements if tag == "option" and "selected" in given]
     assert len(chosen) == 2
@@ -149,7 +151,7 @@ async def test_event_that_waits_shows_its_next_attempt(operator: Visitor) -> Non
     operator.relay.postgrest.hang(of=is_write)
     await operator.relay.send(HISTORY["evt_user"], "evt/with ?#%".replace(" ", ""))
     page = await operator.open("/console/events")
-    (path,) = [link for link in page.list_values("a", "href") if "with" in link]
+    (path,) = [link for link in page.list_values("href", tag="a") if "with" in link]
     text = (await operator.open(path)).text
     assert "waits for its turn" in text
     assert "Next attempt" in text

@@ -7,7 +7,8 @@ import pytest
 
 from app.console.session import COOKIE, TOKEN_LIMIT_BYTES
 from tests.api.relay_harness import Body, RunningRelay, assert_problem
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
+from tests.html_page import Page
 
 
 async def create_link(relay: RunningRelay, scope: str = "events:read", **claims: Any) -> Body:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from app.console.now import read_overview
 from app.console.page_route import ConsoleRoute
 from tests.api.relay_harness import HISTORY, RelayStarter
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
+from tests.html_page import Page
 
 
 class HastyRoute(ConsoleRoute):
@@ -38,7 +39,7 @@ async def test_unexpected_error_is_a_page_that_keeps_the_navigation_and_hides_th
     assert response.status_code == 500
     page = Page(response.text)
     assert "Internal error, which the relay's log describes." in page.text
-    assert "/console/revocations" in page.list_values("a", "href")
+    assert "/console/revocations" in page.list_values("href", tag="a")
     assert "unheard-of" not in page.html
     assert "/console/events failed" in caplog.text
     assert "unheard-of" in caplog.text
@@ -79,5 +80,6 @@ async def test_page_of_an_error_has_its_style_without_any_key_of_operators(
         visitor = Visitor(relay)
         response = await visitor.get("/console")
         assert response.status_code == 403
-        paths = [each for each in Page(response.text).list_values("link", "href") if "css" in each]
+        links = Page(response.text).list_values("href", tag="link")
+        paths = [each for each in links if "css" in each]
         assert [(await visitor.get(path)).status_code for path in paths] == [200]

@@ -11,7 +11,8 @@ import pytest
 from app.console import assets, pages
 from app.console.pages import NAVIGATION, prepare_templates
 from tests.api.relay_harness import HISTORY, refuse_rows
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
+from tests.html_page import Page
 from tests.supabase.test_migration_files import build_wheel
 
 CHECKOUT: Final = Path(__file__).parents[2]
@@ -82,8 +83,8 @@ async def test_current_view_is_marked(operator: Visitor) -> None:
 async def test_static_files_of_a_page_are_kept_for_their_content(operator: Visitor) -> None:
     page = await operator.open("/console")
     paths = [
-        *page.list_values("script", "src"),
-        *(path for path in page.list_values("link", "href") if path != "data:,"),
+        *page.list_values("src", tag="script"),
+        *(path for path in page.list_values("href", tag="link") if path != "data:,"),
     ]
     assert len(paths) == 4
     for path in paths:
@@ -134,7 +135,7 @@ async def test_error_after_the_log_in_keeps_the_navigation(operator: Visitor) ->
     response = await operator.get("/console/events/evt_unknown")
     assert response.status_code == 404
     page = Page(response.text)
-    assert {path for _, path, _ in NAVIGATION} <= set(page.list_values("a", "href"))
+    assert {path for _, path, _ in NAVIGATION} <= set(page.list_values("href", tag="a"))
 
 
 async def test_slash_at_the_end_leads_to_the_console(visitor: Visitor) -> None:
@@ -149,8 +150,8 @@ async def test_now_shows_the_status(operator: Visitor) -> None:
     page = await operator.open("/console")
     assert "0 pending, 0 dead" in page.text
     assert "last hour: none" in page.text
-    assert "/console/events/evt_trip_again" in page.list_values("a", "href")
-    moments = [*page.list_values("time", "datetime")]
+    assert "/console/events/evt_trip_again" in page.list_values("href", tag="a")
+    moments = [*page.list_values("datetime", tag="time")]
     assert "2026-01-02T03:04:05.000Z" in moments
 
 
@@ -195,5 +196,5 @@ async def test_event_id_is_escaped(operator: Visitor) -> None:
     await operator.relay.send_and_wait(HISTORY["evt_user"], event_id)
     page = await operator.open("/console")
     assert "<script>alert" not in page.html
-    (path,) = (each for each in page.list_values("a", "href") if "/events/" in each)
+    (path,) = (each for each in page.list_values("href", tag="a") if "/events/" in each)
     assert path == "/console/events/evt_%22%3E%3Cscript%3Ealert%281%29%3C/script%3E%3F%23/.."

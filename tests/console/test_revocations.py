@@ -3,8 +3,9 @@
 import pytest
 
 from tests.api.relay_harness import HISTORY, TRIP, USER, RunningRelay, make_body
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
 from tests.fake_postgrest import is_write
+from tests.html_page import Page
 
 REMOVED = make_body("membership.deleted", at="2026-01-02T03:04:00Z")
 
@@ -20,7 +21,7 @@ async def reader(relay: RunningRelay) -> Visitor:
 
 
 def read_bars(page: Page) -> list[str]:
-    return list(page.list_values("rect", "width"))
+    return list(page.list_values("width", tag="rect"))
 
 
 async def test_revocations_show_percentiles_a_histogram_and_the_longest(reader: Visitor) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from app.console.session import COOKIE, TOKEN_LIMIT_BYTES
 from tests.api.relay_harness import JWT_SECRET, RelayStarter, RunningRelay
-from tests.console.browsing import Page, Visitor
+from tests.console.browsing import Visitor
+from tests.html_page import Page
 
 
 def make_token(relay: RunningRelay, scope: str = "events:read", **claims: Any) -> str:
@@ -121,7 +122,7 @@ async def test_link_from_another_site_reaches_the_session(operator: Visitor) -> 
     session, operator.cookies = operator.cookies, {}
     response = await operator.get("/console", {"sec-fetch-site": "cross-site"})
     assert response.status_code == 200
-    contents = [*Page(response.text).list_values("meta", "content")]
+    contents = [*Page(response.text).list_values("content", tag="meta")]
     assert "0; url=/console" in contents
     operator.cookies = session
     await operator.open("/console")

@@ -17,6 +17,8 @@ def test_operator_logs_in_by_keyboard_and_out(open_page: OpenPage, relay_in_trou
     page = open_page()
     page.context.clear_cookies()
     page.goto("/console/login")
+    # A loaded page is given the focus with its next frame.
+    expect(page.get_by_label("Operator's token")).to_be_focused()
     page.keyboard.type(relay_in_trouble.make_token("events:read replay:write"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/console")
