@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.domain.contract import UUID_PATTERN
 from app.domain.entities import EntityKey, EntityRef, Kind, membership_key, split_membership_key
@@ -154,6 +154,15 @@ ErrorMessage = Annotated[
 
 ERROR_CODE: Final = "Events whose entity is pending or dead with this `last_error_code`."
 ERROR: Final = "Events whose entity is pending or dead with exactly this `last_error`."
+
+
+class PageQuery(BaseModel):
+    """A page of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next_cursor` of the previous page.")
 
 
 def check_range(since: int | None, until: int | None) -> None:

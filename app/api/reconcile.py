@@ -12,12 +12,12 @@ from app.api.dependencies import (
     UniqueParameters,
     require_scope,
 )
+from app.api.filters import PageQuery
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
 from app.api.reconcile_bodies import (
     DifferenceBody,
     DifferenceList,
     DifferenceQuery,
-    PageQuery,
     ReconcileBody,
     ReconcileList,
     ReconcileReport,

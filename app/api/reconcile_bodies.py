@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, field_validator
 
-from app.api.filters import Moment
+from app.api.filters import Moment, PageQuery
 from app.domain.drift import (
     DifferenceKind,
     Effect,
@@ -17,7 +17,6 @@ from app.domain.drift import (
 from app.domain.entities import Kind
 
 _MAXIMUM_DIFFERENCES: Final = 1000
-_MAXIMUM_LIMIT: Final = 200
 
 # PostgreSQL does not accept NUL.
 PlanId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
@@ -128,15 +127,6 @@ class DifferenceList(BaseModel):
 
     differences: list[DifferenceBody]
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last one.")
-
-
-class PageQuery(BaseModel):
-    """A page of the checks."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(20, ge=1, le=_MAXIMUM_LIMIT)
-    cursor: str | None = Field(None, description="`next_cursor` of the previous page.")
 
 
 class DifferenceQuery(PageQuery):

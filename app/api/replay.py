@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api.cursors import read_cursor, write_cursor
 from app.api.dependencies import ReplayAccess, ServicesDependency, UniqueParameters
+from app.api.filters import PageQuery
 from app.api.problems import OPERATOR_ERRORS, REQUEST_ERRORS, describe_problems
 from app.api.replay_bodies import (
     ReplayBody,
     ReplayList,
-    ReplayQuery,
     ReplayReport,
     ReplayResult,
 )
@@ -87,7 +87,7 @@ async def post_replay(
 async def list_replays(
     _: ReplayAccess,
     __: UniqueParameters,
-    query: Annotated[ReplayQuery, Query()],
+    query: Annotated[PageQuery, Query()],
     services: ServicesDependency,
 ) -> ReplayList:
     """List the replays, newest first. Needs `replay:write`."""

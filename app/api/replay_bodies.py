@@ -23,7 +23,6 @@ from app.domain.history import ReplayStatus
 from app.domain.instants import Instant, to_datetime
 
 _MAXIMUM_IDS: Final = 10_000
-_MAXIMUM_LIMIT: Final = 200
 _LISTED_IDS: Final = 20
 _FILTERS: Final = (
     "event_ids",
@@ -177,12 +176,3 @@ class ReplayList(BaseModel):
 
     replays: list[ReplayReport]
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last one.")
-
-
-class ReplayQuery(BaseModel):
-    """A page of the replays."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(20, ge=1, le=_MAXIMUM_LIMIT)
-    cursor: str | None = Field(None, description="`next_cursor` of the previous page.")

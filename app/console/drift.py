@@ -7,11 +7,11 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
 from app.api.dependencies import ServicesDependency
+from app.api.filters import PageQuery
 from app.api.reconcile import read_differences, read_reconciliation, read_reconciliations
 from app.api.reconcile_bodies import (
     DifferenceList,
     DifferenceQuery,
-    PageQuery,
     PlanId,
     ReconcileReport,
 )

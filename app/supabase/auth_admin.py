@@ -4,7 +4,6 @@ Source: https://github.com/supabase/auth, `internal/api/admin.go`.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,12 @@ from typing import Any, Final
 import httpx
 
 from app.domain.failures import RequestFailure, RequestFailureKind
-from app.supabase.errors import REFERENCED_CODES, read_request_failure
+from app.supabase.errors import (
+    REFERENCED_CODES,
+    describe_no_response,
+    read_document,
+    read_request_failure,
+)
 
 # A hundred years; the API knows no longer unit than hours, and no ban without an end.
 _BAN: Final = {"ban_duration": "876000h"}
@@ -66,10 +70,10 @@ class AuthAdmin:
                 else:
                     response = await self._http.delete(path)
         except (httpx.TimeoutException, TimeoutError) as error:
-            return _unavailable(error, "Supabase Auth did not respond in time")
+            return describe_no_response(error, "Supabase Auth did not respond in time")
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            return _unavailable(error, "Supabase Auth cannot be reached")
-        document = _read_document(response.content)
+            return describe_no_response(error, "Supabase Auth cannot be reached")
+        document = read_document(response.content)
         if response.is_success:
             return self._read_success(document, user_id)
         if response.status_code == httpx.codes.NOT_FOUND and _is_absent(document):
@@ -114,15 +118,3 @@ def _find_code(document: dict[str, Any] | None) -> str | None:
 
 def _is_absent(document: dict[str, Any] | None) -> bool:
     return any((document or {}).get(name) in _ABSENT for name in ("error_code", "code", "msg"))
-
-
-def _read_document(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _unavailable(error: Exception, sentence: str) -> RequestFailure:
-    return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)

@@ -14,7 +14,7 @@ import httpx
 
 from app.domain.documents import write_row
 from app.domain.failures import RequestFailure, RequestFailureKind, RowFailure
-from app.supabase.errors import read_request_failure, read_row_failure
+from app.supabase.errors import describe_no_response, read_request_failure, read_row_failure
 from app.supabase.exchange import Exchange, ObserveExchange, ignore
 from app.supabase.planning import Operation
 
@@ -152,12 +152,12 @@ class SupabaseClient:
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError) as error:
-            return _unavailable(error, "Supabase did not respond in time"), "timeout"
+            return describe_no_response(error, "Supabase did not respond in time"), "timeout"
         except (httpx.InvalidURL, UnicodeError) as error:
             name, sentence = type(error).__name__, "Supabase redirects to an invalid URL"
             return RequestFailure(RequestFailureKind.MISCONFIGURED, name, sentence), "error"
         except httpx.HTTPError as error:
-            return _unavailable(error, "Supabase cannot be reached"), "error"
+            return describe_no_response(error, "Supabase cannot be reached"), "error"
         status = f"{response.status_code // 100}xx"
         if not response.is_success:
             failure = read_request_failure(
@@ -219,10 +219,6 @@ async def _read_body(response: httpx.Response) -> bytes:
         if len(body) > _RESPONSE_BYTES:
             break
     return bytes(body)
-
-
-def _unavailable(error: Exception, sentence: str) -> RequestFailure:
-    return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)
 
 
 def unexpected_response(function: str) -> RequestFailure:

@@ -106,7 +106,7 @@ def read_request_failure(
     status: int, headers: Mapping[str, str], body: bytes, *, now_seconds: float
 ) -> RequestFailure:
     """Classify an unsuccessful HTTP response."""
-    document = _read_document(body)
+    document = read_document(body)
     code, message = _read_error(document)
     is_json, is_empty = document is not None, not body.strip()
     return RequestFailure(
@@ -199,7 +199,13 @@ def _look_up(kinds: Mapping[str, T], code: str | None) -> T | None:
     return None
 
 
-def _read_document(body: bytes) -> dict[str, Any] | None:
+def describe_no_response(error: Exception, sentence: str) -> RequestFailure:
+    """Return the failure of a request without a response."""
+    return RequestFailure(RequestFailureKind.UNAVAILABLE, type(error).__name__, sentence)
+
+
+def read_document(body: bytes) -> dict[str, Any] | None:
+    """Read a JSON object; None if the body is none."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
