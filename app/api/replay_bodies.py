@@ -117,10 +117,7 @@ class ReplayResult(BaseModel):
 
 def write_filter(criteria: str) -> dict[str, Any]:
     """Convert stored criteria to the form of `ReplayBody`."""
-    # Earlier versions stored absent filters too.
-    given: dict[str, Any] = {
-        name: value for name, value in json.loads(criteria).items() if value not in (None, False)
-    }
+    given: dict[str, Any] = json.loads(criteria)
     for name in ("since", "until"):
         if name in given:
             given[name] = to_datetime(Instant(given[name])).isoformat().replace("+00:00", "Z")

@@ -171,7 +171,19 @@ def own_rows(target: Target, targets: Targets) -> str:
 
 
 def is_member(targets: Targets, trip_id: str) -> str:
-    """Write the condition that the caller is an ACTIVE member of a trip.
+    """Write the condition that the caller is an ACTIVE member of a trip."""
+    trip = quote(targets.memberships.columns["trip_id"])
+    return _has_membership(targets, f"membership.{trip} = {trip_id}")
+
+
+def is_member_of_topic(targets: Targets) -> str:
+    """Write the condition that the caller is an ACTIVE member of the trip that ends the topic."""
+    trip = quote(targets.memberships.columns["trip_id"])
+    return _has_membership(targets, f"membership.{trip}::text = right(realtime.topic(), 36)")
+
+
+def _has_membership(targets: Targets, is_of_trip: str) -> str:
+    """Write the condition that the caller has an ACTIVE membership that meets another one.
 
     It compares texts: auth.uid() raises for a sub that is no UUID.
     """
@@ -179,19 +191,7 @@ def is_member(targets: Targets, trip_id: str) -> str:
     column = {field: quote(name) for field, name in memberships.columns.items()}
     return (
         f"exists (select 1 from {name_target(memberships)} as membership"  # noqa: S608 - text
-        f" where membership.{column['trip_id']} = {trip_id}"
-        f" and membership.{column['user_id']}::text = (select auth.jwt() ->> 'sub')"
-        f" and membership.{column['status']} = 'ACTIVE')"
-    )
-
-
-def is_member_of_topic(targets: Targets) -> str:
-    """Write the condition that the caller is an ACTIVE member of the trip that ends the topic."""
-    memberships = targets.memberships
-    column = {field: quote(name) for field, name in memberships.columns.items()}
-    return (
-        f"exists (select 1 from {name_target(memberships)} as membership"  # noqa: S608 - text
-        f" where membership.{column['trip_id']}::text = right(realtime.topic(), 36)"
+        f" where {is_of_trip}"
         f" and membership.{column['user_id']}::text = (select auth.jwt() ->> 'sub')"
         f" and membership.{column['status']} = 'ACTIVE')"
     )
